@@ -1,0 +1,4 @@
+//! Pairwise: a plugin host that keeps contacts and calendars in step.
+
+pub mod chance;
+pub mod model;
