@@ -1,7 +1,22 @@
 //! Pure words: what the parts of the host say to each other. Imports `plugin-api` only; no I/O here.
 
+mod lane;
+mod link;
+mod plan;
 mod remote;
 mod side;
+mod store;
 
+pub use lane::{
+    ConflictPolicy, Direction, FieldRow, GuardPolicy, LaneKey, LaneSpec, MapChange, MapSpec, MatchPolicy, Matching,
+    Per, Predicate, Removal, RemovalPolicy, Repair, Scan, Several, Test, Transform, When, Winner,
+};
+pub use link::{End, Link, LinkId, LinkState};
+pub use plan::{Counts, FieldChange, Item, LaneReport, LaneState, Op};
 pub use remote::Remote;
 pub use side::{Side, Sides};
+pub use store::{
+    Announced, Aside, AsideId, AsideKind, Conflict, Hold, HoldId, HoldKind, Holder, InboxId, Intent, IntentId,
+    KeyGroup, Known, LaneMemory, Lease, LinkChange, Lost, News, Seen, Select, Settlement, Staged, Store, StoreError,
+    StoreResult, Work,
+};

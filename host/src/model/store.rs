@@ -1,0 +1,433 @@
+//! The port to the state of lanes: five transactions, and the questions that the stages ask between them.
+//!
+//! Every method that writes is one transaction. It first checks that the lease is still ours and otherwise changes nothing
+//! and answers [`StoreError::LeaseLost`].
+
+use pairwise_plugin_api::{Cursor, Fields, Millis, Reason, Record, RecordRef, Write};
+use serde::{Deserialize, Serialize};
+
+use super::{End, LaneKey, Link, LinkId, LinkState, Side, Sides};
+
+/// Row number of an announcement.
+pub type InboxId = i64;
+/// Row number of an intent.
+pub type IntentId = i64;
+/// Row number of a record that is set aside.
+pub type AsideId = i64;
+/// Row number of a hold.
+pub type HoldId = i64;
+
+/// A store that does not answer.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// Another run holds the lane.
+    #[error("another run is active on {lane}: {holder}; wait for it, or stop it")]
+    Busy {
+        /// Which lane.
+        lane: String,
+        /// Process and since when.
+        holder: String,
+    },
+    /// Somebody took the lease over while we were asleep. Nothing was changed.
+    #[error("the lease on {lane} was taken over by another run; nothing was written, run again")]
+    LeaseLost {
+        /// Which lane.
+        lane: String,
+    },
+    /// The disk is full. Nothing was changed.
+    #[error("no space left for the state database {path}: free some space and run again; nothing was lost")]
+    Full {
+        /// The database.
+        path: String,
+    },
+    /// The database was written by a newer version of this program.
+    #[error(
+        "the state database {path} has schema {found}, this version knows {known}: use a newer pairwise, or restore a backup"
+    )]
+    Newer {
+        /// The database.
+        path: String,
+        /// Its schema.
+        found: i64,
+        /// Ours.
+        known: i64,
+    },
+    /// It cannot be opened or made.
+    #[error("cannot open the state database {path}: {reason}")]
+    Open {
+        /// The database.
+        path: String,
+        /// Why, and what to do.
+        reason: String,
+    },
+    /// Anything else.
+    #[error("the state database {path} failed: {reason}")]
+    Failed {
+        /// The database.
+        path: String,
+        /// What SQLite said.
+        reason: String,
+    },
+}
+
+/// The answer of every method.
+pub type StoreResult<T> = Result<T, StoreError>;
+
+/// Who runs: names a process so exactly that it can be told dead.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Holder {
+    /// Changes when the machine starts.
+    pub boot: String,
+    /// Process id.
+    pub pid: u32,
+    /// When the process started, in the operating system's own unit: tells a reused process id.
+    pub started: u64,
+    /// When the lease was taken.
+    pub since: Millis,
+}
+
+/// The right to write one lane's state.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Lease {
+    /// Which lane.
+    pub key: LaneKey,
+    /// Its row number.
+    pub lane: i64,
+    /// Grows with each taking; a transaction with another epoch changes nothing.
+    pub epoch: i64,
+}
+
+/// What a lane remembers between runs.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct LaneMemory {
+    /// How far each side was read.
+    pub cursors: Sides<Option<Cursor>>,
+    /// Fingerprint of the field map that the shadows were made with.
+    pub map: Option<String>,
+    /// Runs since each side was last listed whole.
+    pub since_sweep: Sides<u32>,
+    /// Links that take part.
+    pub live_links: u64,
+}
+
+/// What the store knows of a record that a side told.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Known {
+    /// Its link, with the version that was last seen there.
+    pub link: Option<(LinkId, Option<String>)>,
+    /// It was set aside at this version.
+    pub aside: Option<(AsideId, Option<String>)>,
+    /// It is announced already, with this version.
+    pub inbox: Option<(InboxId, Option<String>)>,
+}
+
+/// An announcement that is to be staged. It replaces an earlier one of the same record and lifts a hold on it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Staged {
+    /// Whose.
+    pub side: Side,
+    /// Which record.
+    pub at: RecordRef,
+    /// Its version.
+    pub version: Option<String>,
+    /// What happened.
+    pub news: News,
+    /// Match keys: rank of the key in the policy, and a digest of its value. Only for records without a link.
+    pub keys: Vec<(u8, u64)>,
+    /// True for a record that was looked up as a match candidate and not announced: without a match it is forgotten.
+    pub candidate: bool,
+}
+
+/// What happened to a record.
+#[derive(Debug, Clone, PartialEq)]
+pub enum News {
+    /// It is there, like this.
+    Here(Box<Record>),
+    /// It is gone, certainly.
+    Gone(Reason),
+}
+
+/// An announcement with all that is known about it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Work {
+    /// The announcements of each side; at least one.
+    pub news: Sides<Option<Announced>>,
+    /// The link, if there is one. Two announcements without a link were paired by a match.
+    pub link: Option<Link>,
+    /// Fields of the link that wait for a person, or were decided by one.
+    pub conflicts: Vec<Conflict>,
+}
+
+/// One staged announcement.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Announced {
+    /// Row number.
+    pub id: InboxId,
+    /// Which record.
+    pub at: RecordRef,
+    /// What happened.
+    pub news: News,
+    /// How often settling it failed in a passing way.
+    pub attempts: u32,
+    /// A removal that a person has released from a hold.
+    pub released: bool,
+    /// See [`Staged::candidate`].
+    pub candidate: bool,
+}
+
+/// A field whose two values wait for a person.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Conflict {
+    /// Row of the field map.
+    pub path: String,
+    /// The values of both sides when it was last looked at.
+    pub values: Sides<pairwise_plugin_api::Value>,
+    /// When each side last changed the record, if it tells.
+    pub modified: Sides<Option<Millis>>,
+    /// What a person decided.
+    pub decision: Option<super::Winner>,
+}
+
+/// A write whose outcome is not known yet.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Intent {
+    /// Row number; 0 until it is stored.
+    pub id: IntentId,
+    /// The call it was sent with: all intents of one call share it.
+    pub call: String,
+    /// The link as it stands. Of a create it is stored together with the intent, its end on `side` still `None`.
+    pub link: Link,
+    /// The side that is written to.
+    pub side: Side,
+    /// The frozen payload. Sent again only as it is.
+    pub write: Write,
+    /// The payload by field-map row: what `side`'s shadow becomes where the remote confirms it.
+    pub asked: Fields,
+    /// What the source's end and shadow become once the write is settled.
+    pub source: Option<(End, Fields)>,
+    /// The announcements it answers.
+    pub inbox: Vec<InboxId>,
+}
+
+/// What is to be made of announcements, intents and a link, in one transaction together with others of a batch.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Settlement {
+    /// Announcements that are settled.
+    pub settled: Vec<InboxId>,
+    /// Announcements that stay for the next run; their attempts are counted.
+    pub deferred: Vec<InboxId>,
+    /// Intents that are closed.
+    pub closed: Vec<IntentId>,
+    /// What becomes of the link.
+    pub link: LinkChange,
+    /// Announcements to stage: a record read again.
+    pub announce: Vec<Staged>,
+    /// Open conflicts of the link, replacing those stored; `None` leaves them.
+    pub conflicts: Option<Vec<Conflict>>,
+    /// Values that lost.
+    pub history: Option<Lost>,
+    /// Records that are set aside.
+    pub aside: Vec<Aside>,
+}
+
+/// What becomes of a link.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub enum LinkChange {
+    /// Nothing.
+    #[default]
+    Keep,
+    /// It is stored like this; id 0 makes a new one.
+    Put(Box<Link>),
+    /// Only its state changes.
+    State(LinkId, LinkState),
+    /// It is given up.
+    Retire(LinkId),
+}
+
+/// Values that were overwritten or deleted, for [`Settlement`] and intents.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Lost {
+    /// The link they belonged to.
+    pub link: LinkId,
+    /// The side on which they stood.
+    pub side: Side,
+    /// The record there.
+    pub at: RecordRef,
+    /// What a person calls it.
+    pub label: String,
+    /// What was done: `update`, `delete`, `conflict`.
+    pub op: String,
+    /// Why, in a stable word.
+    pub reason: String,
+    /// Field, value that lost, value that took its place.
+    pub values: Vec<(String, pairwise_plugin_api::Value, pairwise_plugin_api::Value)>,
+}
+
+/// A record that does not take part.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Aside {
+    /// Whose.
+    pub side: Side,
+    /// Which record.
+    pub at: RecordRef,
+    /// At this version; a newer one is looked at again.
+    pub version: Option<String>,
+    /// What a person calls it.
+    pub label: String,
+    /// Set aside because of an error (quarantine), or merely not wanted (a filter, a right).
+    pub kind: AsideKind,
+    /// Stable word.
+    pub code: String,
+    /// A sentence for people.
+    pub text: String,
+}
+
+/// Why a record does not take part.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AsideKind {
+    /// A permanent error; shown by `quarantine`.
+    Quarantined,
+    /// A filter or a right keeps it out; counted, not shown as a problem.
+    Refused,
+}
+
+/// Announcements that wait for a person.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Hold {
+    /// What kind.
+    pub kind: HoldKind,
+    /// The side that the held operations would write to, where it is one.
+    pub side: Option<Side>,
+    /// A sentence for people: what was found, why it stops, how to go on.
+    pub summary: String,
+    /// The announcements, each with what a person calls the record.
+    pub rows: Vec<(InboxId, String)>,
+}
+
+/// Why something waits for a person.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum HoldKind {
+    /// More removals than the guard allows.
+    Removals,
+    /// A side that was full is empty.
+    Emptied,
+    /// Several records may be the counterpart.
+    Match,
+    /// All identifying fields changed at once.
+    Identity,
+}
+
+/// Records of a match group: all that share one value of one key and are neither linked, paired nor held.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct KeyGroup {
+    /// Announcements of each side; both are non-empty.
+    pub rows: Sides<Vec<InboxId>>,
+}
+
+/// Row numbers that were seen, as bits.
+#[derive(Debug, Clone, Default)]
+pub struct Seen(Vec<u64>);
+
+impl Seen {
+    /// Marks a row. Row numbers are positive.
+    pub fn mark(&mut self, row: i64) {
+        let Ok(row) = usize::try_from(row) else { return };
+        if self.0.len() <= row / 64 {
+            self.0.resize(row / 64 + 1, 0);
+        }
+        self.0[row / 64] |= 1 << (row % 64);
+    }
+
+    /// Whether it was marked.
+    #[must_use]
+    pub fn contains(&self, row: i64) -> bool {
+        usize::try_from(row).is_ok_and(|row| self.0.get(row / 64).is_some_and(|word| word & (1 << (row % 64)) != 0))
+    }
+}
+
+/// Selects announcements for [`Store::work`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Select {
+    /// All that are not held.
+    All,
+    /// Only removals that are not held.
+    Removals,
+}
+
+/// The state of lanes.
+pub trait Store {
+    /// Takes the lane's lease: at once if it is free, its holder's process is dead, or its time is over.
+    fn take(&mut self, key: &LaneKey, holder: &Holder, now: Millis) -> StoreResult<Lease>;
+
+    /// Prolongs the lease.
+    fn renew(&mut self, lease: &Lease, now: Millis) -> StoreResult<()>;
+
+    /// Gives the lease back.
+    fn release(&mut self, lease: &Lease) -> StoreResult<()>;
+
+    /// What the lane remembers.
+    fn memory(&mut self, lease: &Lease) -> StoreResult<LaneMemory>;
+
+    /// What is known of records that a side told, in their order.
+    fn known(&mut self, lease: &Lease, side: Side, at: &[RecordRef]) -> StoreResult<Vec<Known>>;
+
+    /// Stages announcements; with `cursor` also how far the side was read, in the same transaction.
+    fn stage(&mut self, lease: &Lease, staged: &[Staged], cursor: Option<(Side, &Cursor)>) -> StoreResult<()>;
+
+    /// Live links whose record on `side` was not seen in a complete listing, above `after`, in the order of their ids.
+    fn unseen_links(
+        &mut self,
+        lease: &Lease,
+        side: Side,
+        seen: &Seen,
+        after: LinkId,
+        limit: usize,
+    ) -> StoreResult<Vec<(LinkId, RecordRef)>>;
+
+    /// Forgets records set aside and unlinked announcements of `side` that a complete listing did not show.
+    fn forget_unseen(&mut self, lease: &Lease, side: Side, aside: &Seen, inbox: &Seen) -> StoreResult<()>;
+
+    /// Notes that links were not seen on `side` in this run; answers those that an earlier run had not seen either, without
+    /// a sighting between.
+    fn doubt(&mut self, lease: &Lease, side: Side, run: &str, links: &[LinkId]) -> StoreResult<Vec<LinkId>>;
+
+    /// Ends the doubt about all links that are marked in `seen`, and counts a whole listing of the side.
+    fn swept(&mut self, lease: &Lease, side: Side, seen: &Seen) -> StoreResult<()>;
+
+    /// Records that a person or an earlier stage wants read again, with their side; taken out by being staged.
+    fn revisits(&mut self, lease: &Lease, limit: usize) -> StoreResult<Vec<(Side, RecordRef)>>;
+
+    /// Visits the groups of one match key that have unlinked, unpaired, unheld announcements of both sides.
+    fn key_groups(&mut self, lease: &Lease, rank: u8, visit: &mut dyn FnMut(KeyGroup)) -> StoreResult<()>;
+
+    /// Announcements without link or partner of one side, for looking up candidates elsewhere.
+    fn unmatched(&mut self, lease: &Lease, side: Side, after: InboxId, limit: usize) -> StoreResult<Vec<Announced>>;
+
+    /// Ties announcements of left and right together, so that they are settled as one.
+    fn pair(&mut self, lease: &Lease, pairs: &[(InboxId, InboxId)]) -> StoreResult<()>;
+
+    /// Makes announcements wait for a person. Rows that are held already are added to the new hold.
+    fn hold(&mut self, lease: &Lease, holds: &[Hold], run: &str) -> StoreResult<()>;
+
+    /// Announcements above `after` in the order of their rows, with link, partner and conflicts. Each pair comes once, at
+    /// its lower row.
+    fn work(&mut self, lease: &Lease, select: Select, after: InboxId, limit: usize) -> StoreResult<Vec<Work>>;
+
+    /// Writes intents, the links of creates, and the history of what is about to be overwritten, before they are sent.
+    /// Row numbers are filled in.
+    fn intend(&mut self, lease: &Lease, run: &str, intents: &mut [Intent], history: &[Lost]) -> StoreResult<()>;
+
+    /// Intents that an earlier run left open, in their order.
+    fn open_intents(&mut self, lease: &Lease) -> StoreResult<Vec<Intent>>;
+
+    /// Settles a batch.
+    fn settle(&mut self, lease: &Lease, run: &str, batch: &[Settlement]) -> StoreResult<()>;
+
+    /// Remembers the fingerprint of the field map that shadows are made with from now on.
+    fn remember_map(&mut self, lease: &Lease, fingerprint: &str) -> StoreResult<()>;
+
+    /// Links above `after`, for re-deriving shadows after a change of the map.
+    fn links(&mut self, lease: &Lease, after: LinkId, limit: usize) -> StoreResult<Vec<Link>>;
+}
