@@ -4,6 +4,7 @@ mod lane;
 mod link;
 mod plan;
 mod remote;
+mod run;
 mod side;
 mod store;
 
@@ -14,6 +15,7 @@ pub use lane::{
 pub use link::{End, Link, LinkId, LinkState};
 pub use plan::{Counts, FieldChange, Item, LaneReport, LaneState, Op};
 pub use remote::Remote;
+pub use run::{Observer, RunOptions, Stage, Unwatched};
 pub use side::{Side, Sides};
 pub use store::{
     Announced, Aside, AsideId, AsideKind, Conflict, Hold, HoldId, HoldKind, Holder, InboxId, Intent, IntentId,
