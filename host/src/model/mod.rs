@@ -7,6 +7,7 @@ mod remote;
 mod run;
 mod side;
 mod store;
+pub mod value;
 
 pub use lane::{
     ConflictPolicy, Direction, FieldRow, GuardPolicy, LaneKey, LaneSpec, MapChange, MapSpec, MatchPolicy, Matching,

@@ -5,6 +5,10 @@
 //! It knows no plugin, no configuration file and no SQL: it talks to two [`Remote`]s, a [`Store`] and [`Chance`]. A plan is
 //! this same code over a scratch copy of the store and remotes that send no writes, so that a plan is what a run does.
 
+pub mod filter;
+pub mod keys;
+pub mod translate;
+
 use crate::chance::Chance;
 use crate::model::{LaneReport, LaneSpec, Observer, Remote, RunOptions, Sides, Store};
 
