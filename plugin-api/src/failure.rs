@@ -4,6 +4,9 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::codec;
+use crate::raw::RawError;
+
 /// Why a call failed, and whether it may have had an effect.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{text}")]
@@ -44,6 +47,47 @@ impl Failure {
     #[must_use]
     pub fn unimplemented(operation: &str) -> Self {
         Failure::new(Class::Unimplemented, format!("this connector has no operation `{operation}`"))
+    }
+}
+
+/// Whatever of a failure may grow: `RawError::detail`.
+#[derive(Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+struct Detail {
+    certainty: Certainty,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    retry_after_ms: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    setting: Option<String>,
+}
+
+impl Failure {
+    /// Its parts as they travel: class, text, and a message with the rest.
+    #[must_use]
+    pub fn into_parts(self) -> (u32, String, Vec<u8>) {
+        let Failure { class, certainty, text, retry_after_ms, setting } = self;
+        let detail = codec::encode(&Detail { certainty, retry_after_ms, setting }).unwrap_or_default();
+        (class.0, text, detail)
+    }
+
+    /// From its parts. A detail that cannot be read leaves the outcome unknown, which is the careful reading.
+    #[must_use]
+    pub fn from_parts(class: u32, text: String, detail: &[u8]) -> Self {
+        let Detail { certainty, retry_after_ms, setting } = codec::decode(detail).unwrap_or_default();
+        Failure { class: Class(class), certainty, text, retry_after_ms, setting }
+    }
+}
+
+impl From<Failure> for RawError {
+    fn from(failure: Failure) -> Self {
+        let (code, message, detail) = failure.into_parts();
+        RawError { code, message: message.into(), detail: detail.into() }
+    }
+}
+
+impl From<RawError> for Failure {
+    fn from(error: RawError) -> Self {
+        Failure::from_parts(error.code, error.message.into(), &error.detail)
     }
 }
 
@@ -124,4 +168,23 @@ pub enum Certainty {
     #[default]
     #[serde(other)]
     Unknown,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failure_survives_the_boundary() {
+        let mut failure = Failure::new(Class::Throttled, "slow down").unknown_outcome();
+        failure.retry_after_ms = Some(1500);
+        assert_eq!(Failure::from(RawError::from(failure.clone())), failure);
+        let config = Failure::config("url", "not a URL");
+        assert_eq!(Failure::from(RawError::from(config.clone())), config);
+    }
+
+    #[test]
+    fn a_detail_that_cannot_be_read_leaves_the_outcome_unknown() {
+        assert_eq!(Failure::from_parts(3, String::new(), b"\xc1").certainty, Certainty::Unknown);
+    }
 }

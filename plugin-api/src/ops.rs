@@ -45,6 +45,15 @@ macro_rules! operations {
         )*
         /// Every operation of this API version: number and name.
         pub const ALL: &[(u32, &str)] = &[$(($number, $name)),*];
+
+        /// Whether a failed call of this operation may have changed something. Nobody knows what unknown operations do.
+        #[must_use]
+        pub fn writes(op: u32) -> bool {
+            match op {
+                $($number => $writes,)*
+                _ => true,
+            }
+        }
     };
 }
 
@@ -83,7 +92,7 @@ operations! {
     16 "acknowledge" Acknowledge(AcknowledgeRequest) -> Vec<Outcome>, writes: true;
     /// Reads or sets the mark that ties a scope to one host database.
     17 "stamp" Stamp(StampRequest) -> StampResponse, writes: true;
-    /// Announces changes with `Context::emit` until it is cancelled. Runs on a thread of its own.
+    /// Announces changes with `Context::announce` until it is cancelled. Runs on a thread of its own.
     18 "watch" Watch(WatchRequest) -> WatchResponse, writes: false;
     /// Takes an HTTP notification.
     19 "receive" Receive(ReceiveRequest) -> ReceiveResponse, writes: false;
