@@ -5,9 +5,12 @@
 //! It knows no plugin, no configuration file and no SQL: it talks to two [`Remote`]s, a [`Store`] and [`Chance`]. A plan is
 //! this same code over a scratch copy of the store and remotes that send no writes, so that a plan is what a run does.
 
+mod dry;
 pub mod filter;
 pub mod keys;
 pub mod translate;
+
+pub use dry::{DryRun, PLANNED};
 
 use crate::chance::Chance;
 use crate::model::{LaneReport, LaneSpec, Observer, Remote, RunOptions, Sides, Store};
