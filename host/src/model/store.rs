@@ -396,8 +396,14 @@ pub trait Store {
     /// Ends the doubt about all links that are marked in `seen`, and counts a whole listing of the side.
     fn swept(&mut self, lease: &Lease, side: Side, seen: &Seen) -> StoreResult<()>;
 
-    /// Records that a person or an earlier stage wants read again, with their side; taken out by being staged.
+    /// Records that a person wants read again, with their side.
     fn revisits(&mut self, lease: &Lease, limit: usize) -> StoreResult<Vec<(Side, RecordRef)>>;
+
+    /// Takes them off that list.
+    fn visited(&mut self, lease: &Lease, at: &[(Side, RecordRef)]) -> StoreResult<()>;
+
+    /// Announcements by row, in the order of `rows`; rows that are gone are left out.
+    fn announced(&mut self, lease: &Lease, rows: &[InboxId]) -> StoreResult<Vec<Announced>>;
 
     /// Visits the groups of one match key that have unlinked, unpaired, unheld announcements of both sides.
     fn key_groups(&mut self, lease: &Lease, rank: u8, visit: &mut dyn FnMut(KeyGroup)) -> StoreResult<()>;
@@ -407,6 +413,9 @@ pub trait Store {
 
     /// Ties announcements of left and right together, so that they are settled as one.
     fn pair(&mut self, lease: &Lease, pairs: &[(InboxId, InboxId)]) -> StoreResult<()>;
+
+    /// Forgets candidates that were paired with nothing.
+    fn drop_candidates(&mut self, lease: &Lease) -> StoreResult<()>;
 
     /// Makes announcements wait for a person. Rows that are held already are added to the new hold.
     fn hold(&mut self, lease: &Lease, holds: &[Hold], run: &str) -> StoreResult<()>;
