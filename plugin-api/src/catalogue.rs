@@ -89,6 +89,9 @@ pub struct Field {
     pub writable: bool,
     /// A create without it is refused.
     pub required: bool,
+    /// Travels when a record is made and is never compared or changed afterwards: which program wrote it, in which version
+    /// of a format. The default map gives it a direction on create and none later.
+    pub create_only: bool,
     /// The entity that the value points at, if it is a reference.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reference: Option<String>,
@@ -115,6 +118,13 @@ impl Field {
     #[must_use]
     pub fn read_only(mut self) -> Self {
         self.writable = false;
+        self
+    }
+
+    /// Travels when a record is made, and never again.
+    #[must_use]
+    pub fn create_only(mut self) -> Self {
+        self.create_only = true;
         self
     }
 

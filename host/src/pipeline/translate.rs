@@ -110,7 +110,7 @@ impl FieldMap {
                 rows.push(Row {
                     key: field.path.clone(),
                     native: Sides { left: vec![field.name.clone()], right: vec![other.name.clone()] },
-                    direction,
+                    direction: if field.create_only || other.create_only { Direction::None } else { direction },
                     on_create: direction,
                     winner: None,
                     compare: Compare {
