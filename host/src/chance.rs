@@ -14,6 +14,9 @@ pub trait Chance: Send + Sync {
     /// Uniform over all values.
     fn random(&self) -> u64;
 
+    /// Waits. A simulator moves its clock instead.
+    fn pause(&self, milliseconds: u64);
+
     /// A fresh id: 26 letters and digits, unique over all hosts, in the order of time.
     fn id(&self) -> String {
         let random = (u128::from(self.random()) << 64) | u128::from(self.random());
@@ -43,6 +46,10 @@ impl Chance for Real {
     fn now(&self) -> Millis {
         let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         Millis::try_from(since.as_millis()).unwrap_or(Millis::MAX)
+    }
+
+    fn pause(&self, milliseconds: u64) {
+        std::thread::sleep(std::time::Duration::from_millis(milliseconds));
     }
 
     fn random(&self) -> u64 {

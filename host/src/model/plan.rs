@@ -143,6 +143,18 @@ pub struct Item {
     pub fields: Vec<FieldChange>,
 }
 
+impl Item {
+    /// Whether it is the same operation: on the same record, with the same values. Labels and reasons may differ.
+    #[must_use]
+    pub fn same_as(&self, other: &Item) -> bool {
+        let values = |item: &Item| -> Vec<(String, Value)> {
+            item.fields.iter().map(|field| (field.path.clone(), field.new.clone())).collect()
+        };
+        (self.op, self.side, &self.id, &self.other_id) == (other.op, other.side, &other.id, &other.other_id)
+            && values(self) == values(other)
+    }
+}
+
 /// What an operation does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

@@ -158,11 +158,26 @@ pub struct Work {
     pub conflicts: Vec<Conflict>,
 }
 
+impl Work {
+    /// The row at which `Store::work` tells it: the lower one of its announcements.
+    #[must_use]
+    pub fn row(&self) -> InboxId {
+        self.news
+            .iter()
+            .filter_map(|(_, announced)| announced.as_ref())
+            .map(|announced| announced.id)
+            .min()
+            .unwrap_or(0)
+    }
+}
+
 /// One staged announcement.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Announced {
     /// Row number.
     pub id: InboxId,
+    /// Whose.
+    pub side: Side,
     /// Which record.
     pub at: RecordRef,
     /// What happened.

@@ -4,26 +4,271 @@
 //!
 //! It knows no plugin, no configuration file and no SQL: it talks to two [`Remote`]s, a [`Store`] and [`Chance`]. A plan is
 //! this same code over a scratch copy of the store and remotes that send no writes, so that a plan is what a run does.
+//!
+//! What must stay true, whatever happens between two lines of it:
+//!
+//! * Nothing is sent before its intent is durable; nothing is forgotten before its settlement is.
+//! * An announcement leaves the inbox only in the transaction that makes its outcome durable.
+//! * The cursor of a side is saved only together with the last announcement that was read on the way to it.
+//! * A removal is acted on only if `absence` was certain of it and `guard` let it pass.
 
+mod absence;
+mod apply;
+mod calls;
+mod commit;
 mod dry;
 pub mod filter;
+mod guard;
 pub mod keys;
+mod matching;
+mod prepare;
+mod pull;
+pub mod reconcile;
+mod recover;
+mod report;
 pub mod translate;
+
+use std::collections::HashSet;
+
+use pairwise_plugin_api::{Capabilities, Class, Failure, Millis};
 
 pub use dry::{DryRun, PLANNED};
 
 use crate::chance::Chance;
-use crate::model::{LaneReport, LaneSpec, Observer, Remote, RunOptions, Sides, Store};
+use crate::model::{
+    Holder, LaneMemory, LaneReport, LaneSpec, LaneState, Lease, LinkId, Observer, Remote, RunOptions, Side, Sides,
+    Stage, Store, StoreError,
+};
+use translate::{FieldMap, MapProblem};
 
-/// Runs one lane once.
+/// How often the inbox is gone through in one run: a record whose version clashed is decided again, at most so often.
+const ROUNDS: u32 = 3;
+/// How long before its end a lease is prolonged.
+const RENEW_EVERY_MS: Millis = 15_000;
+
+/// Runs one lane once. Whatever goes wrong is told in the report; what was settled stands.
 pub fn run(
-    lane: &LaneSpec,
+    spec: &LaneSpec,
     remotes: Sides<&dyn Remote>,
     store: &mut dyn Store,
     chance: &dyn Chance,
     options: &RunOptions,
     observer: &dyn Observer,
+    holder: &Holder,
 ) -> LaneReport {
-    let _ = (remotes, store, chance, options, observer);
-    LaneReport::new(lane.key.clone())
+    let started = chance.now();
+    let mut report = LaneReport::new(spec.key.clone());
+    if options.list_items > 0 {
+        report.items = Some(Vec::new());
+    }
+    let ended = match store.take(&spec.key, holder, started) {
+        Err(error) => Err(Stop::Store(error)),
+        Ok(lease) => {
+            let ended = run_leased(spec, remotes, store, chance, options, observer, lease.clone(), &mut report);
+            // A lease that cannot be given back runs out by itself.
+            let released = store.release(&lease).map_err(Stop::Store);
+            ended.and_then(|guarded| released.map(|()| guarded))
+        }
+    };
+    let (ended, guarded) = match ended {
+        Ok(guarded) => (Ok(()), guarded),
+        Err(stop) => (Err(stop), false),
+    };
+    report::close(&mut report, ended, chance.now() - started, guarded);
+    report
+}
+
+#[allow(clippy::too_many_arguments, reason = "the one place where a run's parts are put together")]
+fn run_leased(
+    spec: &LaneSpec,
+    remotes: Sides<&dyn Remote>,
+    store: &mut dyn Store,
+    chance: &dyn Chance,
+    options: &RunOptions,
+    observer: &dyn Observer,
+    lease: Lease,
+    report: &mut LaneReport,
+) -> Result<bool, Stop> {
+    observer.stage(Stage::Prepare);
+    let prepared = prepare::prepare(spec, remotes, store, &lease, report)?;
+    let mut lane = Lane {
+        spec,
+        remotes,
+        store,
+        chance,
+        options,
+        observer,
+        started: chance.now(),
+        renewed: chance.now(),
+        lease,
+        abilities: prepared.abilities,
+        map: prepared.map,
+        map_changed: prepared.map_changed,
+        memory: prepared.memory,
+        emptied: Sides::default(),
+        guarded: false,
+        blocked: HashSet::new(),
+        same_folders: prepared.same_folders,
+        unplanned: 0,
+        again: false,
+        report,
+    };
+    recover::recover(&mut lane)?;
+    if lane.map_changed {
+        prepare::remap(&mut lane)?;
+    }
+    for side in Side::BOTH {
+        if spec.reads(side) {
+            observer.stage(Stage::Pull(side));
+            pull::pull(&mut lane, side)?;
+        }
+    }
+    pull::revisit(&mut lane)?;
+    observer.stage(Stage::Match);
+    matching::match_unlinked(&mut lane)?;
+    observer.stage(Stage::Guard);
+    guard::hold_removals(&mut lane)?;
+    observer.stage(Stage::Settle);
+    for _ in 0..ROUNDS {
+        lane.again = false;
+        apply::drain(&mut lane)?;
+        if !lane.again {
+            break;
+        }
+        recover::recover(&mut lane)?;
+        matching::match_unlinked(&mut lane)?;
+    }
+    observer.stage(Stage::Report);
+    prepare::finish(&mut lane)?;
+    Ok(lane.guarded)
+}
+
+/// One lane's run: what all stages share.
+struct Lane<'a> {
+    spec: &'a LaneSpec,
+    remotes: Sides<&'a dyn Remote>,
+    store: &'a mut dyn Store,
+    chance: &'a dyn Chance,
+    options: &'a RunOptions,
+    observer: &'a dyn Observer,
+    /// When the run began; what `now` means in predicates.
+    started: Millis,
+    renewed: Millis,
+    lease: Lease,
+    abilities: Sides<Capabilities>,
+    map: FieldMap,
+    map_changed: bool,
+    memory: LaneMemory,
+    /// Sides that had records and now list none.
+    emptied: Sides<bool>,
+    /// A guard held removals back.
+    guarded: bool,
+    /// Links with a write whose outcome is unknown: nothing more is written to them in this run.
+    blocked: HashSet<LinkId>,
+    /// New records go into a folder of the same path.
+    same_folders: bool,
+    /// Operations that a saved plan does not list.
+    unplanned: u64,
+    /// Something was put back into the inbox and should be looked at once more.
+    again: bool,
+    report: &'a mut LaneReport,
+}
+
+impl Lane<'_> {
+    fn rules(&self) -> reconcile::Rules<'_> {
+        reconcile::Rules { lane: self.spec, map: &self.map, prefer: self.options.prefer, map_changed: self.map_changed }
+    }
+
+    fn batch(&self) -> usize {
+        self.spec.batch.max(1) as usize
+    }
+
+    /// Between two batches: a person may want to stop, and the lease must not run out.
+    fn breathe(&mut self) -> Result<(), Stop> {
+        if self.observer.cancelled() {
+            return Err(Stop::Cancelled);
+        }
+        let now = self.chance.now();
+        if now - self.renewed >= RENEW_EVERY_MS {
+            self.store.renew(&self.lease, now)?;
+            self.renewed = now;
+        }
+        Ok(())
+    }
+}
+
+/// Why a lane's run ends early. What was settled stands.
+#[derive(Debug)]
+enum Stop {
+    /// A call to a side failed for good.
+    Remote { side: Side, connection: String, failure: Failure },
+    /// A side says that work cannot start.
+    Blocked { side: Side, connection: String, text: String },
+    /// The field map does not fit the two sides.
+    Map(MapProblem),
+    /// The state database.
+    Store(StoreError),
+    /// A person wants it.
+    Cancelled,
+    /// A message between host and plugin that breaks the contract.
+    Contract { side: Side, connection: String, text: String },
+}
+
+impl From<StoreError> for Stop {
+    fn from(error: StoreError) -> Self {
+        Stop::Store(error)
+    }
+}
+
+impl From<MapProblem> for Stop {
+    fn from(problem: MapProblem) -> Self {
+        Stop::Map(problem)
+    }
+}
+
+impl Stop {
+    /// Whether going on with other records is pointless.
+    fn ends_run(&self) -> bool {
+        match self {
+            Stop::Remote { failure, .. } => !matches!(
+                failure.class,
+                Class::Transient | Class::Throttled | Class::Panic | Class::Poisoned | Class::Crashed | Class::Deadline
+            ),
+            _ => true,
+        }
+    }
+
+    /// How the lane ended, and a sentence for people.
+    fn explain(&self) -> (LaneState, String) {
+        match self {
+            Stop::Remote { side, connection, failure } => {
+                let state = match failure.class {
+                    Class::Config => LaneState::Misconfigured,
+                    Class::Cancelled => LaneState::Cancelled,
+                    Class::Auth
+                    | Class::Transient
+                    | Class::Throttled
+                    | Class::Panic
+                    | Class::Poisoned
+                    | Class::Crashed
+                    | Class::Deadline => LaneState::Unreachable,
+                    _ => LaneState::Failed,
+                };
+                (state, format!("connection `{connection}` ({side}): {failure}"))
+            }
+            Stop::Blocked { side, connection, text } => {
+                (LaneState::Misconfigured, format!("connection `{connection}` ({side}): {text}"))
+            }
+            Stop::Map(problem) => (LaneState::Misconfigured, problem.to_string()),
+            Stop::Store(error @ StoreError::Busy { .. }) => (LaneState::Unreachable, error.to_string()),
+            Stop::Store(error) => (LaneState::Failed, error.to_string()),
+            Stop::Cancelled => (LaneState::Cancelled, "stopped on request; what was settled stands".to_owned()),
+            Stop::Contract { side, connection, text } => (
+                LaneState::Failed,
+                format!(
+                    "connection `{connection}` ({side}): the plugin broke the contract: {text}; report it to its vendor"
+                ),
+            ),
+        }
+    }
 }

@@ -1,0 +1,151 @@
+//! Decides whether "not there" means "deleted". Nothing else in the host does.
+//!
+//! A record that a listing does not show is believed gone only if the listing was complete, a point read agrees, and either
+//! that point read is authoritative, or an earlier run had missed the record, too, and another record of the side answers
+//! now. A listing that leaves out a record which still answers proves nothing about any other.
+
+use std::collections::HashMap;
+
+use pairwise_plugin_api::{Cursor, Reason, RecordRef};
+
+use super::calls::is_gone;
+use super::pull::gone;
+use super::{Lane, Stop};
+use crate::model::{Known, LinkId, Seen, Side, Staged};
+
+/// What a listing showed.
+#[derive(Debug, Default)]
+pub(super) struct Sighted {
+    links: Seen,
+    aside: Seen,
+    inbox: Seen,
+    /// Any record at all.
+    count: u64,
+}
+
+impl Sighted {
+    pub(super) fn note(&mut self, known: &Known) {
+        self.count += 1;
+        if let Some((link, _)) = &known.link {
+            self.links.mark(*link);
+        }
+        if let Some((aside, _)) = &known.aside {
+            self.aside.mark(*aside);
+        }
+        if let Some((inbox, _)) = &known.inbox {
+            self.inbox.mark(*inbox);
+        }
+    }
+}
+
+/// What a side said about its listing.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Listing {
+    pub(super) complete: bool,
+    pub(super) same_store: bool,
+}
+
+/// Draws the conclusions of a whole listing and saves the cursor together with them.
+pub(super) fn conclude(
+    lane: &mut Lane<'_>,
+    side: Side,
+    sighted: &Sighted,
+    listing: Listing,
+    cursor: Option<&Cursor>,
+) -> Result<(), Stop> {
+    if !listing.complete {
+        lane.report.notes.push(format!(
+            "connection `{}` ({side}): the listing was not complete; nothing was concluded from what it did not show",
+            lane.spec.connections[side]
+        ));
+        return Ok(());
+    }
+    let (missing, omitted) = missing(lane, side, sighted)?;
+    if omitted > 0 {
+        lane.report.notes.push(format!(
+            "connection `{}` ({side}): the listing left out {omitted} record(s) that still answer; nothing was concluded \
+             from it, it is read again in the next run",
+            lane.spec.connections[side]
+        ));
+        return Ok(());
+    }
+    lane.emptied[side] = sighted.count == 0 && !missing.is_empty();
+    let believed = if lane.abilities[side].authoritative_get && listing.same_store {
+        missing
+    } else {
+        let links: Vec<LinkId> = missing.iter().map(|(link, _)| *link).collect();
+        let mut again = Seen::default();
+        for link in lane.store.doubt(&lane.lease, side, &lane.options.run, &links)? {
+            again.mark(link);
+        }
+        let canary = sighted.count > 0;
+        missing.into_iter().filter(|(link, _)| canary && again.contains(*link)).collect()
+    };
+    lane.store.swept(&lane.lease, side, &sighted.links)?;
+    lane.store.forget_unseen(&lane.lease, side, &sighted.aside, &sighted.inbox)?;
+    let mut staged = Vec::with_capacity(lane.batch());
+    for (_, at) in believed {
+        staged.push(gone(side, at, Reason::Deleted));
+        if staged.len() == lane.batch() {
+            lane.store.stage(&lane.lease, &staged, None)?;
+            staged.clear();
+        }
+    }
+    lane.store.stage(&lane.lease, &staged, cursor.map(|cursor| (side, cursor)))?;
+    Ok(())
+}
+
+/// Linked records that the listing did not show and a point read says are gone; and how many of them still answer.
+fn missing(lane: &mut Lane<'_>, side: Side, sighted: &Sighted) -> Result<(Vec<(LinkId, RecordRef)>, u64), Stop> {
+    let mut missing = Vec::new();
+    let mut omitted = 0;
+    let mut after = 0;
+    loop {
+        let unseen = lane.store.unseen_links(&lane.lease, side, &sighted.links, after, lane.batch())?;
+        let Some((last, _)) = unseen.last() else { return Ok((missing, omitted)) };
+        after = *last;
+        let at: Vec<RecordRef> = unseen.iter().map(|(_, at)| at.clone()).collect();
+        for (found, unseen) in lane.get(side, &at)?.into_iter().zip(unseen) {
+            if is_gone(&found) {
+                missing.push(unseen);
+            } else if found.record.is_some() {
+                omitted += 1;
+            }
+        }
+        lane.breathe()?;
+    }
+}
+
+/// Removals that a feed tells. Those whose reason it does not know are asked for one by one.
+pub(super) fn confirm(
+    lane: &mut Lane<'_>,
+    side: Side,
+    removals: Vec<(RecordRef, Reason)>,
+) -> Result<Vec<Staged>, Stop> {
+    let (unknown, certain): (Vec<_>, Vec<_>) = removals.into_iter().partition(|(_, reason)| *reason == Reason::Unknown);
+    let mut staged: Vec<Staged> = certain.into_iter().map(|(at, reason)| gone(side, at, reason)).collect();
+    if unknown.is_empty() {
+        return Ok(staged);
+    }
+    let at: Vec<RecordRef> = unknown.into_iter().map(|(at, _)| at).collect();
+    let known = lane.store.known(&lane.lease, side, &at)?;
+    let found = lane.get(side, &at)?;
+    let mut doubtful: HashMap<LinkId, RecordRef> = HashMap::new();
+    for ((at, known), found) in at.into_iter().zip(known).zip(found) {
+        match (is_gone(&found), known.link) {
+            (true, Some(_)) if lane.abilities[side].authoritative_get => staged.push(gone(side, at, Reason::Deleted)),
+            (true, Some((link, _))) => {
+                doubtful.insert(link, at);
+            }
+            (true, None) => staged.push(gone(side, at, Reason::Deleted)),
+            (false, _) => {}
+        }
+    }
+    let links: Vec<LinkId> = doubtful.keys().copied().collect();
+    for link in lane.store.doubt(&lane.lease, side, &lane.options.run, &links)? {
+        if let Some(at) = doubtful.remove(&link) {
+            staged.push(gone(side, at, Reason::Deleted));
+        }
+    }
+    Ok(staged)
+}

@@ -1,0 +1,314 @@
+//! Turns the outcomes of a case into its settlement: link, shadows, intents and announcements change together or not at all.
+
+use pairwise_plugin_api::{Action, Fields, Outcome, Reason, Record, Status};
+
+use super::apply::{Case, items};
+use super::pull::{announce, gone};
+use super::reconcile::{Fate, Told};
+use super::{Lane, Stop};
+use crate::model::value::same;
+use crate::model::{Aside, AsideKind, End, Intent, Link, LinkChange, Settlement, Side};
+
+/// What an outcome means for its case.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Part {
+    /// Done; the link knows.
+    Done,
+    /// Certainly not done, or to be decided again: the announcements stay.
+    Again,
+    /// Never to be done: the record is set aside.
+    Refused,
+    /// Nobody knows: the intent stays open.
+    Open,
+}
+
+impl Lane<'_> {
+    /// The settlement of a case whose writes were answered.
+    pub(super) fn commit(&mut self, case: Case, parts: Vec<(&Intent, Outcome)>) -> Result<Settlement, Stop> {
+        let told_items = items(&case);
+        let mut settlement = Settlement::default();
+        let mut link = case.judgement.link.clone();
+        let mut worst = Part::Done;
+        let wrote = !parts.is_empty();
+        for (intent, outcome) in parts {
+            // A new link got its row number when the intent was written down.
+            link.id = intent.link.id;
+            let part = self.absorb(intent, outcome, &mut link, &mut settlement)?;
+            if part != Part::Open {
+                settlement.closed.push(intent.id);
+            }
+            if part == Part::Done {
+                self.count(intent);
+                for item in told_items.iter().filter(|item| item.side == intent.side) {
+                    self.tell(item.clone());
+                }
+            }
+            worst = match (worst, part) {
+                (Part::Open, _) | (_, Part::Open) => Part::Open,
+                (Part::Refused, _) | (_, Part::Refused) => Part::Refused,
+                (Part::Again, _) | (_, Part::Again) => Part::Again,
+                _ => Part::Done,
+            };
+        }
+        if !wrote {
+            self.count_unlinked(&case);
+            told_items.into_iter().for_each(|item| self.tell(item));
+        }
+        let new = case.work.link.is_none();
+        settlement.link = match worst {
+            Part::Done if case.judgement.fate == Fate::Ends => LinkChange::Retire(link.id),
+            Part::Again | Part::Refused if new && link.ends[link.born.other()].is_none() => LinkChange::Retire(link.id),
+            Part::Open => {
+                self.blocked.insert(link.id);
+                LinkChange::Keep
+            }
+            Part::Again | Part::Refused if case.judgement.fate == Fate::Ends => LinkChange::Keep,
+            _ => LinkChange::Put(Box::new(link)),
+        };
+        if settlement.link == LinkChange::Retire(0) {
+            settlement.link = LinkChange::Keep;
+        }
+        match worst {
+            Part::Done | Part::Refused => settlement.settled.clone_from(&case.rows),
+            Part::Again | Part::Open => {
+                self.again = true;
+                self.defer(&case, &mut settlement);
+            }
+        }
+        if worst == Part::Done {
+            self.note_conflicts(&case, &mut settlement);
+            self.announce_reuse(&case, &mut settlement);
+        }
+        Ok(settlement)
+    }
+
+    /// Takes one outcome into the link.
+    fn absorb(
+        &mut self,
+        intent: &Intent,
+        outcome: Outcome,
+        link: &mut Link,
+        settlement: &mut Settlement,
+    ) -> Result<Part, Stop> {
+        let side = intent.side;
+        let action = intent.write.action;
+        Ok(match (outcome.status, action) {
+            (Status::Applied, Action::Create | Action::Update) => {
+                self.settle_write(intent, &outcome, link);
+                Part::Done
+            }
+            (Status::Applied, _) | (Status::Gone, Action::Delete | Action::Trash | Action::Exclude) => Part::Done,
+            (Status::Exists, _) => return self.settle_existing(intent, outcome, link, settlement),
+            (Status::Gone, _) => {
+                settlement.announce.push(gone(side, intent.write.at.clone(), Reason::Deleted));
+                self.again = true;
+                Part::Again
+            }
+            (Status::Conflict, _) => {
+                if let Some(current) = outcome.record {
+                    settlement.announce.push(announce(self, side, current, false, false));
+                }
+                Part::Again
+            }
+            (Status::Refused, _) => {
+                self.set_aside(intent, &outcome.code, outcome.text, settlement);
+                Part::Refused
+            }
+            (Status::NotSent | Status::Throttled | Status::Auth, _) => {
+                self.report.side(side).failed += 1;
+                Part::Again
+            }
+            (Status::Unknown, _) => {
+                self.report.side(side).failed += 1;
+                Part::Open
+            }
+        })
+    }
+
+    /// The remote confirms the write. The shadow of each row is the remote's spelling where it equals what we asked for, else
+    /// what we asked for: then the difference shows as a change of that side, and nothing is lost.
+    pub(super) fn settle_write(&self, intent: &Intent, outcome: &Outcome, link: &mut Link) {
+        let side = intent.side;
+        let stored =
+            outcome.record.as_ref().and_then(|record| self.map.translate_in(side, record).ok()).unwrap_or_default();
+        let shadow = &mut link.shadows[side];
+        for (path, asked) in intent.asked.iter() {
+            let kept = self
+                .map
+                .row(path)
+                .zip(stored.get(path))
+                .filter(|(row, stored)| same(row.compare, stored, asked))
+                .map_or_else(|| asked.clone(), |(_, stored)| stored.clone());
+            shadow.set(path.clone(), kept);
+        }
+        if let Some(record) = &outcome.record {
+            let before = link.ends[side].take();
+            link.ends[side] = Some(merged_end(before, record));
+        }
+        if let Some((end, values)) = &intent.source {
+            let other = side.other();
+            if intent.write.action == Action::Create {
+                link.ends[other] = Some(end.clone());
+            }
+            for (path, value) in values.iter() {
+                link.shadows[other].set(path.clone(), value.clone());
+            }
+            // Rows that do not travel to this side are known from now on, too.
+            if intent.write.action == Action::Create {
+                self.fill_unsent(link, side, values);
+            }
+        }
+    }
+
+    /// After a create, a row that was not sent stands empty on the new side.
+    fn fill_unsent(&self, link: &mut Link, side: Side, values: &Fields) {
+        for (path, _) in values.iter() {
+            let Some(row) = self.map.row(path) else { continue };
+            if link.shadows[side].get(path).is_none() && row.writable[side] {
+                link.shadows[side].set(path.clone(), pairwise_plugin_api::Value::Null);
+            }
+        }
+    }
+
+    /// A create whose key or UID is there already. Where the record holds just what we asked for, it is ours. Otherwise it may
+    /// be somebody else's, or ours and edited since: it is tied like a first match, so that nothing is overwritten unseen.
+    pub(super) fn settle_existing(
+        &mut self,
+        intent: &Intent,
+        outcome: Outcome,
+        link: &mut Link,
+        settlement: &mut Settlement,
+    ) -> Result<Part, Stop> {
+        let side = intent.side;
+        let Some(record) = outcome.record.clone() else {
+            return Err(self.contract(side, "`exists` was answered without the record".to_owned()));
+        };
+        let known = self.store.known(&self.lease, side, std::slice::from_ref(&record.at))?;
+        if let Some((other, _)) = known.into_iter().next().and_then(|known| known.link)
+            && other != link.id
+        {
+            let text = format!(
+                "`{}` on the {side} bears the same UID and is linked to another record; give one of them another UID",
+                record.at.id
+            );
+            self.set_aside(intent, "uid_taken", text, settlement);
+            return Ok(Part::Refused);
+        }
+        let values = self.map.translate_in(side, &record).unwrap_or_default();
+        let equal = intent.asked.iter().all(|(path, asked)| match (self.map.row(path), values.get(path)) {
+            (Some(row), Some(value)) => same(row.compare, value, asked),
+            (_, None) => asked.is_empty(),
+            _ => false,
+        });
+        if equal {
+            self.settle_write(intent, &outcome, link);
+            return Ok(Part::Done);
+        }
+        link.ends[side] = Some(End::of(&record));
+        link.shadows = crate::model::Sides::default();
+        settlement.announce.push(announce(self, side, record, false, false));
+        Ok(Part::Again)
+    }
+
+    fn set_aside(&mut self, intent: &Intent, code: &str, text: String, settlement: &mut Settlement) {
+        let side = intent.side.other();
+        let end = intent.source.as_ref().map(|(end, _)| end.clone()).unwrap_or_default();
+        // A removal has no source any more: the record that could not be removed is set aside.
+        let (side, end) = match intent.write.action {
+            Action::Delete | Action::Trash | Action::Exclude => {
+                (intent.side, intent.link.ends[intent.side].clone().unwrap_or_default())
+            }
+            _ => (side, end),
+        };
+        let aside = Aside {
+            side,
+            label: end.at.id.clone(),
+            at: end.at,
+            version: end.version,
+            kind: AsideKind::Quarantined,
+            code: code.to_owned(),
+            text: format!("the {} refused it: {text}", intent.side),
+        };
+        self.tell_aside(&aside);
+        settlement.aside.push(aside);
+    }
+
+    /// The announcements stay; a record that fails again and again is set aside in the end.
+    fn defer(&mut self, case: &Case, settlement: &mut Settlement) {
+        for side in Side::BOTH {
+            let Some(announced) = &case.work.news[side] else { continue };
+            if announced.attempts + 1 < self.spec.attempts || settlement.link == LinkChange::Keep {
+                settlement.deferred.push(announced.id);
+                continue;
+            }
+            let version = match &case.told[side] {
+                Told::Here(seen) => seen.record.version.clone(),
+                _ => None,
+            };
+            let aside = Aside {
+                side,
+                at: announced.at.clone(),
+                version,
+                label: case.label.clone(),
+                kind: AsideKind::Quarantined,
+                code: "keeps_failing".to_owned(),
+                text: format!("{} attempts failed; `pairwise quarantine retry` tries again", announced.attempts + 1),
+            };
+            self.tell_aside(&aside);
+            settlement.aside.push(aside);
+        }
+    }
+
+    fn note_conflicts(&mut self, case: &Case, settlement: &mut Settlement) {
+        let conflicts = &case.judgement.conflicts;
+        if conflicts.is_empty() && case.work.conflicts.is_empty() {
+            return;
+        }
+        self.report.conflicts += conflicts.len() as u64;
+        for conflict in conflicts {
+            self.tell(super::report::conflict_item(case, conflict));
+        }
+        settlement.conflicts = Some(conflicts.clone());
+    }
+
+    /// The id of a link's record is another record's now: that one is announced as a newcomer.
+    fn announce_reuse(&mut self, case: &Case, settlement: &mut Settlement) {
+        let Some(side) = case.reused else { return };
+        if let Told::Here(seen) = &case.told[side] {
+            settlement.announce.push(announce(self, side, seen.record.clone(), true, false));
+            self.again = true;
+        }
+    }
+
+    fn count(&mut self, intent: &Intent) {
+        let counts = self.report.side(intent.side);
+        match intent.write.action {
+            Action::Create => counts.created += 1,
+            Action::Update => counts.updated += 1,
+            _ => counts.deleted += 1,
+        }
+    }
+
+    fn count_unlinked(&mut self, case: &Case) {
+        if case.judgement.fate == Fate::Ends && case.work.link.is_some() {
+            for side in Side::BOTH {
+                if !matches!(case.told[side], Told::Gone(_)) {
+                    self.report.side(side).unlinked += 1;
+                }
+            }
+        }
+    }
+}
+
+/// The end after a write: what the answer does not tell stays as it was.
+fn merged_end(before: Option<End>, record: &Record) -> End {
+    let now = End::of(record);
+    match before {
+        Some(before) if before.at == now.at => End {
+            incarnation: now.incarnation.or(before.incarnation),
+            container: now.container.or(before.container),
+            ..now
+        },
+        _ => now,
+    }
+}

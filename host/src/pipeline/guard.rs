@@ -1,0 +1,98 @@
+//! Stops a run from doing harm: more removals than the limit, or a side that was full and is empty, wait for a person. The
+//! rest of the lane goes on.
+
+use super::reconcile::{Told, judge};
+use super::translate::label;
+use super::{Lane, Stop};
+use crate::model::{Hold, HoldKind, InboxId, News, Op, Select, Side, Sides};
+
+/// Removals that would be written to one side.
+#[derive(Debug, Default)]
+struct Wanted {
+    rows: Vec<(InboxId, String)>,
+    /// Those that a person has released before.
+    released: u64,
+}
+
+/// Counts the deletions that the staged removals lead to, before any of them is sent, and holds them if they are too many.
+pub(super) fn hold_removals(lane: &mut Lane<'_>) -> Result<(), Stop> {
+    let mut wanted: Sides<Wanted> = Sides::default();
+    let mut after = 0;
+    loop {
+        let page = lane.store.work(&lane.lease, Select::Removals, after, lane.batch())?;
+        let Some(last) = page.last() else { break };
+        after = last.row();
+        for work in page {
+            let Some(link) = &work.link else { continue };
+            let told = Sides::from_fn(|side| match &work.news[side] {
+                Some(announced) => match &announced.news {
+                    News::Gone(reason) => Told::Gone(*reason),
+                    News::Here(record) => lane.seen(side, record).map_or(Told::Nothing, Told::Here),
+                },
+                None => Told::Nothing,
+            });
+            let judgement = judge(lane.rules(), link, &told, &work.conflicts);
+            for target in Side::BOTH {
+                let deletes = judgement.writes[target].as_ref().is_some_and(|planned| planned.op == Op::Delete);
+                let Some(announced) = work.news[target.other()].as_ref().filter(|_| deletes) else { continue };
+                if announced.released {
+                    wanted[target].released += 1;
+                } else {
+                    wanted[target].rows.push((announced.id, label(&link.shadows[target], &announced.at.id)));
+                }
+            }
+        }
+        lane.breathe()?;
+    }
+    for target in Side::BOTH {
+        let Wanted { rows, released } = std::mem::take(&mut wanted[target]);
+        hold_if_too_many(lane, target, rows, released)?;
+    }
+    Ok(())
+}
+
+fn hold_if_too_many(
+    lane: &mut Lane<'_>,
+    target: Side,
+    rows: Vec<(InboxId, String)>,
+    released: u64,
+) -> Result<(), Stop> {
+    let count = rows.len() as u64;
+    let policy = &lane.spec.guard;
+    let all = lane.memory.live_links;
+    #[allow(clippy::cast_precision_loss, reason = "a share of a count: the last digits do not matter")]
+    let share = count as f64 / all.max(1) as f64;
+    let emptied = lane.emptied[target.other()];
+    let too_many = count > policy.removals_above && share > policy.removals_share;
+    let allowed = lane.options.allow_deletes.is_some_and(|allowed| count + released <= allowed);
+    if count == 0 || allowed || !(too_many || emptied) {
+        return Ok(());
+    }
+    let from = target.other();
+    let connection = &lane.spec.connections[from];
+    let (kind, what) = if emptied {
+        (
+            HoldKind::Emptied,
+            format!("connection `{connection}` ({from}) held {all} linked record(s) and now lists none"),
+        )
+    } else {
+        (
+            HoldKind::Removals,
+            format!(
+                "{count} of {all} linked record(s) are gone on connection `{connection}` ({from}), more than {:.0} % and \
+                 more than {}",
+                policy.removals_share * 100.0,
+                policy.removals_above
+            ),
+        )
+    };
+    let summary = format!(
+        "{what}: none of them was removed on the {target}. If this is right, run `pairwise holds release ID`; if it is not, \
+         put the records back and run again"
+    );
+    lane.report.held += count;
+    lane.report.notes.push(summary.clone());
+    lane.guarded = true;
+    lane.store.hold(&lane.lease, &[Hold { kind, side: Some(target), summary, rows }], &lane.options.run)?;
+    Ok(())
+}

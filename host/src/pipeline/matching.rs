@@ -1,0 +1,226 @@
+//! Ties records without a link together, or finds that a person must.
+//!
+//! Keys are tried in order over all records at once. A key ties two records if each is the other's only candidate by that
+//! key; so the outcome does not depend on the order in which records were read. Whoever had candidates and was tied by no
+//! key is doubtful, together with the candidates that are left.
+
+use std::collections::{HashMap, HashSet};
+
+use pairwise_plugin_api::ops::FindRequest;
+use pairwise_plugin_api::{Fields, Name, RecordRef};
+
+use super::pull::announce;
+use super::{Lane, Stop};
+use crate::model::{Hold, HoldKind, InboxId, KeyGroup, MatchPolicy, Matching, News, Several, Side, Sides};
+
+pub(super) fn match_unlinked(lane: &mut Lane<'_>) -> Result<(), Stop> {
+    let Matching::Keys(policy) = &lane.spec.matching else { return Ok(()) };
+    for side in Side::BOTH {
+        if !lane.spec.reads(side) && lane.spec.reads(side.other()) {
+            look_up_candidates(lane, side, policy)?;
+        }
+    }
+    let mut doubtful = Vec::new();
+    for rank in 0..policy.keys.len() {
+        let rank = u8::try_from(rank).unwrap_or(u8::MAX);
+        let pairs = unique_pairs(lane, rank, &mut doubtful)?;
+        for chunk in pairs.chunks(lane.batch()) {
+            lane.store.pair(&lane.lease, chunk)?;
+        }
+        let paired: HashSet<InboxId> = pairs.iter().flat_map(|(left, right)| [*left, *right]).collect();
+        for group in &mut doubtful {
+            for side in Side::BOTH {
+                group.rows[side].retain(|row| !paired.contains(row));
+            }
+        }
+        lane.breathe()?;
+    }
+    doubtful.retain(|group| !group.rows.left.is_empty() && !group.rows.right.is_empty());
+    settle_doubtful(lane, policy, doubtful)?;
+    lane.store.drop_candidates(&lane.lease)?;
+    Ok(())
+}
+
+/// Pairs that are each other's only candidates by one key. All other candidates are added to `doubtful`.
+fn unique_pairs(lane: &mut Lane<'_>, rank: u8, doubtful: &mut Vec<KeyGroup>) -> Result<Vec<(InboxId, InboxId)>, Stop> {
+    let mut candidates: Vec<(InboxId, InboxId)> = Vec::new();
+    let mut crowded: HashSet<InboxId> = HashSet::new();
+    lane.store.key_groups(&lane.lease, rank, &mut |group| {
+        if let ([left], [right]) = (group.rows.left.as_slice(), group.rows.right.as_slice()) {
+            candidates.push((*left, *right));
+        } else {
+            crowded.extend(group.rows.left.iter().chain(&group.rows.right));
+            doubtful.push(group);
+        }
+    })?;
+    candidates.sort_unstable();
+    candidates.dedup();
+    let mut times: HashMap<InboxId, u32> = HashMap::with_capacity(candidates.len() * 2);
+    for (left, right) in &candidates {
+        *times.entry(*left).or_default() += 1;
+        *times.entry(*right).or_default() += 1;
+    }
+    let unique = |row: &InboxId| times.get(row) == Some(&1) && !crowded.contains(row);
+    let (pairs, others): (Vec<_>, Vec<_>) =
+        candidates.into_iter().partition(|(left, right)| unique(left) && unique(right));
+    doubtful.extend(
+        others.into_iter().map(|(left, right)| KeyGroup { rows: Sides { left: vec![left], right: vec![right] } }),
+    );
+    Ok(pairs)
+}
+
+/// What the policy says about records that several others may be.
+fn settle_doubtful(lane: &mut Lane<'_>, policy: &MatchPolicy, groups: Vec<KeyGroup>) -> Result<(), Stop> {
+    let mut taken: HashSet<InboxId> = HashSet::new();
+    let mut holds: Vec<Hold> = Vec::new();
+    for group in connected(groups) {
+        if policy.several.left == Several::Oldest || policy.several.right == Several::Oldest {
+            // Row numbers are in the order in which the records were listed.
+            let pairs: Vec<_> = group.rows.left.iter().copied().zip(group.rows.right.iter().copied()).collect();
+            lane.store.pair(&lane.lease, &pairs)?;
+            continue;
+        }
+        if policy.several.left == Several::Create && policy.several.right == Several::Create {
+            continue;
+        }
+        let rows: Vec<InboxId> =
+            group.rows.left.iter().chain(&group.rows.right).copied().filter(|row| taken.insert(*row)).collect();
+        let labelled = lane.labels(&rows)?;
+        let names: Vec<&str> = labelled.iter().take(4).map(|(_, label)| label.as_str()).collect();
+        holds.push(Hold {
+            kind: HoldKind::Match,
+            side: None,
+            summary: format!(
+                "{} record(s) on the left and {} on the right may be the same ({}): nothing was done with them; see \
+                 `pairwise holds show`, then pair them or release them as separate records",
+                group.rows.left.len(),
+                group.rows.right.len(),
+                names.join(", ")
+            ),
+            rows: labelled,
+        });
+    }
+    for hold in &holds {
+        lane.report.held += hold.rows.len() as u64;
+        lane.report.notes.push(hold.summary.clone());
+    }
+    if !holds.is_empty() {
+        lane.store.hold(&lane.lease, &holds, &lane.options.run)?;
+    }
+    Ok(())
+}
+
+/// Groups that share a record become one, so that a person sees all of them together.
+fn connected(groups: Vec<KeyGroup>) -> Vec<KeyGroup> {
+    let mut of: HashMap<InboxId, usize> = HashMap::new();
+    let mut joined: Vec<Option<KeyGroup>> = Vec::new();
+    for group in groups {
+        let members: Vec<InboxId> = group.rows.left.iter().chain(&group.rows.right).copied().collect();
+        let mut meets: Vec<usize> = members.iter().filter_map(|row| of.get(row).copied()).collect();
+        meets.sort_unstable();
+        meets.dedup();
+        let mut whole = group;
+        for index in meets {
+            if let Some(other) = joined[index].take() {
+                for side in Side::BOTH {
+                    whole.rows[side].extend(&other.rows[side]);
+                }
+            }
+        }
+        for side in Side::BOTH {
+            whole.rows[side].sort_unstable();
+            whole.rows[side].dedup();
+        }
+        for row in whole.rows.left.iter().chain(&whole.rows.right) {
+            of.insert(*row, joined.len());
+        }
+        joined.push(Some(whole));
+    }
+    joined.into_iter().flatten().collect()
+}
+
+/// The target of a one-way stream is not pulled: candidates for unlinked records of the source are looked up there.
+fn look_up_candidates(lane: &mut Lane<'_>, target: Side, policy: &MatchPolicy) -> Result<(), Stop> {
+    let entity = lane.spec.entities[target].first().cloned().unwrap_or_default();
+    let mut after = 0;
+    loop {
+        let unmatched = lane.store.unmatched(&lane.lease, target.other(), after, lane.batch())?;
+        let Some(last) = unmatched.last() else { return Ok(()) };
+        after = last.id;
+        for key in &policy.keys {
+            let mut values: Vec<String> = Vec::new();
+            for announced in &unmatched {
+                let News::Here(record) = &announced.news else { continue };
+                let Ok(translated) = lane.map.translate_in(target.other(), record) else { continue };
+                values.extend(wanted(key, &translated, record.uid.as_deref()));
+            }
+            values.sort_unstable();
+            values.dedup();
+            let by: Vec<Name> = native_names(lane, target, key);
+            if values.is_empty() || by.is_empty() {
+                continue;
+            }
+            for chunk in values.chunks(lane.batch()) {
+                let request = FindRequest {
+                    principal: lane.spec.principals[target].clone(),
+                    scope: lane.spec.scope[target].clone(),
+                    entity: entity.clone(),
+                    by: by.clone(),
+                    values: chunk.to_vec(),
+                    case_sensitive: policy.case_sensitive,
+                    fields: Vec::new(),
+                };
+                let found = lane.must(target, |remote| remote.find(request.clone()))?;
+                let records: Vec<_> = found.into_iter().flatten().collect();
+                let at: Vec<RecordRef> = records.iter().map(|record| record.at.clone()).collect();
+                let known = lane.store.known(&lane.lease, target, &at)?;
+                let mut met = HashSet::new();
+                let staged: Vec<_> = records
+                    .into_iter()
+                    .zip(known)
+                    .filter(|(record, known)| known.link.is_none() && met.insert(record.at.clone()))
+                    .map(|(record, _)| announce(lane, target, record, true, true))
+                    .collect();
+                lane.store.stage(&lane.lease, &staged, None)?;
+            }
+        }
+        lane.breathe()?;
+    }
+}
+
+/// The values to look a record up by: those of the key's first part. The other parts are compared afterwards.
+fn wanted(key: &[Name], values: &Fields, uid: Option<&str>) -> Vec<String> {
+    let Some(path) = key.first() else { return Vec::new() };
+    if &**path == UID {
+        return uid.map(str::to_owned).into_iter().collect();
+    }
+    values
+        .iter()
+        .filter(|(name, _)| fits(path, name))
+        .filter_map(|(_, value)| value.as_text().filter(|text| !text.is_empty()).map(str::to_owned))
+        .collect()
+}
+
+/// The fields of a side that the key's first part stands for.
+fn native_names(lane: &Lane<'_>, side: Side, key: &[Name]) -> Vec<Name> {
+    let Some(path) = key.first() else { return Vec::new() };
+    if &**path == UID {
+        return if lane.abilities[side].uid { vec![path.clone()] } else { Vec::new() };
+    }
+    let rows = lane.map.rows().iter().filter(|row| fits(path, &row.key));
+    rows.filter_map(|row| row.native[side].first().cloned()).collect()
+}
+
+/// The key part that stands for a record's UID; connectors that declare UIDs look records up by this name.
+const UID: &str = "uid";
+
+/// Whether a path is what a key's part stands for, `*` being any index.
+fn fits(pattern: &str, path: &str) -> bool {
+    match pattern.split_once('*') {
+        Some((stem, end)) => path
+            .strip_prefix(stem)
+            .and_then(|rest| rest.strip_suffix(end))
+            .is_some_and(|index| !index.is_empty() && !index.contains('/')),
+        None => pattern == path,
+    }
+}

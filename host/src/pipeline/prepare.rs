@@ -1,0 +1,125 @@
+//! Opens the sides, asks them whether work can start, and compiles the field map. Nothing is written to a side here.
+
+use pairwise_plugin_api::ops::{CheckRequest, DiscoverRequest};
+use pairwise_plugin_api::{Capabilities, Failure, Level, Severity};
+
+use super::translate::FieldMap;
+use super::{Lane, Stop};
+use crate::model::value::same;
+use crate::model::{
+    LaneMemory, LaneReport, LaneSpec, Lease, LinkChange, News, Remote, Settlement, Side, Sides, Staged, Store,
+};
+
+/// What `prepare` finds out.
+pub(super) struct Prepared {
+    pub(super) abilities: Sides<Capabilities>,
+    pub(super) map: FieldMap,
+    pub(super) map_changed: bool,
+    pub(super) memory: LaneMemory,
+    pub(super) same_folders: bool,
+}
+
+pub(super) fn prepare(
+    spec: &LaneSpec,
+    remotes: Sides<&dyn Remote>,
+    store: &mut dyn Store,
+    lease: &Lease,
+    report: &mut LaneReport,
+) -> Result<Prepared, Stop> {
+    let failed =
+        |side: Side| move |failure: Failure| Stop::Remote { side, connection: spec.connections[side].clone(), failure };
+    let mut abilities = Sides::default();
+    let mut catalogues = Sides::default();
+    for side in Side::BOTH {
+        abilities[side] = remotes[side].describe().map_err(failed(side))?.capabilities;
+        let conditions = remotes[side]
+            .check(CheckRequest {
+                principal: spec.principals[side].clone(),
+                scope: spec.scope[side].clone(),
+                entities: spec.entities[side].clone(),
+                write: spec.writes_to(side),
+            })
+            .map_err(failed(side))?;
+        for condition in conditions {
+            let connection = spec.connections[side].clone();
+            let blocks = matches!(condition.level, Level::Profile | Level::Stream | Level::User);
+            if blocks && condition.severity == Severity::Error {
+                return Err(Stop::Blocked { side, connection, text: condition.text });
+            }
+            if condition.severity != Severity::Info {
+                report.notes.push(format!("connection `{connection}` ({side}): {}", condition.text));
+            }
+        }
+        catalogues[side] = remotes[side]
+            .discover(DiscoverRequest { principal: spec.principals[side].clone(), ..DiscoverRequest::default() })
+            .map_err(failed(side))?;
+    }
+    let map = FieldMap::compile(&spec.map, spec.direction, &spec.entities, &catalogues)?;
+    let memory = store.memory(lease)?;
+    let map_changed = memory.map.as_ref().is_some_and(|old| *old != map.fingerprint());
+    // Where both sides name folders by their path, a record keeps its folder.
+    let same_folders =
+        Side::BOTH.into_iter().all(|side| abilities[side].containers && abilities[side].create_containers);
+    Ok(Prepared { abilities, map, map_changed, memory, same_folders })
+}
+
+/// A changed mapping is not an edit: before anything is pulled, the shadows of every link are derived again from what both
+/// sides hold. A row in which both sides still stand as they were settled keeps its shadows; a row in which they are equal
+/// is settled; any other row counts as never settled, and `reconcile` asks the policy for a change of the map.
+pub(super) fn remap(lane: &mut Lane<'_>) -> Result<(), Stop> {
+    let mut after = 0;
+    loop {
+        let links = lane.store.links(&lane.lease, after, lane.batch())?;
+        let Some(last) = links.last() else { return Ok(()) };
+        after = last.id;
+        let mut told = Sides::from_fn(|_| vec![None; links.len()]);
+        for side in Side::BOTH {
+            let (places, at): (Vec<usize>, Vec<_>) = links
+                .iter()
+                .enumerate()
+                .filter_map(|(place, link)| link.ends[side].as_ref().map(|end| (place, end.at.clone())))
+                .unzip();
+            for (place, found) in places.into_iter().zip(lane.get(side, &at)?) {
+                told[side][place] = found.record;
+            }
+        }
+        let mut batch = Vec::new();
+        for (place, mut link) in links.into_iter().enumerate() {
+            let (Some(left), Some(right)) = (told.left[place].take(), told.right[place].take()) else { continue };
+            let Ok(left_values) = lane.map.translate_in(Side::Left, &left) else { continue };
+            let Ok(right_values) = lane.map.translate_in(Side::Right, &right) else { continue };
+            let old = std::mem::take(&mut link.shadows);
+            for (path, left_value) in left_values.iter() {
+                let (Some(row), Some(right_value)) = (lane.map.row(path), right_values.get(path)) else { continue };
+                let stands = |side: Side, now| old[side].get(path).is_some_and(|shadow| same(row.compare, shadow, now));
+                let untouched = stands(Side::Left, left_value) && stands(Side::Right, right_value);
+                if untouched || same(row.compare, left_value, right_value) {
+                    link.shadows.left.set(path.clone(), left_value.clone());
+                    link.shadows.right.set(path.clone(), right_value.clone());
+                }
+            }
+            let announce = [(Side::Left, left), (Side::Right, right)]
+                .into_iter()
+                .map(|(side, record)| Staged {
+                    side,
+                    at: record.at.clone(),
+                    version: record.version.clone(),
+                    news: News::Here(Box::new(record)),
+                    keys: Vec::new(),
+                    candidate: false,
+                })
+                .collect();
+            batch.push(Settlement { link: LinkChange::Put(Box::new(link)), announce, ..Settlement::default() });
+        }
+        lane.store.settle(&lane.lease, &lane.options.run, &batch)?;
+        lane.breathe()?;
+    }
+}
+
+/// The last word of a run that went through.
+pub(super) fn finish(lane: &mut Lane<'_>) -> Result<(), Stop> {
+    if lane.memory.map.as_deref() != Some(lane.map.fingerprint()) {
+        lane.store.remember_map(&lane.lease, lane.map.fingerprint())?;
+    }
+    Ok(())
+}

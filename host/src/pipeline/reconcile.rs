@@ -1,0 +1,525 @@
+//! Decides, without any I/O, what becomes of a link: three-way per field against the shadows.
+//!
+//! Each side has a shadow of its own, in its own spelling. A value that equals its side's shadow was not changed there,
+//! however the other side spells it; so our own writes are no changes, and a respelling never travels back to its author.
+
+use pairwise_plugin_api::{Fields, Millis, Name, Reason, Record, Value};
+
+use super::translate::{FieldMap, Row};
+use crate::model::value::same;
+use crate::model::{
+    Conflict, Direction, End, FieldChange, LaneSpec, Link, LinkState, MapChange, Op, Per, Removal, Side, Sides, Winner,
+};
+
+/// What a side tells about its end of a link.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Told {
+    /// Nothing new: it is as its shadow says.
+    Nothing,
+    /// The record is there, with these values by field-map row.
+    Here(Box<Seen>),
+    /// The record is gone, certainly.
+    Gone(Reason),
+}
+
+/// A record that was read, and its values.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Seen {
+    /// As the connector gave it.
+    pub record: Record,
+    /// Translated.
+    pub values: Fields,
+}
+
+/// How a run decides, beyond the lane's own settings.
+#[derive(Debug, Clone, Copy)]
+pub struct Rules<'a> {
+    /// The lane's settings.
+    pub lane: &'a LaneSpec,
+    /// The field map.
+    pub map: &'a FieldMap,
+    /// In this run this side wins.
+    pub prefer: Option<Side>,
+    /// Rows that were never settled are new in the map: its change says who wins. Otherwise it is a first match.
+    pub map_changed: bool,
+}
+
+/// What is to be done about a link.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Judgement {
+    /// The link with everything that needs no write: new versions, shadows of equal and of accepted values.
+    pub link: Link,
+    /// At most one write for each side.
+    pub writes: Sides<Option<Planned>>,
+    /// Whether the link lives on once the writes are done.
+    pub fate: Fate,
+    /// Fields that wait for a person.
+    pub conflicts: Vec<Conflict>,
+    /// Values that lose: side, and what is written to history before it is overwritten.
+    pub lost: Sides<Vec<(String, Value, Value)>>,
+}
+
+/// What becomes of the link.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fate {
+    /// It lives on.
+    Stays,
+    /// It is given up.
+    Ends,
+}
+
+/// A write that is to be sent.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Planned {
+    /// What.
+    pub op: Op,
+    /// Of a deletion: how.
+    pub removal: Option<Removal>,
+    /// Values by field-map row: of an update what changes, of a create everything.
+    pub asked: Fields,
+    /// What the source's shadow becomes for these rows.
+    pub source: Fields,
+    /// For people and plans.
+    pub changes: Vec<FieldChange>,
+    /// Why, in a stable word.
+    pub reason: &'static str,
+}
+
+/// Decides about a link of which at least one side tells something.
+#[must_use]
+pub fn judge(rules: Rules<'_>, link: &Link, told: &Sides<Told>, conflicts: &[Conflict]) -> Judgement {
+    match (&told.left, &told.right) {
+        (Told::Gone(_), Told::Gone(_)) => Judgement::ends(link),
+        (Told::Gone(reason), other) => removed(rules, link, Side::Left, *reason, other),
+        (other, Told::Gone(reason)) => removed(rules, link, Side::Right, *reason, other),
+        _ if link.state == LinkState::Dormant => asleep(rules, link, told, conflicts),
+        _ => merge(rules, link, told, conflicts),
+    }
+}
+
+impl Judgement {
+    fn stays(link: Link) -> Self {
+        Judgement { link, writes: Sides::default(), fate: Fate::Stays, conflicts: Vec::new(), lost: Sides::default() }
+    }
+
+    fn ends(link: &Link) -> Self {
+        Judgement { fate: Fate::Ends, ..Judgement::stays(link.clone()) }
+    }
+}
+
+/// A dormant link wakes when the side that left returns; that side's end has no version. An edit on the side that stayed
+/// wakes nothing.
+fn asleep(rules: Rules<'_>, link: &Link, told: &Sides<Told>, conflicts: &[Conflict]) -> Judgement {
+    let returned = |side: Side| {
+        matches!(told[side], Told::Here(_)) && link.ends[side].as_ref().is_none_or(|end| end.version.is_none())
+    };
+    if Side::BOTH.into_iter().any(returned) {
+        let awake = Link { state: LinkState::Live, ..link.clone() };
+        return merge(rules, &awake, told, conflicts);
+    }
+    let mut link = link.clone();
+    refresh_ends(&mut link, told);
+    Judgement::stays(link)
+}
+
+/// A side's record is gone; the other side tells something or nothing.
+fn removed(rules: Rules<'_>, link: &Link, gone: Side, reason: Reason, other: &Told) -> Judgement {
+    let lane = rules.lane;
+    let target = gone.other();
+    let policy = &lane.removed[gone];
+    let action = if reason == Reason::LeftScope { policy.left_scope } else { policy.deleted };
+    let asleep = link.state == LinkState::Dormant;
+
+    let unseen_edit = match other {
+        Told::Here(seen) => changed_rows(rules, link, target, seen).next().is_some(),
+        _ => false,
+    };
+    let action = match action {
+        Removal::Trash | Removal::Delete | Removal::Exclude if asleep => return Judgement::ends(link),
+        Removal::Trash | Removal::Delete | Removal::Exclude if unseen_edit && !policy.beats_edit => {
+            return restore(rules, link, gone, other, "edit_beats_deletion");
+        }
+        Removal::Trash | Removal::Delete | Removal::Exclude if !lane.writes_to(target) => {
+            return Judgement::ends(link);
+        }
+        Removal::Restore => return restore(rules, link, gone, other, "restored"),
+        Removal::Keep => return sleep(link, gone),
+        action => action,
+    };
+    // The counterpart cannot be addressed, so there is nothing to delete.
+    if link.ends[target].is_none() {
+        return Judgement::ends(link);
+    }
+    let mut judgement = Judgement::ends(link);
+    let values = match other {
+        Told::Here(seen) => &seen.values,
+        _ => &link.shadows[target],
+    };
+    judgement.lost[target] =
+        values.iter().map(|(path, value)| (path.to_string(), value.clone(), Value::Null)).collect();
+    if let (Told::Here(seen), Some(end)) = (other, judgement.link.ends[target].as_mut()) {
+        *end = End::of(&seen.record);
+    }
+    judgement.writes[target] = Some(Planned {
+        op: Op::Delete,
+        removal: Some(action),
+        asked: Fields::new(),
+        source: Fields::new(),
+        changes: Vec::new(),
+        reason: if reason == Reason::LeftScope { "left_scope" } else { "deleted_on_other_side" },
+    });
+    judgement
+}
+
+/// Makes a record again on the side where it went missing.
+fn restore(rules: Rules<'_>, link: &Link, gone: Side, other: &Told, reason: &'static str) -> Judgement {
+    let source = gone.other();
+    if !rules.lane.writes_to(gone) || !rules.lane.create[gone] {
+        return sleep(link, gone);
+    }
+    let values = match other {
+        Told::Here(seen) => seen.values.clone(),
+        _ => link.shadows[source].clone(),
+    };
+    let mut link = link.clone();
+    if let Told::Here(seen) = other {
+        link.ends[source] = Some(End::of(&seen.record));
+    }
+    link.ends[gone] = None;
+    link.shadows = Sides::default();
+    link.state = LinkState::Live;
+    let mut judgement = Judgement::stays(link);
+    judgement.writes[gone] = Some(creation(rules, gone, &values, Op::Recreate, reason));
+    judgement
+}
+
+/// The link sleeps: the end of the side that left loses its version, which tells which side that was.
+fn sleep(link: &Link, gone: Side) -> Judgement {
+    let mut link = link.clone();
+    link.state = LinkState::Dormant;
+    if let Some(end) = link.ends[gone].as_mut() {
+        end.version = None;
+    }
+    Judgement::stays(link)
+}
+
+/// What a record without a counterpart becomes on the other side.
+#[must_use]
+pub fn creation(rules: Rules<'_>, target: Side, values: &Fields, op: Op, reason: &'static str) -> Planned {
+    let mut asked = Fields::new();
+    let mut changes = Vec::new();
+    for (path, value) in values.iter() {
+        let Some(row) = rules.map.row(path) else { continue };
+        if !row.reaches(target, true) || value.is_empty() {
+            continue;
+        }
+        asked.set(path.clone(), value.clone());
+        changes.push(FieldChange {
+            path: path.to_string(),
+            old: Value::Null,
+            new: value.clone(),
+            from: target.other(),
+        });
+    }
+    Planned { op, removal: None, asked, source: values.clone(), changes, reason }
+}
+
+/// Both records are there, as far as we know.
+fn merge(rules: Rules<'_>, link: &Link, told: &Sides<Told>, conflicts: &[Conflict]) -> Judgement {
+    let mut judgement = Judgement::stays(link.clone());
+    refresh_ends(&mut judgement.link, told);
+    let modified = Sides::from_fn(|side| match &told[side] {
+        Told::Here(seen) => seen.record.modified,
+        _ => None,
+    });
+    // With record granularity one side wins all rows as soon as both sides changed anything.
+    let record_winner = (rules.lane.conflict.per == Per::Record
+        && Side::BOTH.into_iter().all(|side| match &told[side] {
+            Told::Here(seen) => changed_rows(rules, link, side, seen).next().is_some(),
+            _ => false,
+        }))
+    .then(|| winner(rules, rules.lane.conflict.winner, &modified));
+
+    let mut asked: Sides<Fields> = Sides::default();
+    let mut sources: Sides<Fields> = Sides::default();
+    let mut changes: Sides<Vec<FieldChange>> = Sides::default();
+
+    for path in paths(rules.map, link, told, conflicts) {
+        let Some(row) = rules.map.row(&path) else { continue };
+        let open = conflicts.iter().find(|conflict| *conflict.path == *path);
+        let field = Field::look(row, &path, link, told, open);
+        match verdict(rules, row, &field, open, record_winner, &modified) {
+            Verdict::Unknown => {}
+            Verdict::Settled => {
+                for side in Side::BOTH {
+                    set_or_clear(&mut judgement.link.shadows[side], &path, &field.now[side]);
+                }
+            }
+            Verdict::Accept(side) => set_or_clear(&mut judgement.link.shadows[side], &path, &field.now[side]),
+            Verdict::Wait => judgement.conflicts.push(Conflict {
+                path: path.to_string(),
+                values: Sides::from_fn(|side| field.now[side].clone().unwrap_or_default()),
+                modified: Sides::from_fn(|side| {
+                    modified[side].or_else(|| open.and_then(|conflict| conflict.modified[side]))
+                }),
+                decision: None,
+            }),
+            Verdict::Write { to, lost } => {
+                let from = to.other();
+                let new = field.now[from].clone().unwrap_or_default();
+                let old = field.now[to].clone().unwrap_or_default();
+                if lost && !old.is_empty() {
+                    judgement.lost[to].push((path.to_string(), old.clone(), new.clone()));
+                }
+                sources[from].set(path.clone(), new.clone());
+                asked[to].set(path.clone(), new.clone());
+                changes[to].push(FieldChange { path: path.to_string(), old, new, from });
+            }
+        }
+    }
+    for to in Side::BOTH {
+        if asked[to].is_empty() {
+            continue;
+        }
+        judgement.writes[to] = Some(Planned {
+            op: Op::Update,
+            removal: None,
+            asked: std::mem::take(&mut asked[to]),
+            source: std::mem::take(&mut sources[to.other()]),
+            changes: std::mem::take(&mut changes[to]),
+            reason: "changed_on_other_side",
+        });
+    }
+    judgement
+}
+
+/// One row of a link: what stands on each side, and what stood there.
+struct Field {
+    /// The present value; `None` where a side tells nothing of it and never did.
+    now: Sides<Option<Value>>,
+    changed: Sides<bool>,
+    /// False for a row that was never settled, as after a first match or with a new row in the map.
+    settled: bool,
+}
+
+impl Field {
+    fn look(row: &Row, path: &Name, link: &Link, told: &Sides<Told>, open: Option<&Conflict>) -> Field {
+        // A member of an open family that a whole record does not carry is not there. Any other field that a record does not
+        // carry was merely not told.
+        let absent = row.is_family().then_some(Value::Null);
+        let fresh = link.shadows.left.is_empty() && link.shadows.right.is_empty();
+        let last_known = |side: Side| {
+            let conflicting = open.map(|conflict| conflict.values[side].clone());
+            conflicting.or_else(|| link.shadows[side].get(path).cloned())
+        };
+        let now = Sides::from_fn(|side| match &told[side] {
+            Told::Here(seen) => seen.values.get(path).cloned().or(absent.clone()).or_else(|| last_known(side)),
+            _ => last_known(side).or_else(|| if fresh { None } else { absent.clone() }),
+        });
+        let shadow = Sides::from_fn(|side| {
+            link.shadows[side].get(path).cloned().or_else(|| if fresh { None } else { absent.clone() })
+        });
+        let changed = Sides::from_fn(|side| match (&now[side], &shadow[side]) {
+            (Some(now), Some(shadow)) => !same(row.compare, now, shadow),
+            (now, _) => now.is_some(),
+        });
+        Field { now, changed, settled: shadow.left.is_some() && shadow.right.is_some() }
+    }
+}
+
+enum Verdict {
+    /// A side never told this row: nothing can be decided.
+    Unknown,
+    /// Both sides hold the same.
+    Settled,
+    /// This side's value is taken note of and travels nowhere.
+    Accept(Side),
+    /// A person decides.
+    Wait,
+    /// The other side's value goes to this side; `lost` if a value that somebody typed perishes.
+    Write { to: Side, lost: bool },
+}
+
+fn verdict(
+    rules: Rules<'_>,
+    row: &Row,
+    field: &Field,
+    open: Option<&Conflict>,
+    record_winner: Option<Winner>,
+    modified: &Sides<Option<Millis>>,
+) -> Verdict {
+    let (Some(left), Some(right)) = (&field.now.left, &field.now.right) else {
+        // Only one side has this field; what it holds is no news for the other.
+        return match (&field.now.left, &field.now.right) {
+            (Some(_), None) => Verdict::Accept(Side::Left),
+            (None, Some(_)) => Verdict::Accept(Side::Right),
+            _ => Verdict::Unknown,
+        };
+    };
+    if same(row.compare, left, right) {
+        return Verdict::Settled;
+    }
+    if let Some(conflict) = open {
+        return match conflict.decision {
+            None => Verdict::Wait,
+            Some(decision) => {
+                let modified = Sides::from_fn(|side| modified[side].or(conflict.modified[side]));
+                won(rules, row, field, winner(rules, decision, &modified))
+            }
+        };
+    }
+    if !field.settled {
+        return first_meeting(rules, row, field, modified);
+    }
+    match (field.changed.left, field.changed.right, record_winner) {
+        // Settled with different spellings, and nobody touched it since.
+        (false, false, _) => Verdict::Settled,
+        (_, _, Some(Winner::Hold)) => Verdict::Wait,
+        (_, _, Some(side)) => won(rules, row, field, side),
+        (true, false, None) => travels(rules, row, field, Side::Left),
+        (false, true, None) => travels(rules, row, field, Side::Right),
+        (true, true, None) => {
+            let policy = row.winner.unwrap_or(rules.lane.conflict.winner);
+            match one_way(row) {
+                Some(source) => travels(rules, row, field, source),
+                None => won(rules, row, field, winner(rules, policy, modified)),
+            }
+        }
+    }
+}
+
+/// Two values that were never compared before: an empty one is filled; of two filled ones the policy picks.
+fn first_meeting(rules: Rules<'_>, row: &Row, field: &Field, modified: &Sides<Option<Millis>>) -> Verdict {
+    let empty = Sides::from_fn(|side: Side| field.now[side].as_ref().is_none_or(Value::is_empty));
+    match (empty.left, empty.right) {
+        (true, _) if row.direction.reaches(Side::Left) => return travels(rules, row, field, Side::Right),
+        (_, true) if row.direction.reaches(Side::Right) => return travels(rules, row, field, Side::Left),
+        _ => {}
+    }
+    if let Some(source) = one_way(row) {
+        return travels(rules, row, field, source);
+    }
+    let policy = if rules.map_changed {
+        match rules.lane.map_change {
+            MapChange::Ask | MapChange::Resend => Winner::Hold,
+            MapChange::LeftWins => Winner::Left,
+            MapChange::RightWins => Winner::Right,
+        }
+    } else {
+        match &rules.lane.matching {
+            crate::model::Matching::Keys(policy) => policy.differ,
+            crate::model::Matching::Never => rules.lane.conflict.winner,
+        }
+    };
+    won(rules, row, field, winner(rules, policy, modified))
+}
+
+/// The side whose values travel in a one-way row.
+fn one_way(row: &Row) -> Option<Side> {
+    match row.direction {
+        Direction::LeftToRight => Some(Side::Left),
+        Direction::RightToLeft => Some(Side::Right),
+        _ => None,
+    }
+}
+
+/// The policy's answer, never `Latest`.
+fn winner(rules: Rules<'_>, policy: Winner, modified: &Sides<Option<Millis>>) -> Winner {
+    let side_wins = |side| if side == Side::Left { Winner::Left } else { Winner::Right };
+    if let Some(side) = rules.prefer {
+        return side_wins(side);
+    }
+    match policy {
+        Winner::Latest => side_wins(match (modified.left, modified.right) {
+            (Some(left), Some(right)) if left > right => Side::Left,
+            (Some(left), Some(right)) if right > left => Side::Right,
+            _ => rules.lane.conflict.tie,
+        }),
+        policy => policy,
+    }
+}
+
+fn won(rules: Rules<'_>, row: &Row, field: &Field, winner: Winner) -> Verdict {
+    match winner {
+        Winner::Left => travels(rules, row, field, Side::Left),
+        Winner::Right => travels(rules, row, field, Side::Right),
+        Winner::Hold | Winner::Latest => Verdict::Wait,
+    }
+}
+
+/// A value goes from `from` to the other side if the row's direction and the lane's rights allow it.
+fn travels(rules: Rules<'_>, row: &Row, field: &Field, from: Side) -> Verdict {
+    let to = from.other();
+    if row.reaches(to, false) && rules.lane.update[to] {
+        // What the other side held was typed by somebody if it is not what we last put there.
+        return Verdict::Write { to, lost: true };
+    }
+    // A change of a one-way target is put back; where nothing may be written it is taken note of.
+    let back = row.reaches(from, false) && rules.lane.update[from];
+    if back && field.settled && one_way(row) == Some(to) {
+        return Verdict::Write { to: from, lost: true };
+    }
+    Verdict::Accept(from)
+}
+
+/// All rows that either side or a shadow speaks of, in order, each once.
+fn paths(map: &FieldMap, link: &Link, told: &Sides<Told>, conflicts: &[Conflict]) -> Vec<Name> {
+    let mut paths: Vec<Name> = conflicts.iter().map(|conflict| Name::from(&*conflict.path)).collect();
+    for side in Side::BOTH {
+        if let Told::Here(seen) = &told[side] {
+            paths.extend(seen.values.iter().map(|(path, _)| path.clone()));
+        }
+        paths.extend(link.shadows[side].iter().map(|(path, _)| path.clone()).filter(|path| map.row(path).is_some()));
+    }
+    paths.sort_unstable();
+    paths.dedup();
+    paths
+}
+
+/// The rows in which a side differs from its shadow and that would travel to the other side.
+fn changed_rows<'a>(
+    rules: Rules<'a>,
+    link: &'a Link,
+    side: Side,
+    seen: &'a Seen,
+) -> impl Iterator<Item = &'a Name> + 'a {
+    let missing = link.shadows[side]
+        .iter()
+        .filter(move |(path, _)| {
+            seen.values.get(path).is_none() && rules.map.row(path).is_some_and(|row| row.is_family())
+        })
+        .map(|(path, _)| path);
+    seen.values
+        .iter()
+        .filter(move |(path, value)| {
+            rules.map.row(path).is_some_and(|row| {
+                row.direction.reaches(side.other())
+                    && match link.shadows[side].get(path) {
+                        Some(shadow) => !same(row.compare, value, shadow),
+                        None => !value.is_empty(),
+                    }
+            })
+        })
+        .map(|(path, _)| path)
+        .chain(missing)
+}
+
+fn refresh_ends(link: &mut Link, told: &Sides<Told>) {
+    for side in Side::BOTH {
+        if let Told::Here(seen) = &told[side] {
+            link.ends[side] = Some(End::of(&seen.record));
+        }
+    }
+}
+
+/// Shadows keep no empty members of open families: they would pile up.
+fn set_or_clear(shadow: &mut Fields, path: &Name, value: &Option<Value>) {
+    match value {
+        Some(value) => {
+            shadow.set(path.clone(), value.clone());
+        }
+        None => {
+            shadow.remove(path);
+        }
+    }
+}
