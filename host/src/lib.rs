@@ -1,5 +1,6 @@
 //! Pairwise: a plugin host that keeps contacts and calendars in step.
 
 pub mod chance;
+pub mod demo;
 pub mod model;
 pub mod pipeline;
