@@ -1,0 +1,26 @@
+//! Outside programs that judge what we write.
+//!
+//! `PAIRWISE_JUDGES` names a Python environment with `vdirsyncer` and `vobject`; `.ci/run` makes one. Where a program is
+//! missing a test says so and is skipped, except in CI (`CI=true`), where it fails.
+
+use std::env;
+use std::path::PathBuf;
+
+/// A program of the environment, for instance `python` or `vdirsyncer`; `None` if the test is to be skipped.
+///
+/// # Panics
+/// In CI, if the program is missing.
+#[must_use]
+pub fn judge(program: &str) -> Option<PathBuf> {
+    let place = env::var_os("PAIRWISE_JUDGES").map(|judges| PathBuf::from(judges).join("bin").join(program));
+    if let Some(path) = place.as_ref().filter(|path| path.is_file()) {
+        return Some(path.clone());
+    }
+    let missing = match place {
+        Some(path) => format!("{} is not there", path.display()),
+        None => format!("PAIRWISE_JUDGES names no Python environment with {program}"),
+    };
+    assert!(env::var("CI").as_deref() != Ok("true"), "{missing}; .ci/run makes one");
+    println!("skipped: {missing}");
+    None
+}
