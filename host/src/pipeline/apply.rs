@@ -13,20 +13,42 @@ use super::reconcile::{Fate, Judgement, Planned, Seen, Told, creation, judge};
 use super::translate::label;
 use super::{Lane, Stop, filter};
 use crate::model::{
-    Aside, AsideKind, End, InboxId, Intent, Item, Link, LinkChange, LinkState, Lost, News, Op, Removal, Select,
-    Settlement, Side, Sides, Work,
+    Aside, AsideKind, Conflict, End, InboxId, Intent, Item, Link, LinkChange, LinkState, Lost, News, Op, Removal,
+    Select, Settlement, Side, Sides, Work,
 };
 
-/// One announcement or pair of announcements on its way to being settled.
-pub(super) struct Case {
-    pub(super) work: Work,
+/// A row of the inbox whose content was taken out of it.
+#[derive(Debug, Clone)]
+pub(super) struct Row {
+    pub(super) id: InboxId,
+    pub(super) at: RecordRef,
+    pub(super) attempts: u32,
+    released: bool,
+}
+
+/// Announcements of a link, of a pair or of a newcomer, and what both sides tell.
+pub(super) struct Looked {
+    pub(super) rows: Sides<Option<Row>>,
+    pub(super) link: Option<Link>,
+    pub(super) conflicts: Vec<Conflict>,
     pub(super) told: Sides<Told>,
+}
+
+impl Looked {
+    pub(super) fn ids(&self) -> Vec<InboxId> {
+        self.rows.iter().filter_map(|(_, row)| row.as_ref().map(|row| row.id)).collect()
+    }
+}
+
+/// A case whose writes are to be sent.
+pub(super) struct Case {
+    pub(super) looked: Looked,
     pub(super) judgement: Judgement,
-    /// Row numbers of its announcements.
-    pub(super) rows: Vec<InboxId>,
     pub(super) label: String,
     /// The side on which another record bears the linked id now.
     pub(super) reused: Option<Side>,
+    /// The case as lines of a plan, where somebody wants them.
+    pub(super) items: Vec<Item>,
     /// Places of its intents in the page's list.
     pub(super) intents: Vec<usize>,
 }
@@ -44,14 +66,10 @@ pub(super) fn drain(lane: &mut Lane<'_>) -> Result<(), Stop> {
         let Some(last) = page.last() else { return Ok(()) };
         after = last.row();
         done += page.len() as u64;
-        let told = look(lane, &page)?;
         let mut settlements = Vec::new();
         let mut cases = Vec::new();
-        for (work, told) in page.into_iter().zip(told) {
-            match told {
-                Ok(told) => decide(lane, work, told, &mut cases, &mut settlements),
-                Err(settlement) => settlements.push(*settlement),
-            }
+        for looked in look(lane, page, &mut settlements)? {
+            decide(lane, looked, &mut cases, &mut settlements);
         }
         send(lane, cases, settlements)?;
         lane.observer.progress(done, 0);
@@ -75,7 +93,7 @@ fn adopt(lane: &mut Lane<'_>, page: &[Work]) -> Result<bool, Stop> {
         let mut settled = Vec::new();
         let mut name = left.at.id.clone();
         if let (Some(seen_left), Some(seen_right)) =
-            (lane.seen(Side::Left, left_record), lane.seen(Side::Right, right_record))
+            (lane.seen(Side::Left, (**left_record).clone()), lane.seen(Side::Right, (**right_record).clone()))
         {
             name = label(&seen_left.values, &left.at.id);
             let told = Sides { left: Told::Here(seen_left), right: Told::Here(seen_right) };
@@ -107,56 +125,64 @@ fn adopt(lane: &mut Lane<'_>, page: &[Work]) -> Result<bool, Stop> {
     Ok(true)
 }
 
-/// What both sides tell: the announcements, and fresh reads where a decision must not rest on older knowledge. A case that
-/// cannot be looked at now is settled otherwise.
-#[allow(clippy::type_complexity, reason = "one result for each work, in order")]
-fn look(lane: &mut Lane<'_>, page: &[Work]) -> Result<Vec<Result<Sides<Told>, Box<Settlement>>>, Stop> {
-    let mut cases: Vec<Result<Sides<Told>, Box<Settlement>>> = Vec::with_capacity(page.len());
+/// What both sides tell: the announcements, and fresh reads where a decision must not rest on older knowledge. What cannot be
+/// looked at now is settled otherwise.
+fn look(lane: &mut Lane<'_>, page: Vec<Work>, settlements: &mut Vec<Settlement>) -> Result<Vec<Looked>, Stop> {
+    let mut all = Vec::with_capacity(page.len());
     for work in page {
-        let mut told = Sides::from_fn(|_| Told::Nothing);
-        let mut trouble = None;
-        for side in Side::BOTH {
-            let Some(announced) = &work.news[side] else { continue };
-            told[side] = match &announced.news {
-                News::Gone(reason) => Told::Gone(*reason),
-                News::Here(record) => match lane.map.translate_in(side, record) {
-                    Ok(values) => Told::Here(Box::new(Seen { record: (**record).clone(), values })),
-                    Err(problem) => {
-                        trouble = Some(untranslatable(side, record, &problem.to_string()));
-                        Told::Nothing
-                    }
-                },
-            };
-        }
-        cases.push(match trouble {
-            None => Ok(told),
-            Some(aside) => {
+        match translated(lane, work) {
+            Ok(looked) => all.push(looked),
+            Err(aside) => {
                 lane.tell_aside(&aside);
-                Err(Box::new(Settlement { aside: vec![aside], ..Settlement::default() }))
+                settlements.push(Settlement { aside: vec![*aside], ..Settlement::default() });
             }
-        });
+        }
     }
     for side in Side::BOTH {
-        read_afresh(lane, side, page, &mut cases)?;
+        read_afresh(lane, side, &mut all, settlements)?;
     }
-    Ok(cases)
+    Ok(all)
 }
 
-#[allow(clippy::type_complexity, reason = "one result for each work, in order")]
+fn translated(lane: &Lane<'_>, work: Work) -> Result<Looked, Box<Aside>> {
+    let mut looked = Looked {
+        rows: Sides::default(),
+        link: work.link,
+        conflicts: work.conflicts,
+        told: Sides::from_fn(|_| Told::Nothing),
+    };
+    for announced in [work.news.left, work.news.right].into_iter().flatten() {
+        let side = announced.side;
+        looked.told[side] = match announced.news {
+            News::Gone(reason) => Told::Gone(reason),
+            News::Here(record) => match lane.map.translate_in(side, &record) {
+                Ok(values) => Told::Here(Box::new(Seen { record: *record, values })),
+                Err(problem) => return Err(Box::new(untranslatable(side, &record, &problem.to_string()))),
+            },
+        };
+        looked.rows[side] = Some(Row {
+            id: announced.id,
+            at: announced.at,
+            attempts: announced.attempts,
+            released: announced.released,
+        });
+    }
+    Ok(looked)
+}
+
 fn read_afresh(
     lane: &mut Lane<'_>,
     side: Side,
-    page: &[Work],
-    cases: &mut [Result<Sides<Told>, Box<Settlement>>],
+    all: &mut Vec<Looked>,
+    settlements: &mut Vec<Settlement>,
 ) -> Result<(), Stop> {
     let cautious = !lane.abilities[side].conditional_writes || !lane.spec.reads(side);
     let mut places = Vec::new();
     let mut at = Vec::new();
-    for (place, (work, case)) in page.iter().zip(cases.iter()).enumerate() {
-        let (Ok(told), Some(link)) = (case, &work.link) else { continue };
-        let Some(end) = &link.ends[side] else { continue };
-        let released = work.news[side].as_ref().is_some_and(|announced| announced.released);
-        let wanted = match (&told[side], &told[side.other()]) {
+    for (place, looked) in all.iter().enumerate() {
+        let Some(end) = looked.link.as_ref().and_then(|link| link.ends[side].as_ref()) else { continue };
+        let released = looked.rows[side].as_ref().is_some_and(|row| row.released);
+        let wanted = match (&looked.told[side], &looked.told[side.other()]) {
             (Told::Nothing, Told::Gone(_)) => true,
             (Told::Nothing, Told::Here(_)) => cautious && lane.spec.writes_to(side),
             (Told::Gone(_), _) => released,
@@ -168,45 +194,39 @@ fn read_afresh(
         }
     }
     let found = lane.get(side, &at)?;
+    let mut waiting = Vec::new();
     for (place, found) in places.into_iter().zip(found) {
-        let Ok(told) = &mut cases[place] else { continue };
         if is_gone(&found) {
-            told[side] = Told::Gone(Reason::Deleted);
-        } else if let Some(seen) = found.record.and_then(|record| lane.seen(side, &record)) {
-            told[side] = Told::Here(seen);
+            all[place].told[side] = Told::Gone(Reason::Deleted);
+        } else if let Some(seen) = found.record.and_then(|record| lane.seen(side, record)) {
+            all[place].told[side] = Told::Here(seen);
         } else {
-            // It does not answer now: nothing may be concluded, so the case waits.
-            let deferred = page[place].news.iter().filter_map(|(_, news)| news.as_ref().map(|news| news.id)).collect();
-            cases[place] = Err(Box::new(Settlement { deferred, ..Settlement::default() }));
+            // It does not answer now: nothing may be concluded, so it waits.
+            settlements.push(Settlement { deferred: all[place].ids(), ..Settlement::default() });
+            waiting.push(place);
         }
+    }
+    for place in waiting.into_iter().rev() {
+        all.remove(place);
     }
     Ok(())
 }
 
-/// Decides one case: it either needs no write and becomes a settlement, or it becomes a case with planned writes.
-fn decide(
-    lane: &mut Lane<'_>,
-    work: Work,
-    told: Sides<Told>,
-    cases: &mut Vec<Case>,
-    settlements: &mut Vec<Settlement>,
-) {
-    let rows: Vec<InboxId> = work.news.iter().filter_map(|(_, news)| news.as_ref().map(|news| news.id)).collect();
-    if work.link.as_ref().is_some_and(|link| lane.blocked.contains(&link.id)) {
+/// Decides one case: it either needs no more than a settlement, or becomes a case whose writes are to be sent.
+fn decide(lane: &mut Lane<'_>, looked: Looked, cases: &mut Vec<Case>, settlements: &mut Vec<Settlement>) {
+    if looked.link.as_ref().is_some_and(|link| lane.blocked.contains(&link.id)) {
         return;
     }
-    let reused = work.link.as_ref().and_then(|link| displaced(link, &told));
-    let judged = match &work.link {
-        Some(link) => match reused {
-            Some(side) => Ok(judge_reused(lane, link, &told, side)),
-            None => Ok(judge(lane.rules(), link, &told, &work.conflicts)),
-        },
-        None => newcomer(lane, &told),
+    let reused = looked.link.as_ref().and_then(|link| displaced(link, &looked.told));
+    let judged = match (&looked.link, reused) {
+        (Some(link), Some(side)) => Ok(judge_reused(lane, link, &looked.told, side)),
+        (Some(link), None) => Ok(judge(lane.rules(), link, &looked.told, &looked.conflicts)),
+        (None, _) => newcomer(lane, &looked.told),
     };
     let judgement = match judged {
         Ok(judgement) => judgement,
         Err(aside) => {
-            let mut settlement = Settlement { settled: rows, ..Settlement::default() };
+            let mut settlement = Settlement { settled: looked.ids(), ..Settlement::default() };
             if let Some(aside) = aside {
                 lane.tell_aside(&aside);
                 settlement.aside.push(*aside);
@@ -215,10 +235,13 @@ fn decide(
             return;
         }
     };
-    let label = name(&judgement, &told, &work);
-    let case = Case { work, told, judgement, rows, label, reused, intents: Vec::new() };
+    let label = name(&judgement, &looked);
+    let mut case = Case { looked, judgement, label, reused, items: Vec::new(), intents: Vec::new() };
+    if lane.explains() {
+        case.items = items(&case);
+    }
     if let Some(allowed) = &lane.options.only
-        && !items(&case).iter().all(|item| allowed.iter().any(|planned| planned.same_as(item)))
+        && !case.items.iter().all(|item| allowed.iter().any(|planned| planned.same_as(item)))
     {
         lane.unplanned += 1;
         return;
@@ -298,10 +321,10 @@ fn untranslatable(side: Side, record: &Record, text: &str) -> Aside {
 }
 
 /// What a person calls the record.
-fn name(judgement: &Judgement, told: &Sides<Told>, work: &Work) -> String {
-    let id = work.news.iter().find_map(|(_, news)| news.as_ref().map(|news| news.at.id.as_str())).unwrap_or_default();
+fn name(judgement: &Judgement, looked: &Looked) -> String {
+    let id = looked.rows.iter().find_map(|(_, row)| row.as_ref().map(|row| row.at.id.as_str())).unwrap_or_default();
     for side in Side::BOTH {
-        if let Told::Here(seen) = &told[side] {
+        if let Told::Here(seen) = &looked.told[side] {
             return label(&seen.values, id);
         }
     }
@@ -309,10 +332,10 @@ fn name(judgement: &Judgement, told: &Sides<Told>, work: &Work) -> String {
 }
 
 /// The case as lines of a plan.
-pub(super) fn items(case: &Case) -> Vec<Item> {
+fn items(case: &Case) -> Vec<Item> {
     let id_of = |side: Side| {
         let known = case.judgement.link.ends[side].as_ref().map(|end| end.at.clone());
-        let linked = || case.work.link.as_ref().and_then(|link| link.ends[side].as_ref()).map(|end| end.at.clone());
+        let linked = || case.looked.link.as_ref().and_then(|link| link.ends[side].as_ref()).map(|end| end.at.clone());
         known.or_else(linked).unwrap_or_default()
     };
     let mut items: Vec<Item> = Side::BOTH
@@ -333,7 +356,7 @@ pub(super) fn items(case: &Case) -> Vec<Item> {
             })
         })
         .collect();
-    if items.is_empty() && case.judgement.fate == Fate::Ends && case.work.link.is_some() {
+    if items.is_empty() && case.judgement.fate == Fate::Ends && case.looked.link.is_some() {
         let (left, right) = (id_of(Side::Left), id_of(Side::Right));
         items.push(Item {
             op: Op::Unlink,
@@ -356,7 +379,8 @@ fn send(lane: &mut Lane<'_>, mut cases: Vec<Case>, mut settlements: Vec<Settleme
     let mut history: Vec<Lost> = Vec::new();
     for case in &mut cases {
         for side in Side::BOTH {
-            let Some(planned) = &case.judgement.writes[side] else { continue };
+            let Some(planned) = case.judgement.writes[side].take() else { continue };
+            history.extend(lost(case, side, &planned));
             match payload(lane, case, side, planned) {
                 Ok(Some(intent)) => {
                     case.intents.push(intents.len());
@@ -368,7 +392,6 @@ fn send(lane: &mut Lane<'_>, mut cases: Vec<Case>, mut settlements: Vec<Settleme
                     settlements.push(Settlement { aside: vec![*aside], ..Settlement::default() });
                 }
             }
-            history.extend(lost(case, side, planned));
         }
     }
     let mut calls: Vec<(Side, String, Vec<usize>)> = Vec::new();
@@ -418,9 +441,9 @@ fn send(lane: &mut Lane<'_>, mut cases: Vec<Case>, mut settlements: Vec<Settleme
 }
 
 /// The frozen payload of a planned write; `None` if nothing of it can be written to that side.
-fn payload(lane: &Lane<'_>, case: &Case, side: Side, planned: &Planned) -> Result<Option<Intent>, Box<Aside>> {
+fn payload(lane: &Lane<'_>, case: &Case, side: Side, planned: Planned) -> Result<Option<Intent>, Box<Aside>> {
     let source_side = side.other();
-    let source = match &case.told[source_side] {
+    let source = match &case.looked.told[source_side] {
         Told::Here(seen) => Some(&seen.record),
         _ => None,
     };
@@ -470,16 +493,16 @@ fn payload(lane: &Lane<'_>, case: &Case, side: Side, planned: &Planned) -> Resul
         link: case.judgement.link.clone(),
         side,
         write,
-        asked: planned.asked.clone(),
-        source: source_end.map(|end| (end, planned.source.clone())),
-        inbox: case.rows.clone(),
+        asked: planned.asked,
+        source: source_end.map(|end| (end, planned.source)),
+        inbox: case.looked.ids(),
     }))
 }
 
 /// What the write overwrites, for history.
-fn lost(case: &Case, side: Side, planned: &Planned) -> Option<Lost> {
-    let values = case.judgement.lost[side].clone();
-    let link = case.work.link.as_ref()?;
+fn lost(case: &mut Case, side: Side, planned: &Planned) -> Option<Lost> {
+    let values = std::mem::take(&mut case.judgement.lost[side]);
+    let link = case.looked.link.as_ref()?;
     (!values.is_empty()).then(|| Lost {
         link: link.id,
         side,
@@ -493,9 +516,14 @@ fn lost(case: &Case, side: Side, planned: &Planned) -> Option<Lost> {
 
 impl Lane<'_> {
     /// A record with its values, unless it cannot be read.
-    pub(super) fn seen(&self, side: Side, record: &Record) -> Option<Box<Seen>> {
-        let values = self.map.translate_in(side, record).ok()?;
-        Some(Box::new(Seen { record: record.clone(), values }))
+    pub(super) fn seen(&self, side: Side, record: Record) -> Option<Box<Seen>> {
+        let values = self.map.translate_in(side, &record).ok()?;
+        Some(Box::new(Seen { record, values }))
+    }
+
+    /// Whether anybody wants to see operations field by field.
+    pub(super) fn explains(&self) -> bool {
+        self.options.list_items > 0 || self.options.only.is_some()
     }
 
     /// The version that a conditional write names.

@@ -2,7 +2,7 @@
 
 use pairwise_plugin_api::{Action, Fields, Outcome, Reason, Record, Status};
 
-use super::apply::{Case, items};
+use super::apply::Case;
 use super::pull::{announce, gone};
 use super::reconcile::{Fate, Told};
 use super::{Lane, Stop};
@@ -25,7 +25,6 @@ pub(super) enum Part {
 impl Lane<'_> {
     /// The settlement of a case whose writes were answered.
     pub(super) fn commit(&mut self, case: Case, parts: Vec<(&Intent, Outcome)>) -> Result<Settlement, Stop> {
-        let told_items = items(&case);
         let mut settlement = Settlement::default();
         let mut link = case.judgement.link.clone();
         let mut worst = Part::Done;
@@ -39,7 +38,7 @@ impl Lane<'_> {
             }
             if part == Part::Done {
                 self.count(intent);
-                for item in told_items.iter().filter(|item| item.side == intent.side) {
+                for item in case.items.iter().filter(|item| item.side == intent.side) {
                     self.tell(item.clone());
                 }
             }
@@ -52,9 +51,9 @@ impl Lane<'_> {
         }
         if !wrote {
             self.count_unlinked(&case);
-            told_items.into_iter().for_each(|item| self.tell(item));
+            case.items.iter().for_each(|item| self.tell(item.clone()));
         }
-        let new = case.work.link.is_none();
+        let new = case.looked.link.is_none();
         settlement.link = match worst {
             Part::Done if case.judgement.fate == Fate::Ends => LinkChange::Retire(link.id),
             Part::Again | Part::Refused if new && link.ends[link.born.other()].is_none() => LinkChange::Retire(link.id),
@@ -69,7 +68,7 @@ impl Lane<'_> {
             settlement.link = LinkChange::Keep;
         }
         match worst {
-            Part::Done | Part::Refused => settlement.settled.clone_from(&case.rows),
+            Part::Done | Part::Refused => settlement.settled = case.looked.ids(),
             Part::Again | Part::Open => {
                 self.again = true;
                 self.defer(&case, &mut settlement);
@@ -236,23 +235,23 @@ impl Lane<'_> {
     /// The announcements stay; a record that fails again and again is set aside in the end.
     fn defer(&mut self, case: &Case, settlement: &mut Settlement) {
         for side in Side::BOTH {
-            let Some(announced) = &case.work.news[side] else { continue };
-            if announced.attempts + 1 < self.spec.attempts || settlement.link == LinkChange::Keep {
-                settlement.deferred.push(announced.id);
+            let Some(row) = &case.looked.rows[side] else { continue };
+            if row.attempts + 1 < self.spec.attempts || settlement.link == LinkChange::Keep {
+                settlement.deferred.push(row.id);
                 continue;
             }
-            let version = match &case.told[side] {
+            let version = match &case.looked.told[side] {
                 Told::Here(seen) => seen.record.version.clone(),
                 _ => None,
             };
             let aside = Aside {
                 side,
-                at: announced.at.clone(),
+                at: row.at.clone(),
                 version,
                 label: case.label.clone(),
                 kind: AsideKind::Quarantined,
                 code: "keeps_failing".to_owned(),
-                text: format!("{} attempts failed; `pairwise quarantine retry` tries again", announced.attempts + 1),
+                text: format!("{} attempts failed; `pairwise quarantine retry` tries again", row.attempts + 1),
             };
             self.tell_aside(&aside);
             settlement.aside.push(aside);
@@ -261,7 +260,7 @@ impl Lane<'_> {
 
     fn note_conflicts(&mut self, case: &Case, settlement: &mut Settlement) {
         let conflicts = &case.judgement.conflicts;
-        if conflicts.is_empty() && case.work.conflicts.is_empty() {
+        if conflicts.is_empty() && case.looked.conflicts.is_empty() {
             return;
         }
         self.report.conflicts += conflicts.len() as u64;
@@ -274,7 +273,7 @@ impl Lane<'_> {
     /// The id of a link's record is another record's now: that one is announced as a newcomer.
     fn announce_reuse(&mut self, case: &Case, settlement: &mut Settlement) {
         let Some(side) = case.reused else { return };
-        if let Told::Here(seen) = &case.told[side] {
+        if let Told::Here(seen) = &case.looked.told[side] {
             settlement.announce.push(announce(self, side, seen.record.clone(), true, false));
             self.again = true;
         }
@@ -290,9 +289,9 @@ impl Lane<'_> {
     }
 
     fn count_unlinked(&mut self, case: &Case) {
-        if case.judgement.fate == Fate::Ends && case.work.link.is_some() {
+        if case.judgement.fate == Fate::Ends && case.looked.link.is_some() {
             for side in Side::BOTH {
-                if !matches!(case.told[side], Told::Gone(_)) {
+                if !matches!(case.looked.told[side], Told::Gone(_)) {
                     self.report.side(side).unlinked += 1;
                 }
             }

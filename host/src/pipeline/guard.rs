@@ -27,7 +27,7 @@ pub(super) fn hold_removals(lane: &mut Lane<'_>) -> Result<(), Stop> {
             let told = Sides::from_fn(|side| match &work.news[side] {
                 Some(announced) => match &announced.news {
                     News::Gone(reason) => Told::Gone(*reason),
-                    News::Here(record) => lane.seen(side, record).map_or(Told::Nothing, Told::Here),
+                    News::Here(record) => lane.seen(side, (**record).clone()).map_or(Told::Nothing, Told::Here),
                 },
                 None => Told::Nothing,
             });

@@ -176,7 +176,13 @@ struct Lane<'a> {
 
 impl Lane<'_> {
     fn rules(&self) -> reconcile::Rules<'_> {
-        reconcile::Rules { lane: self.spec, map: &self.map, prefer: self.options.prefer, map_changed: self.map_changed }
+        reconcile::Rules {
+            lane: self.spec,
+            map: &self.map,
+            prefer: self.options.prefer,
+            map_changed: self.map_changed,
+            explain: self.explains(),
+        }
     }
 
     fn batch(&self) -> usize {

@@ -42,6 +42,8 @@ pub struct Rules<'a> {
     pub prefer: Option<Side>,
     /// Rows that were never settled are new in the map: its change says who wins. Otherwise it is a first match.
     pub map_changed: bool,
+    /// Whether changes are listed field by field for people.
+    pub explain: bool,
 }
 
 /// What is to be done about a link.
@@ -214,12 +216,14 @@ pub fn creation(rules: Rules<'_>, target: Side, values: &Fields, op: Op, reason:
             continue;
         }
         asked.set(path.clone(), value.clone());
-        changes.push(FieldChange {
-            path: path.to_string(),
-            old: Value::Null,
-            new: value.clone(),
-            from: target.other(),
-        });
+        if rules.explain {
+            changes.push(FieldChange {
+                path: path.to_string(),
+                old: Value::Null,
+                new: value.clone(),
+                from: target.other(),
+            });
+        }
     }
     Planned { op, removal: None, asked, source: values.clone(), changes, reason }
 }
@@ -273,7 +277,9 @@ fn merge(rules: Rules<'_>, link: &Link, told: &Sides<Told>, conflicts: &[Conflic
                 }
                 sources[from].set(path.clone(), new.clone());
                 asked[to].set(path.clone(), new.clone());
-                changes[to].push(FieldChange { path: path.to_string(), old, new, from });
+                if rules.explain {
+                    changes[to].push(FieldChange { path: path.to_string(), old, new, from });
+                }
             }
         }
     }
