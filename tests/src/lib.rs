@@ -2,6 +2,8 @@
 #![allow(clippy::expect_used, reason = "a test may panic")]
 
 pub mod judges;
+pub mod lanes;
+pub mod memory;
 pub mod world;
 
 use std::env::consts::{DLL_PREFIX, DLL_SUFFIX, EXE_SUFFIX};
