@@ -3,4 +3,6 @@
 pub mod chance;
 pub mod demo;
 pub mod model;
+pub mod os;
 pub mod pipeline;
+pub mod store;

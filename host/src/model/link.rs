@@ -35,7 +35,7 @@ pub enum LinkState {
 }
 
 /// One end of a link.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct End {
     /// Entity and id.
     pub at: RecordRef,

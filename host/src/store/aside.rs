@@ -1,0 +1,161 @@
+//! Records that are set aside: quarantined because of an error, or refused by a filter or a right.
+
+use pairwise_plugin_api::Millis;
+use serde::Serialize;
+
+use super::transaction::{Answer, Tx, statements};
+use super::{Db, inbox, lanes, revisits};
+use crate::model::{Aside, AsideId, AsideKind, LaneKey, Side, StoreResult};
+
+statements! {
+    PUT = "INSERT INTO aside (lane, side, entity, record, version, kind, label, code, text, run, at) \
+           VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11) \
+           ON CONFLICT (lane, side, entity, record) DO UPDATE SET version = excluded.version, kind = excluded.kind, \
+           label = excluded.label, code = excluded.code, text = excluded.text, run = excluded.run, at = excluded.at";
+    CLEAR = "DELETE FROM aside WHERE lane = ?1 AND side = ?2 AND entity = ?3 AND record = ?4";
+    PAGE = "SELECT id, lane, side, entity, record, version, kind, label, code, text, run, at FROM aside \
+            WHERE lane = ?1 AND kind = 0 AND id > ?2 ORDER BY id LIMIT ?3";
+    ONE = "SELECT id, lane, side, entity, record, version, kind, label, code, text, run, at FROM aside WHERE id = ?1";
+    DELETE = "DELETE FROM aside WHERE id = ?1";
+    REFUSE = "UPDATE aside SET kind = 1 WHERE id = ?1";
+}
+
+/// A quarantined record.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct QuarantineRow {
+    /// Its number.
+    pub id: AsideId,
+    /// Where.
+    #[serde(flatten)]
+    pub lane: LaneKey,
+    /// Whose.
+    pub side: Side,
+    /// The entity there.
+    pub entity: String,
+    /// The record there.
+    pub record: String,
+    /// At which version; a newer one is looked at again by itself.
+    pub version: Option<String>,
+    /// Quarantined, or dropped by a person.
+    pub kind: AsideKind,
+    /// What a person calls it.
+    pub label: String,
+    /// Stable word.
+    pub code: String,
+    /// What was found, what was expected, what to do.
+    pub text: String,
+    /// In which run.
+    pub run: String,
+    /// When.
+    pub at: Millis,
+}
+
+/// Sets a record aside in place of its announcement.
+pub(super) fn put(tx: &Tx<'_>, run: &str, aside: &Aside) -> Answer<()> {
+    let entity = tx.entity(&aside.at.entity)?;
+    inbox::remove_record(tx, aside.side, entity, &aside.at.id)?;
+    tx.run(
+        PUT,
+        rusqlite::params![
+            tx.lane(),
+            aside.side,
+            entity,
+            aside.at.id,
+            aside.version,
+            aside.kind,
+            aside.label,
+            aside.code,
+            aside.text,
+            run,
+            tx.now
+        ],
+    )?;
+    Ok(())
+}
+
+/// A record takes part again.
+pub(super) fn clear(tx: &Tx<'_>, side: Side, entity: i64, record: &str) -> Answer<()> {
+    tx.run(CLEAR, (tx.lane(), side, entity, record))?;
+    Ok(())
+}
+
+struct Stored {
+    lane: i64,
+    entity: i64,
+    row: QuarantineRow,
+}
+
+fn read(row: &rusqlite::Row<'_>) -> rusqlite::Result<Stored> {
+    Ok(Stored {
+        lane: row.get(1)?,
+        entity: row.get(3)?,
+        row: QuarantineRow {
+            id: row.get(0)?,
+            lane: LaneKey { profile: String::new(), user: String::new(), stream: String::new() },
+            side: row.get(2)?,
+            entity: String::new(),
+            record: row.get(4)?,
+            version: row.get(5)?,
+            kind: row.get(6)?,
+            label: row.get(7)?,
+            code: row.get(8)?,
+            text: row.get(9)?,
+            run: row.get(10)?,
+            at: row.get(11)?,
+        },
+    })
+}
+
+fn named(tx: &Tx<'_>, stored: Stored) -> Answer<QuarantineRow> {
+    let Stored { lane, entity, mut row } = stored;
+    row.lane = lanes::key(tx, lane)?;
+    row.entity = tx.at(entity, String::new())?.entity;
+    Ok(row)
+}
+
+impl Db {
+    /// Quarantined records of a lane above a number.
+    ///
+    /// # Errors
+    /// If the database does not answer.
+    pub fn quarantine(&mut self, lane: &LaneKey, after: AsideId, limit: usize) -> StoreResult<Vec<QuarantineRow>> {
+        self.read_lane(lane, |tx| {
+            tx.all(PAGE, (tx.lane(), after, limit), read)?.into_iter().map(|stored| named(tx, stored)).collect()
+        })
+    }
+
+    /// One of them.
+    ///
+    /// # Errors
+    /// If the database does not answer.
+    pub fn quarantined(&mut self, id: AsideId) -> StoreResult<Option<QuarantineRow>> {
+        self.read(0, |tx| tx.one(ONE, [id], read)?.map(|stored| named(tx, stored)).transpose())
+    }
+
+    /// The next run reads the record again. Answers false if there is no such record.
+    ///
+    /// # Errors
+    /// If the database cannot be written.
+    pub fn retry_quarantined(&mut self, id: AsideId) -> StoreResult<bool> {
+        self.decide(|tx| {
+            let Some(Stored { lane, entity, row }) = tx.one(ONE, [id], read)? else { return Ok(false) };
+            tx.lane.set(lane);
+            tx.run(DELETE, [id])?;
+            revisits::add(tx, row.side, entity, &row.record)?;
+            Ok(true)
+        })
+    }
+
+    /// The record is no longer shown and stays out until it changes. Answers false if there is no such record.
+    ///
+    /// # Errors
+    /// If the database cannot be written.
+    pub fn drop_quarantined(&mut self, id: AsideId) -> StoreResult<bool> {
+        self.decide(|tx| {
+            let Some(Stored { lane, .. }) = tx.one(ONE, [id], read)? else { return Ok(false) };
+            tx.lane.set(lane);
+            tx.run(REFUSE, [id])?;
+            Ok(true)
+        })
+    }
+}

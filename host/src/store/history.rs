@@ -1,0 +1,148 @@
+//! Values that lost: kept with side, time and run until they are too old.
+
+use pairwise_plugin_api::{Millis, Value};
+use serde::Serialize;
+
+use super::codes::Packed;
+use super::transaction::{Answer, Tx, statements};
+use super::{Db, lanes, links};
+use crate::model::{LaneKey, LinkId, Lost, Side, StoreResult};
+
+statements! {
+    ADD = "INSERT INTO history (lane, link, side, entity, record, label, op, reason, run, at, lost) \
+           VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)";
+    OF_LINK = "SELECT id, lane, link, side, entity, record, label, op, reason, run, at, lost FROM history \
+               WHERE link = ?1 ORDER BY id";
+    LINKS_THEN = "SELECT link FROM history WHERE record = ?1";
+    LINKS_NOW = "SELECT link.id FROM lane CROSS JOIN entity CROSS JOIN link \
+                 WHERE link.lane = lane.id AND link.left_entity = entity.id AND link.left_id = ?1 \
+                 UNION ALL SELECT link.id FROM lane CROSS JOIN entity CROSS JOIN link \
+                 WHERE link.lane = lane.id AND link.right_entity = entity.id AND link.right_id = ?1";
+    PRUNE = "DELETE FROM history WHERE at < ?1";
+}
+
+/// One entry of a record's history.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct HistoryRow {
+    /// Its number.
+    pub id: i64,
+    /// Where.
+    #[serde(flatten)]
+    pub lane: LaneKey,
+    /// The link at that time.
+    pub link: LinkId,
+    /// The side on which the values stood.
+    pub side: Side,
+    /// The entity there.
+    pub entity: String,
+    /// The record there.
+    pub record: String,
+    /// What a person calls it.
+    pub label: String,
+    /// What was done.
+    pub op: String,
+    /// Why, in a stable word.
+    pub reason: String,
+    /// In which run.
+    pub run: String,
+    /// When.
+    pub at: Millis,
+    /// The values.
+    pub values: Vec<LostValue>,
+}
+
+/// A value that lost.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct LostValue {
+    /// The field.
+    pub field: String,
+    /// What stood there.
+    pub old: Value,
+    /// What took its place.
+    pub new: Value,
+}
+
+/// Keeps what lost. A link that was not stored yet when it lost is found by its record, else is `link`.
+pub(super) fn add(tx: &Tx<'_>, run: &str, lost: &Lost, link: LinkId) -> Answer<()> {
+    let entity = tx.entity(&lost.at.entity)?;
+    let link = match lost.link {
+        0 => links::id_of_record(tx, lost.side, entity, &lost.at.id)?.unwrap_or(link),
+        known => known,
+    };
+    tx.run(
+        ADD,
+        rusqlite::params![
+            tx.lane(),
+            link,
+            lost.side,
+            entity,
+            lost.at.id,
+            lost.label,
+            lost.op,
+            lost.reason,
+            run,
+            tx.now,
+            Packed(&lost.values)
+        ],
+    )?;
+    Ok(())
+}
+
+/// Forgets what is older.
+pub(super) fn prune(tx: &Tx<'_>, before: Millis) -> Answer<usize> {
+    tx.run(PRUNE, [before])
+}
+
+impl Db {
+    /// All that was ever done to a record, on both sides, under whichever link. `record` is an id of either side.
+    ///
+    /// # Errors
+    /// If the database does not answer.
+    pub fn history_of_record(&mut self, record: &str) -> StoreResult<Vec<HistoryRow>> {
+        self.read(0, |tx| {
+            let mut links: Vec<LinkId> = tx.all(LINKS_THEN, [record], |row| row.get(0))?;
+            links.extend(tx.all(LINKS_NOW, [record], |row| row.get::<_, LinkId>(0))?);
+            links.sort_unstable();
+            links.dedup();
+            let mut rows = Vec::new();
+            for link in links {
+                rows.extend(of_link(tx, link)?);
+            }
+            Ok(rows)
+        })
+    }
+
+    /// All that was ever done to the records of a link.
+    ///
+    /// # Errors
+    /// If the database does not answer.
+    pub fn history_of_link(&mut self, link: LinkId) -> StoreResult<Vec<HistoryRow>> {
+        self.read(0, |tx| of_link(tx, link))
+    }
+}
+
+fn of_link(tx: &Tx<'_>, link: LinkId) -> Answer<Vec<HistoryRow>> {
+    type Values = Vec<(String, Value, Value)>;
+    let mut statement = tx.conn.prepare_cached(OF_LINK)?;
+    let mut rows = statement.query([link])?;
+    let mut found = Vec::new();
+    while let Some(row) = rows.next()? {
+        let at = tx.at(row.get(4)?, row.get(5)?)?;
+        let Packed(values): Packed<Values> = row.get(11)?;
+        found.push(HistoryRow {
+            id: row.get(0)?,
+            lane: lanes::key(tx, row.get(1)?)?,
+            link: row.get(2)?,
+            side: row.get(3)?,
+            entity: at.entity,
+            record: at.id,
+            label: row.get(6)?,
+            op: row.get(7)?,
+            reason: row.get(8)?,
+            run: row.get(9)?,
+            at: row.get(10)?,
+            values: values.into_iter().map(|(field, old, new)| LostValue { field, old, new }).collect(),
+        });
+    }
+    Ok(found)
+}

@@ -1,0 +1,125 @@
+//! Lanes, and how each of them stands.
+
+use pairwise_plugin_api::Millis;
+use serde::Serialize;
+
+use super::transaction::{Answer, Fault, Tx, statements};
+use super::{Db, lease, runs};
+use crate::model::{Holder, LaneKey, LaneReport, StoreResult};
+
+statements! {
+    KEY = "SELECT profile, user, stream FROM lane WHERE id = ?1";
+    ALL = "SELECT id FROM lane ORDER BY profile, user, stream";
+    STATE = "SELECT holder, serial, live_links FROM lane WHERE id = ?1";
+    LINKS = "SELECT count(*) FROM link WHERE lane = ?1";
+    WAITING = "SELECT count(*) FROM inbox WHERE lane = ?1 AND hold IS NULL";
+    HELD = "SELECT count(*) FROM hold JOIN inbox ON inbox.hold = hold.id WHERE hold.lane = ?1";
+    CONFLICTS = "SELECT count(*) FROM conflict WHERE lane = ?1 AND decision IS NULL";
+    QUARANTINED = "SELECT count(*) FROM aside WHERE lane = ?1 AND kind = 0";
+    ASIDE = "SELECT count(*) FROM aside WHERE lane = ?1";
+    INTENTS = "SELECT count(*) FROM intent WHERE lane = ?1";
+}
+
+/// How a lane stands.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct LaneStatus {
+    /// Which.
+    #[serde(flatten)]
+    pub lane: LaneKey,
+    /// Who runs it at this moment, or did when it was killed.
+    pub holder: Option<Holder>,
+    /// Links, sleeping ones included.
+    pub links: u64,
+    /// Links that take part.
+    pub live: u64,
+    /// Announcements that the next run settles.
+    pub waiting: u64,
+    /// Announcements that wait for a person.
+    pub held: u64,
+    /// Fields that wait for a person.
+    pub conflicts: u64,
+    /// Records that are quarantined.
+    pub quarantined: u64,
+    /// Records that a filter, a right or a person keeps out.
+    pub refused: u64,
+    /// Writes whose outcome is open.
+    pub open_intents: u64,
+    /// The last run's number, when it began, and what became of the lane.
+    pub last: Option<LastRun>,
+}
+
+/// The last run of a lane.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct LastRun {
+    /// Its id.
+    pub run: String,
+    /// When it began.
+    pub started: Millis,
+    /// What became of the lane.
+    pub report: LaneReport,
+}
+
+/// Where the state stands: changes with every change of it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, serde::Deserialize)]
+pub struct Mark {
+    /// Drawn when the database was made.
+    pub lineage: String,
+    /// How often it was restored from a backup.
+    pub restored: i64,
+    /// Transactions so far.
+    pub serial: i64,
+}
+
+/// The lane of a row number.
+pub(super) fn key(tx: &Tx<'_>, lane: i64) -> Answer<LaneKey> {
+    tx.one(KEY, [lane], |row| Ok(LaneKey { profile: row.get(0)?, user: row.get(1)?, stream: row.get(2)? }))?
+        .ok_or_else(|| Fault::Misused(format!("there is no lane {lane}")))
+}
+
+/// A lane's holder and the serial of its state.
+pub(super) fn state(tx: &Tx<'_>, lane: i64) -> Answer<(Option<Holder>, i64, u64)> {
+    let row: Option<(Option<String>, i64, u64)> =
+        tx.one(STATE, [lane], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
+    Ok(row.map_or((None, 0, 0), |(holder, serial, live)| (holder.map(|text| lease::read_holder(&text)), serial, live)))
+}
+
+pub(super) fn all(tx: &Tx<'_>) -> Answer<Vec<i64>> {
+    tx.all(ALL, [], |row| row.get(0))
+}
+
+impl Db {
+    /// All lanes that ever ran, by name.
+    ///
+    /// # Errors
+    /// If the database does not answer.
+    pub fn lanes(&mut self) -> StoreResult<Vec<LaneKey>> {
+        self.read(0, |tx| all(tx)?.into_iter().map(|lane| key(tx, lane)).collect())
+    }
+
+    /// How all lanes stand, by name.
+    ///
+    /// # Errors
+    /// If the database does not answer.
+    pub fn status(&mut self) -> StoreResult<Vec<LaneStatus>> {
+        self.read(0, |tx| all(tx)?.into_iter().map(|lane| status(tx, lane)).collect())
+    }
+}
+
+fn status(tx: &Tx<'_>, lane: i64) -> Answer<LaneStatus> {
+    let count = |sql: &str| -> Answer<u64> { Ok(tx.one(sql, [lane], |row| row.get(0))?.unwrap_or(0)) };
+    let (holder, _, live) = state(tx, lane)?;
+    let quarantined = count(QUARANTINED)?;
+    Ok(LaneStatus {
+        lane: key(tx, lane)?,
+        holder,
+        links: count(LINKS)?,
+        live,
+        waiting: count(WAITING)?,
+        held: count(HELD)?,
+        conflicts: count(CONFLICTS)?,
+        quarantined,
+        refused: count(ASIDE)?.saturating_sub(quarantined),
+        open_intents: count(INTENTS)?,
+        last: runs::last_of_lane(tx, lane)?,
+    })
+}

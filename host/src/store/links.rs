@@ -1,0 +1,222 @@
+//! Links with their shadows.
+
+use pairwise_plugin_api::{Fields, RecordRef};
+use rusqlite::Row;
+
+use super::aside;
+use super::codes::Packed;
+use super::inbox;
+use super::transaction::{Answer, Fault, Tx, statements};
+use crate::model::{End, Link, LinkId, LinkState, Side, Sides};
+
+macro_rules! columns {
+    () => {
+        "link.id, state, born, left_entity, left_id, left_version, left_incarnation, left_container, \
+         right_entity, right_id, right_version, right_incarnation, right_container, left_fields, right_fields"
+    };
+}
+
+macro_rules! by_record {
+    ($side:literal, $columns:expr, $join:literal) => {
+        concat!(
+            "SELECT ",
+            $columns,
+            " FROM link ",
+            $join,
+            "WHERE lane = ?1 AND ",
+            $side,
+            "_entity = ?2 AND ",
+            $side,
+            "_id = ?3"
+        )
+    };
+}
+
+statements! {
+    BY_ID = concat!("SELECT ", columns!(), " FROM link LEFT JOIN shadow ON shadow.link = link.id WHERE link.id = ?1");
+    BY_LEFT = by_record!("left", columns!(), "LEFT JOIN shadow ON shadow.link = link.id ");
+    BY_RIGHT = by_record!("right", columns!(), "LEFT JOIN shadow ON shadow.link = link.id ");
+    ID_BY_LEFT = by_record!("left", "id", "");
+    ID_BY_RIGHT = by_record!("right", "id", "");
+    PAGE = concat!(
+        "SELECT ", columns!(), " FROM link LEFT JOIN shadow ON shadow.link = link.id \
+         WHERE lane = ?1 AND link.id > ?2 ORDER BY link.id LIMIT ?3"
+    );
+    STATE = "SELECT state FROM link WHERE id = ?1 AND lane = ?2";
+    ENDS = "SELECT left_entity, left_id, right_entity, right_id FROM link WHERE id = ?1";
+    INSERT = "INSERT INTO link (lane, state, born, left_entity, left_id, left_version, left_incarnation, left_container, \
+              right_entity, right_id, right_version, right_incarnation, right_container) \
+              VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)";
+    UPDATE = "UPDATE link SET state = ?2, born = ?3, left_entity = ?4, left_id = ?5, left_version = ?6, \
+              left_incarnation = ?7, left_container = ?8, right_entity = ?9, right_id = ?10, right_version = ?11, \
+              right_incarnation = ?12, right_container = ?13 WHERE id = ?1";
+    SET_STATE = "UPDATE link SET state = ?2 WHERE id = ?1";
+    PUT_SHADOW = "INSERT INTO shadow (link, left_fields, right_fields) VALUES (?1, ?2, ?3) \
+                  ON CONFLICT (link) DO UPDATE SET left_fields = excluded.left_fields, right_fields = excluded.right_fields";
+    DROP_SHADOW = "DELETE FROM shadow WHERE link = ?1";
+    DELETE = "DELETE FROM link WHERE id = ?1";
+}
+
+const FIND: Sides<&str> = Sides { left: BY_LEFT, right: BY_RIGHT };
+const FIND_ID: Sides<&str> = Sides { left: ID_BY_LEFT, right: ID_BY_RIGHT };
+
+/// A link as its row says, entities still as numbers.
+struct Stored {
+    link: Link,
+    entities: Sides<i64>,
+}
+
+fn read(row: &Row<'_>) -> rusqlite::Result<Stored> {
+    let end = |first: usize| -> rusqlite::Result<(i64, Option<End>)> {
+        let Some(entity) = row.get::<_, Option<i64>>(first)? else { return Ok((0, None)) };
+        let end = End {
+            at: RecordRef { entity: String::new(), id: row.get(first + 1)? },
+            version: row.get(first + 2)?,
+            incarnation: row.get(first + 3)?,
+            container: row.get(first + 4)?,
+        };
+        Ok((entity, Some(end)))
+    };
+    let (left_entity, left) = end(3)?;
+    let (right_entity, right) = end(8)?;
+    let fields = |index: usize| -> rusqlite::Result<Option<Fields>> {
+        Ok(row.get::<_, Option<Packed<Fields>>>(index)?.map(|packed| packed.0))
+    };
+    let left_fields = fields(13)?.unwrap_or_default();
+    let right_fields = fields(14)?.unwrap_or_else(|| left_fields.clone());
+    Ok(Stored {
+        link: Link {
+            id: row.get(0)?,
+            state: row.get(1)?,
+            born: row.get(2)?,
+            ends: Sides { left, right },
+            shadows: Sides { left: left_fields, right: right_fields },
+        },
+        entities: Sides { left: left_entity, right: right_entity },
+    })
+}
+
+fn named(tx: &Tx<'_>, stored: Stored) -> Answer<Link> {
+    let Stored { mut link, entities } = stored;
+    for side in Side::BOTH {
+        if let Some(end) = &mut link.ends[side] {
+            end.at = tx.at(entities[side], std::mem::take(&mut end.at.id))?;
+        }
+    }
+    Ok(link)
+}
+
+pub(super) fn get(tx: &Tx<'_>, id: LinkId) -> Answer<Option<Link>> {
+    tx.one(BY_ID, [id], read)?.map(|stored| named(tx, stored)).transpose()
+}
+
+/// The link that a record is an end of.
+pub(super) fn of_record(tx: &Tx<'_>, side: Side, entity: i64, id: &str) -> Answer<Option<Link>> {
+    tx.one(FIND[side], (tx.lane(), entity, id), read)?.map(|stored| named(tx, stored)).transpose()
+}
+
+/// The number of the link that a record is an end of.
+pub(super) fn id_of_record(tx: &Tx<'_>, side: Side, entity: i64, id: &str) -> Answer<Option<LinkId>> {
+    tx.one(FIND_ID[side], (tx.lane(), entity, id), |row| row.get(0))
+}
+
+pub(super) fn page(tx: &Tx<'_>, after: LinkId, limit: usize) -> Answer<Vec<Link>> {
+    tx.all(PAGE, (tx.lane(), after, limit), read)?.into_iter().map(|stored| named(tx, stored)).collect()
+}
+
+/// Stores a link; answers its number, which is new if it was 0. Its records are no longer set aside.
+pub(super) fn put(tx: &Tx<'_>, link: &Link) -> Answer<LinkId> {
+    let mut entities = Sides::<Option<i64>>::default();
+    for side in Side::BOTH {
+        if let Some(end) = &link.ends[side] {
+            let entity = tx.entity(&end.at.entity)?;
+            aside::clear(tx, side, entity, &end.at.id)?;
+            entities[side] = Some(entity);
+        }
+    }
+    let before = match link.id {
+        0 => None,
+        id => Some(state_of(tx, id)?),
+    };
+    let (left, right) = (link.ends.left.as_ref(), link.ends.right.as_ref());
+    let columns = rusqlite::params![
+        if link.id == 0 { tx.lane() } else { link.id },
+        link.state,
+        link.born,
+        entities.left,
+        left.map(|end| &end.at.id),
+        left.and_then(|end| end.version.as_ref()),
+        left.and_then(|end| end.incarnation.as_ref()),
+        left.and_then(|end| end.container.as_ref()),
+        entities.right,
+        right.map(|end| &end.at.id),
+        right.and_then(|end| end.version.as_ref()),
+        right.and_then(|end| end.incarnation.as_ref()),
+        right.and_then(|end| end.container.as_ref()),
+    ];
+    let id = if link.id == 0 {
+        insert(tx, columns)?
+    } else {
+        tx.run(UPDATE, columns)?;
+        link.id
+    };
+    count(tx, before, Some(link.state));
+    put_shadows(tx, id, before.is_some(), &link.shadows)?;
+    Ok(id)
+}
+
+fn insert(tx: &Tx<'_>, columns: &[&dyn rusqlite::ToSql]) -> Answer<LinkId> {
+    // INSERT takes the lane where UPDATE takes the number, then state and the rest alike.
+    tx.insert(INSERT, columns)
+}
+
+fn put_shadows(tx: &Tx<'_>, id: LinkId, exists: bool, shadows: &Sides<Fields>) -> Answer<()> {
+    if shadows.left.is_empty() && shadows.right.is_empty() {
+        if exists {
+            tx.run(DROP_SHADOW, [id])?;
+        }
+    } else {
+        let right = (shadows.left != shadows.right).then_some(Packed(&shadows.right));
+        tx.run(PUT_SHADOW, (id, Packed(&shadows.left), right))?;
+    }
+    Ok(())
+}
+
+pub(super) fn set_state(tx: &Tx<'_>, id: LinkId, state: LinkState) -> Answer<()> {
+    let before = state_of(tx, id)?;
+    tx.run(SET_STATE, (id, state))?;
+    count(tx, Some(before), Some(state));
+    Ok(())
+}
+
+/// Gives a link up. Removals of its records that are still announced have nothing left to say.
+pub(super) fn retire(tx: &Tx<'_>, id: LinkId) -> Answer<()> {
+    let before = state_of(tx, id)?;
+    let ends: Sides<Option<(i64, String)>> = tx
+        .one(ENDS, [id], |row| {
+            let end = |first: usize| -> rusqlite::Result<Option<(i64, String)>> {
+                Ok(row.get::<_, Option<i64>>(first)?.zip(row.get(first + 1)?))
+            };
+            Ok(Sides { left: end(0)?, right: end(2)? })
+        })?
+        .unwrap_or_default();
+    for (side, end) in ends.iter() {
+        if let Some((entity, record)) = end {
+            inbox::remove_removal(tx, side, *entity, record)?;
+        }
+    }
+    tx.run(DELETE, [id])?;
+    count(tx, Some(before), None);
+    Ok(())
+}
+
+fn state_of(tx: &Tx<'_>, id: LinkId) -> Answer<LinkState> {
+    tx.one(STATE, (id, tx.lane()), |row| row.get(0))?
+        .ok_or_else(|| Fault::Misused(format!("there is no link {id} in this lane")))
+}
+
+/// Keeps the lane's number of live links.
+fn count(tx: &Tx<'_>, before: Option<LinkState>, after: Option<LinkState>) {
+    let live = |state: Option<LinkState>| i64::from(state == Some(LinkState::Live));
+    tx.live.set(tx.live.get() + live(after) - live(before));
+}

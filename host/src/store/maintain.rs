@@ -1,0 +1,316 @@
+//! Care of the database as a whole: backup, restore, compaction, scratch copies, pages given back.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use pairwise_plugin_api::Millis;
+use rusqlite::Connection;
+use rusqlite::backup::{Backup, StepResult};
+use serde::Serialize;
+
+use super::transaction::{Answer, Tx, statements};
+use super::{Db, Environment, history, lanes, lease, runs};
+use crate::model::{StoreError, StoreResult};
+use crate::store::lanes::Mark;
+
+/// Pages are given back to the file system when more than this share of them is free, in percent…
+const FREE_SHARE: i64 = 10;
+/// …and more than so many.
+const FREE_PAGES: i64 = 128;
+
+statements! {
+    MARK = "SELECT lineage, restored, serial FROM meta";
+    RESTORED = "UPDATE meta SET restored = restored + 1, serial = serial + 1";
+    FREE_LANES = "UPDATE lane SET holder = NULL, serial = serial + 1";
+    FORGET_CURSORS = "UPDATE lane_side SET cursor = NULL";
+    FORGET_DOUBTS = "DELETE FROM doubt";
+}
+
+/// What [`Db::compact`] did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct Compacted {
+    /// Bytes of the file before.
+    pub before: u64,
+    /// Bytes of the file after.
+    pub after: u64,
+    /// Entries of the history that were too old.
+    pub history: usize,
+    /// Runs that were too old.
+    pub runs: usize,
+}
+
+/// What [`Db::restore`] did.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Restored {
+    /// Where the database is now that was there before, if there was one.
+    pub kept: Option<PathBuf>,
+    /// Where the restored state stands.
+    pub mark: Mark,
+}
+
+impl Db {
+    /// Where the whole state stands.
+    ///
+    /// # Errors
+    /// If the database does not answer.
+    pub fn mark(&mut self) -> StoreResult<Mark> {
+        self.read(0, mark)
+    }
+
+    /// Where one lane's state stands: moves with each change of it, and with nothing else. A plan that was made at another
+    /// mark is stale.
+    ///
+    /// # Errors
+    /// If the database does not answer.
+    pub fn lane_mark(&mut self, lane: &crate::model::LaneKey) -> StoreResult<Mark> {
+        self.read(0, |tx| {
+            let serial = match lease::find(tx, lane)? {
+                Some(lane) => lanes::state(tx, lane)?.1,
+                None => 0,
+            };
+            Ok(Mark { serial, ..mark(tx)? })
+        })
+    }
+
+    /// A private copy on which a plan can be run. It knows no leases, lies where the system keeps temporary files, and is
+    /// gone when it is dropped.
+    ///
+    /// # Errors
+    /// If there is no room for it.
+    pub fn snapshot(&self) -> StoreResult<Db> {
+        let path = format!("{} (copy)", self.path);
+        let fail = |error| super::store_error(&path, error);
+        // An empty name is SQLite's own temporary database: on disk beyond the page cache, deleted when closed.
+        let mut copy =
+            if self.in_memory { Connection::open_in_memory() } else { Connection::open("") }.map_err(fail)?;
+        copy_all(&self.conn, &mut copy).map_err(fail)?;
+        for pragma in ["journal_mode = MEMORY", "synchronous = OFF"] {
+            copy.execute_batch(&format!("PRAGMA {pragma}")).map_err(fail)?;
+        }
+        let copy = Db::over(copy, path.clone(), self.in_memory, self.environment.clone())?;
+        copy.conn.execute_batch("UPDATE lane SET holder = NULL").map_err(fail)?;
+        Ok(copy)
+    }
+
+    /// Writes a copy of the database to a new file.
+    ///
+    /// # Errors
+    /// If the file is there already, or cannot be written.
+    pub fn backup(&self, to: &Path) -> StoreResult<()> {
+        if to.exists() {
+            let reason = "the file is there already: choose another name, or move it away".to_owned();
+            return Err(StoreError::Open { path: to.display().to_string(), reason });
+        }
+        let partial = with_suffix(to, ".partial");
+        let fail = |error| super::store_error(&to.display().to_string(), error);
+        let io = |error: std::io::Error| open_error(to, &error);
+        crate::os::create_private(&partial).map_err(io)?;
+        let written = Connection::open(&partial).and_then(|mut copy| {
+            copy_all(&self.conn, &mut copy)?;
+            // One file that can be carried about: no log beside it.
+            copy.query_row("PRAGMA journal_mode = DELETE", [], |_| Ok(()))?;
+            copy.close().map_err(|(_, error)| error)
+        });
+        if let Err(error) = written {
+            // What is left of it is worth nothing; the first error is the one to tell.
+            let _ = fs::remove_file(&partial);
+            return Err(fail(error));
+        }
+        fs::rename(&partial, to).map_err(io)
+    }
+
+    /// Puts a backup in the place of the database at `path`, which is kept beside it.
+    ///
+    /// The lineage stays and the count of restores grows, so that saved plans are refused. What the backup knows of cursors
+    /// is forgotten: the next run of each lane lists both sides whole and finds what happened since. Open intents stay: the
+    /// next run asks for their outcome.
+    ///
+    /// # Errors
+    /// If the backup is not a whole database of ours, or another process is at work on the present one.
+    pub fn restore(path: &Path, backup: &Path, environment: Environment) -> StoreResult<Restored> {
+        let incoming = with_suffix(path, ".restoring");
+        let io = |error: std::io::Error| open_error(path, &error);
+        if !backup.is_file() {
+            let reason = "there is no such file: name a file that `pairwise state backup` wrote".to_owned();
+            return Err(StoreError::Open { path: backup.display().to_string(), reason });
+        }
+        refuse_if_in_use(path, &environment)?;
+        remove_database(&incoming).map_err(io)?;
+        crate::os::create_private(&incoming).map_err(io)?;
+        let mark = prepare(backup, &incoming, environment).inspect_err(|_| {
+            // The present database was not touched; a half-made copy is worth nothing.
+            let _ = remove_database(&incoming);
+        })?;
+        let kept = set_aside(path).map_err(io)?;
+        fs::rename(&incoming, path).map_err(io)?;
+        Ok(Restored { kept, mark })
+    }
+
+    /// Tells the state that it was put back to an earlier point. Part of [`Db::restore`].
+    ///
+    /// # Errors
+    /// If the database cannot be written.
+    pub fn mark_restored(&mut self) -> StoreResult<Mark> {
+        self.transact(|tx| {
+            for sql in [RESTORED, FREE_LANES, FORGET_CURSORS, FORGET_DOUBTS] {
+                tx.run(sql, [])?;
+            }
+            mark(tx)
+        })
+    }
+
+    /// Forgets history and runs from before a time, and rewrites the file without gaps.
+    ///
+    /// # Errors
+    /// If the database cannot be written; rewriting needs as much space again.
+    pub fn compact(&mut self, keep_since: Millis) -> StoreResult<Compacted> {
+        let before = self.bytes()?;
+        let (history, runs) =
+            self.transact(|tx| Ok((history::prune(tx, keep_since)?, runs::prune(tx, keep_since)?)))?;
+        let result = self.conn.execute_batch("VACUUM").and_then(|()| checkpoint(&self.conn));
+        result.map_err(|error| super::store_error(&self.path, error))?;
+        Ok(Compacted { before, after: self.bytes()?, history, runs })
+    }
+
+    /// Bytes of the database without its log.
+    ///
+    /// # Errors
+    /// If the database does not answer.
+    pub fn bytes(&self) -> StoreResult<u64> {
+        let bytes = pragma(&self.conn, "page_count").and_then(|pages| Ok(pages * pragma(&self.conn, "page_size")?));
+        let bytes = bytes.map_err(|error| super::store_error(&self.path, error))?;
+        Ok(u64::try_from(bytes).unwrap_or(0))
+    }
+
+    /// Refuses to let the database grow beyond so many pages, as a full disk would. For tests.
+    ///
+    /// # Errors
+    /// If the database does not answer.
+    pub fn limit_pages(&mut self, pages: u32) -> StoreResult<()> {
+        self.conn
+            .query_row(&format!("PRAGMA max_page_count = {pages}"), [], |_| Ok(()))
+            .map_err(|error| super::store_error(&self.path, error))
+    }
+
+    /// Gives free pages back to the file system when a big run has left many. It is not worth failing a run for.
+    pub(super) fn give_back_pages(&self) {
+        let done = (|| {
+            let free = pragma(&self.conn, "freelist_count")?;
+            if free > FREE_PAGES && free * 100 > pragma(&self.conn, "page_count")? * FREE_SHARE {
+                // Each row that it returns is a page.
+                let mut statement = self.conn.prepare("PRAGMA incremental_vacuum")?;
+                let mut rows = statement.query([])?;
+                while rows.next()?.is_some() {}
+            }
+            Ok::<(), rusqlite::Error>(())
+        })();
+        if let Err(error) = done {
+            tracing::debug!(database = self.path, %error, "free pages stay in the file");
+        }
+    }
+}
+
+fn mark(tx: &Tx<'_>) -> Answer<Mark> {
+    let mark = tx
+        .conn
+        .prepare_cached(MARK)?
+        .query_row([], |row| Ok(Mark { lineage: row.get(0)?, restored: row.get(1)?, serial: row.get(2)? }))?;
+    Ok(mark)
+}
+
+fn pragma(conn: &Connection, name: &str) -> rusqlite::Result<i64> {
+    conn.query_row(&format!("PRAGMA {name}"), [], |row| row.get(0))
+}
+
+fn checkpoint(conn: &Connection) -> rusqlite::Result<()> {
+    conn.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))
+}
+
+/// Copies a database in one step, under one read lock.
+fn copy_all(from: &Connection, to: &mut Connection) -> rusqlite::Result<()> {
+    to.busy_timeout(super::BUSY)?;
+    let backup = Backup::new(from, to)?;
+    match backup.step(-1)? {
+        StepResult::Done => Ok(()),
+        _ => Err(rusqlite::Error::SqliteFailure(
+            rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_BUSY),
+            Some("another process is writing".into()),
+        )),
+    }
+}
+
+/// Makes the new database beside the present one: checked, on the present schema, told that it was restored.
+fn prepare(backup: &Path, incoming: &Path, environment: Environment) -> StoreResult<Mark> {
+    let fail = |error| super::store_error(&backup.display().to_string(), error);
+    let flags = rusqlite::OpenFlags::SQLITE_OPEN_READ_ONLY | rusqlite::OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let source = Connection::open_with_flags(backup, flags).map_err(fail)?;
+    super::refuse_strange(&source, backup)?;
+    let found: String = source.query_row("PRAGMA integrity_check(1)", [], |row| row.get(0)).map_err(fail)?;
+    if found != "ok" {
+        let reason = format!("the backup is damaged ({found}): use another one");
+        return Err(StoreError::Open { path: backup.display().to_string(), reason });
+    }
+    let mut copy = Connection::open(incoming).map_err(fail)?;
+    copy_all(&source, &mut copy).map_err(fail)?;
+    copy.close().map_err(|(_, error)| fail(error))?;
+    let mut db = Db::open_with(incoming, environment)?;
+    let mark = db.mark_restored()?;
+    checkpoint(&db.conn).map_err(fail)?;
+    db.conn.close().map_err(|(_, error)| fail(error))?;
+    Ok(mark)
+}
+
+/// A run that is active would go on writing to the old file.
+fn refuse_if_in_use(path: &Path, environment: &Environment) -> StoreResult<()> {
+    if !path.exists() {
+        return Ok(());
+    }
+    // A database that cannot be opened is what a backup is for.
+    let Ok(mut present) = Db::open_with(path, environment.clone()) else { return Ok(()) };
+    for lane in present.status()? {
+        if let Some(holder) = lane.holder.filter(|holder| (environment.is_alive)(holder)) {
+            return Err(StoreError::Busy { lane: lane.lane.to_string(), holder: lease::describe(&holder) });
+        }
+    }
+    Ok(())
+}
+
+/// Moves the present database out of the way, log included.
+fn set_aside(path: &Path) -> std::io::Result<Option<PathBuf>> {
+    if !path.exists() {
+        return Ok(None);
+    }
+    let kept = (1..).map(|n| with_suffix(path, &format!(".before-restore-{n}"))).find(|kept| !kept.exists());
+    let Some(kept) = kept else { return Ok(None) };
+    for suffix in LOGS {
+        let log = with_suffix(path, suffix);
+        if log.exists() {
+            fs::rename(&log, with_suffix(&kept, suffix))?;
+        }
+    }
+    fs::rename(path, &kept)?;
+    Ok(Some(kept))
+}
+
+/// What SQLite keeps beside a database.
+const LOGS: [&str; 2] = ["-wal", "-shm"];
+
+fn remove_database(path: &Path) -> std::io::Result<()> {
+    for file in LOGS.iter().map(|suffix| with_suffix(path, suffix)).chain([path.to_owned()]) {
+        match fs::remove_file(&file) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(suffix);
+    PathBuf::from(name)
+}
+
+fn open_error(path: &Path, error: &std::io::Error) -> StoreError {
+    StoreError::Open { path: path.display().to_string(), reason: error.to_string() }
+}

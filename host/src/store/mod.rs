@@ -1,0 +1,317 @@
+//! The state of all lanes in one SQLite database. The only module with SQL.
+//!
+//! Everything rests on five transactions and their order, and each is one method of [`Store`]: *take* the lease; *stage*
+//! announcements together with the cursor; *intend* writes before they are sent; *settle* them; *set aside* what cannot be
+//! settled (a part of settling). A method that writes begins its transaction with a write lock, compares the lease's epoch,
+//! and commits or changes nothing. The log is synced at each commit, so that what was committed outlives a power cut.
+//!
+//! - [`schema`] draws the tables and says what each keeps true.
+//! - `lease`, `cursors`, `inbox`, `matching`, `absence`, `work`, `intents`, `settle`, `links` are the port's methods, in the
+//!   order in which a run needs them.
+//! - `conflicts`, `holds`, `aside`, `history`, `runs`, `lanes` are also what people see and decide.
+//! - `maintain` cares for the file.
+//!
+//! Decisions of people need no lease: each is one transaction, too, and a run meets it before or after.
+
+mod absence;
+mod aside;
+mod codes;
+mod conflicts;
+mod cursors;
+mod history;
+mod holds;
+mod inbox;
+mod intents;
+mod lanes;
+mod lease;
+mod links;
+mod maintain;
+mod matching;
+mod port;
+mod revisits;
+mod runs;
+mod schema;
+mod settle;
+mod transaction;
+mod work;
+
+#[cfg(test)]
+mod testing;
+
+use std::cell::RefCell;
+use std::fmt;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior};
+
+pub use aside::QuarantineRow;
+pub use conflicts::{Chosen, ConflictRow};
+pub use history::{HistoryRow, LostValue};
+pub use holds::{HeldRow, HoldRow};
+pub use lanes::{LaneStatus, LastRun, Mark};
+pub use lease::LEASE_MS;
+pub use maintain::{Compacted, Restored};
+pub use runs::RunRow;
+
+use crate::chance::{Chance, Real};
+use crate::model::{Holder, LaneKey, Lease, StoreError, StoreResult};
+use transaction::{Answer, Entities, Fault, Tx};
+
+/// How long a transaction waits for another process's.
+const BUSY: Duration = Duration::from_secs(10);
+/// Pages kept in memory, in KiB.
+const CACHE_KIB: i64 = 4096;
+/// The log is cut back to this size when its content has gone into the database.
+const LOG_LIMIT: i64 = 8 << 20;
+/// Prepared statements kept; there are fewer.
+const STATEMENTS: usize = 256;
+
+/// Tells whether a holder's process may still live.
+pub type Liveness = dyn Fn(&Holder) -> bool + Send + Sync;
+
+/// What the store takes from the world outside. A simulator puts its own in its place.
+#[derive(Clone)]
+pub struct Environment {
+    /// Time and ids.
+    pub chance: Arc<dyn Chance>,
+    /// False for a holder that is certainly dead.
+    pub is_alive: Arc<Liveness>,
+}
+
+impl Default for Environment {
+    fn default() -> Self {
+        Environment { chance: Arc::new(Real::new()), is_alive: Arc::new(crate::os::is_alive) }
+    }
+}
+
+impl fmt::Debug for Environment {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Environment")
+    }
+}
+
+/// The state database.
+pub struct Db {
+    conn: Connection,
+    path: String,
+    in_memory: bool,
+    environment: Environment,
+    entities: RefCell<Entities>,
+}
+
+impl fmt::Debug for Db {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Db({})", self.path)
+    }
+}
+
+impl Db {
+    /// Opens the database of a state folder; both are made if they are not there.
+    ///
+    /// # Errors
+    /// If the folder cannot be written, the file is not a database of ours, or is of a newer version. Nothing was touched.
+    pub fn open(path: &Path) -> StoreResult<Db> {
+        Db::open_with(path, Environment::default())
+    }
+
+    /// Opens the database in a given environment.
+    ///
+    /// # Errors
+    /// As [`Db::open`].
+    pub fn open_with(path: &Path, environment: Environment) -> StoreResult<Db> {
+        let name = path.display().to_string();
+        let open = |reason: String| StoreError::Open { path: name.clone(), reason };
+        if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
+            std::fs::create_dir_all(folder).map_err(|error| {
+                open(format!("the folder {} cannot be made: {error}; check `state_dir`", folder.display()))
+            })?;
+        }
+        crate::os::create_private(path).map_err(|error| {
+            open(format!("{error}; check `state_dir`, and that you may write to the folder and the file"))
+        })?;
+        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let conn = Connection::open_with_flags(path, flags).map_err(|error| store_error(&name, error))?;
+        conn.busy_timeout(BUSY).map_err(|error| store_error(&name, error))?;
+        refuse_strange(&conn, path)?;
+        let log = prepare_file(&conn).map_err(|error| store_error(&name, error))?;
+        if log != "wal" {
+            return Err(open(format!(
+                "its file system allows no write-ahead log (SQLite keeps `{log}`): put `state_dir` on a local disk"
+            )));
+        }
+        Db::over(conn, name, false, environment)
+    }
+
+    /// An empty database in memory.
+    ///
+    /// # Errors
+    /// If there is no memory for it.
+    pub fn in_memory() -> StoreResult<Db> {
+        Db::in_memory_with(Environment::default())
+    }
+
+    /// An empty database in memory, in a given environment.
+    ///
+    /// # Errors
+    /// If there is no memory for it.
+    pub fn in_memory_with(environment: Environment) -> StoreResult<Db> {
+        let name = "in memory".to_owned();
+        let conn = Connection::open_in_memory().map_err(|error| store_error(&name, error))?;
+        Db::over(conn, name, true, environment)
+    }
+
+    /// Brings an open database to the present schema.
+    fn over(mut conn: Connection, path: String, in_memory: bool, environment: Environment) -> StoreResult<Db> {
+        let fail = |error| store_error(&path, error);
+        conn.set_prepared_statement_cache_capacity(STATEMENTS);
+        conn.pragma_update(None, "foreign_keys", true).map_err(fail)?;
+        conn.pragma_update(None, "cache_size", -CACHE_KIB).map_err(fail)?;
+        conn.set_transaction_behavior(TransactionBehavior::Immediate);
+        if schema_of(&conn).map_err(fail)? < schema::VERSION
+            && let Err(error) = schema::MIGRATIONS.to_latest(&mut conn)
+        {
+            // Another process may have been faster.
+            if schema_of(&conn).map_err(fail)? != schema::VERSION {
+                return Err(migration_error(&path, error));
+            }
+        }
+        conn.execute("INSERT OR IGNORE INTO meta VALUES (1, ?1, 0, 0)", [environment.chance.id()]).map_err(fail)?;
+        Ok(Db { conn, path, in_memory, environment, entities: RefCell::default() })
+    }
+
+    /// One transaction that writes, under no lease.
+    fn transact<T>(&mut self, act: impl FnOnce(&Tx<'_>) -> Answer<T>) -> StoreResult<T> {
+        let result = transact(&self.conn, &self.entities, &self.environment, 0, act);
+        if result.is_err() {
+            // It may have learnt entities that were rolled back.
+            self.entities.get_mut().forget();
+        }
+        result.map_err(|fault| store_fault(&self.path, fault))
+    }
+
+    /// One transaction that changes a lane's state, under its lease.
+    fn write<T>(&mut self, lease: &Lease, act: impl FnOnce(&Tx<'_>) -> Answer<T>) -> StoreResult<T> {
+        self.transact(|tx| {
+            tx.lane.set(lease.lane);
+            lease::check(tx, lease)?;
+            let value = act(tx)?;
+            tx.close()?;
+            Ok(value)
+        })
+    }
+
+    /// One transaction that changes a lane's state by a person's decision. `act` says which lane.
+    fn decide<T>(&mut self, act: impl FnOnce(&Tx<'_>) -> Answer<T>) -> StoreResult<T> {
+        self.transact(|tx| {
+            let value = act(tx)?;
+            tx.close()?;
+            Ok(value)
+        })
+    }
+
+    /// One transaction that reads.
+    fn read<T>(&mut self, lane: i64, act: impl FnOnce(&Tx<'_>) -> Answer<T>) -> StoreResult<T> {
+        let result = (|| {
+            let guard = rusqlite::Transaction::new_unchecked(&self.conn, TransactionBehavior::Deferred)?;
+            act(&Tx::new(&guard, &self.entities, lane, 0))
+        })();
+        result.map_err(|fault| store_fault(&self.path, fault))
+    }
+
+    /// One transaction that reads a lane; of a lane that never ran there is nothing to read.
+    fn read_lane<T: Default>(&mut self, lane: &LaneKey, act: impl FnOnce(&Tx<'_>) -> Answer<T>) -> StoreResult<T> {
+        self.read(0, |tx| match lease::find(tx, lane)? {
+            Some(id) => {
+                tx.lane.set(id);
+                act(tx)
+            }
+            None => Ok(T::default()),
+        })
+    }
+}
+
+fn transact<T>(
+    conn: &Connection,
+    entities: &RefCell<Entities>,
+    environment: &Environment,
+    lane: i64,
+    act: impl FnOnce(&Tx<'_>) -> Answer<T>,
+) -> Answer<T> {
+    let guard = rusqlite::Transaction::new_unchecked(conn, TransactionBehavior::Immediate)?;
+    let value = act(&Tx::new(&guard, entities, lane, environment.chance.now()))?;
+    guard.commit()?;
+    Ok(value)
+}
+
+/// Refuses a file that is not ours or that a newer version wrote. Nothing is written before.
+fn refuse_strange(conn: &Connection, path: &Path) -> StoreResult<()> {
+    let name = path.display().to_string();
+    let fail = |error| store_error(&name, error);
+    let application: i32 = conn.query_row("PRAGMA application_id", [], |row| row.get(0)).map_err(fail)?;
+    let tables: i64 = conn.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0)).map_err(fail)?;
+    let found = schema_of(conn).map_err(fail)?;
+    if application != schema::APPLICATION_ID && (application != 0 || tables != 0 || found != 0) {
+        let reason = "it is a database of another program: move it away, or choose another `state_dir`".to_owned();
+        return Err(StoreError::Open { path: name, reason });
+    }
+    if found > schema::VERSION {
+        return Err(StoreError::Newer { path: name, found, known: schema::VERSION });
+    }
+    Ok(())
+}
+
+fn schema_of(conn: &Connection) -> rusqlite::Result<i64> {
+    conn.query_row("PRAGMA user_version", [], |row| row.get(0))
+}
+
+/// Sets what a file keeps for life (page size, vacuuming) and what each connection sets. Answers the kind of log.
+fn prepare_file(conn: &Connection) -> rusqlite::Result<String> {
+    conn.pragma_update(None, "page_size", schema::PAGE_SIZE)?;
+    conn.pragma_update(None, "auto_vacuum", "INCREMENTAL")?;
+    let log = conn.query_row("PRAGMA journal_mode = WAL", [], |row| row.get(0))?;
+    conn.pragma_update(None, "synchronous", "FULL")?;
+    conn.query_row(&format!("PRAGMA journal_size_limit = {LOG_LIMIT}"), [], |_| Ok(()))?;
+    Ok(log)
+}
+
+fn migration_error(path: &str, error: rusqlite_migration::Error) -> StoreError {
+    match error {
+        rusqlite_migration::Error::RusqliteError { err, .. } => store_error(path, err),
+        other => StoreError::Failed { path: path.to_owned(), reason: format!("its schema cannot be updated: {other}") },
+    }
+}
+
+fn store_fault(path: &str, fault: Fault) -> StoreError {
+    match fault {
+        Fault::Sqlite(error) => store_error(path, error),
+        Fault::LeaseLost(lane) => StoreError::LeaseLost { lane: lane.to_string() },
+        Fault::Busy { lane, holder } => StoreError::Busy { lane: lane.to_string(), holder },
+        Fault::Misused(reason) => StoreError::Failed { path: path.to_owned(), reason },
+    }
+}
+
+fn store_error(path: &str, error: rusqlite::Error) -> StoreError {
+    let path = path.to_owned();
+    let open = |reason: &str| StoreError::Open { path: path.clone(), reason: reason.to_owned() };
+    match error.sqlite_error_code() {
+        Some(ErrorCode::DiskFull) => StoreError::Full { path },
+        Some(ErrorCode::NotADatabase) => {
+            open("it is not a database: move it away, or put a backup back with `pairwise state restore`")
+        }
+        Some(ErrorCode::CannotOpen) => open("it cannot be opened: check `state_dir` and the rights of folder and file"),
+        Some(ErrorCode::ReadOnly | ErrorCode::PermissionDenied) => {
+            open("it cannot be written: check the rights of folder and file")
+        }
+        Some(ErrorCode::DatabaseCorrupt) => StoreError::Failed {
+            path,
+            reason: format!("it is damaged ({error}): put a backup back with `pairwise state restore`"),
+        },
+        Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => StoreError::Failed {
+            path,
+            reason: format!("another process has locked it for more than {} seconds: try again", BUSY.as_secs()),
+        },
+        _ => StoreError::Failed { path, reason: error.to_string() },
+    }
+}

@@ -1,0 +1,32 @@
+//! Records that a person wants read again.
+
+use pairwise_plugin_api::RecordRef;
+
+use super::transaction::{Answer, Tx, statements};
+use crate::model::Side;
+
+statements! {
+    ADD = "INSERT OR IGNORE INTO revisit (lane, side, entity, record) VALUES (?1, ?2, ?3, ?4)";
+    LIST = "SELECT side, entity, record FROM revisit WHERE lane = ?1 ORDER BY side, entity, record LIMIT ?2";
+    REMOVE = "DELETE FROM revisit WHERE lane = ?1 AND side = ?2 AND entity = ?3 AND record = ?4";
+}
+
+pub(super) fn add(tx: &Tx<'_>, side: Side, entity: i64, record: &str) -> Answer<()> {
+    tx.run(ADD, (tx.lane(), side, entity, record))?;
+    Ok(())
+}
+
+pub(super) fn list(tx: &Tx<'_>, limit: usize) -> Answer<Vec<(Side, RecordRef)>> {
+    let rows: Vec<(Side, i64, String)> =
+        tx.all(LIST, (tx.lane(), limit), |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
+    rows.into_iter().map(|(side, entity, record)| Ok((side, tx.at(entity, record)?))).collect()
+}
+
+pub(super) fn visited(tx: &Tx<'_>, at: &[(Side, RecordRef)]) -> Answer<()> {
+    for (side, at) in at {
+        if let Some(entity) = tx.known_entity(&at.entity)? {
+            tx.run(REMOVE, (tx.lane(), side, entity, &at.id))?;
+        }
+    }
+    Ok(())
+}
