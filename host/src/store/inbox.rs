@@ -110,6 +110,7 @@ impl Stored {
         };
         Ok(Announced {
             id: self.id,
+            side: self.side,
             at: tx.at(self.entity, self.record)?,
             news,
             attempts: self.attempts,

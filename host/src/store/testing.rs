@@ -34,6 +34,10 @@ impl Chance for Clock {
     fn random(&self) -> u64 {
         4
     }
+
+    fn pause(&self, milliseconds: u64) {
+        self.advance(i64::try_from(milliseconds).unwrap());
+    }
 }
 
 /// All processes live but that with id 13.
