@@ -43,13 +43,12 @@ impl World {
     }
 
     /// A folder `left` and, as `right`, a mock with this script, paired as `people`. The mock keeps its records in
-    /// `crm/crm.json`, its journal in `crm/crm.journal.jsonl`.
+    /// `crm/records.json`, its journal in `crm/journal.jsonl`.
     #[must_use]
     pub fn with_mock(preset: &str, script: &str) -> World {
-        let settings = "settings = { script = \"crm.toml\", state_file = \"crm/crm.json\" }";
+        let settings = "settings = { script = \"crm.toml\", state_dir = \"crm\" }";
         let world = World::paired(preset, &format!("plugin = \"mock\"\n{settings}"));
         world.put("crm.toml", script);
-        fs::create_dir(world.path("crm")).expect("a folder");
         world
     }
 
@@ -128,7 +127,7 @@ impl World {
     /// The requests that the mock got, oldest first.
     #[must_use]
     pub fn journal(&self) -> Vec<Value> {
-        let text = self.text("crm/crm.journal.jsonl");
+        let text = self.text("crm/journal.jsonl");
         text.lines().map(|line| serde_json::from_str(line).expect("a line of the journal")).collect()
     }
 }

@@ -9,14 +9,15 @@ use std::path::{Path, PathBuf};
 /// Which modules of the host each of them may use. `model` is what all agree on; nothing points back at whoever uses it.
 const ARROWS: &[(&str, &[&str])] = &[
     ("chance", &[]),
+    ("os", &["model"]),
     ("model", &["model"]),
     ("config", &["config", "model"]),
-    ("store", &["store", "model", "chance"]),
-    ("plugins", &["plugins", "model"]),
+    ("store", &["store", "model", "chance", "os"]),
+    ("plugins", &["plugins", "model", "os"]),
     ("pipeline", &["pipeline", "model", "chance"]),
     ("demo", &["demo", "cli", "config", "model", "chance"]),
     // The outermost layer wires all the others.
-    ("cli", &["cli", "demo", "pipeline", "plugins", "store", "config", "model", "chance"]),
+    ("cli", &["cli", "demo", "pipeline", "plugins", "store", "config", "model", "chance", "os"]),
 ];
 
 /// Words that only some files may contain, outside of their tests: what it is for, the word, where.

@@ -145,7 +145,7 @@ impl Connector for Mock {
     fn create(config: Config, _cx: &Context) -> Result<Self> {
         let config = config.resolve()?;
         let mut faults = Armed::all(&config.faults);
-        let mut keeper = config.state_file.clone().map(Keeper::open).transpose()?;
+        let mut keeper = config.state_dir.as_deref().map(Keeper::open).transpose()?;
         let (mut calls, mut kept) = (0, None);
         if let Some(keeper) = &mut keeper {
             calls = keeper.count(&mut faults)?;
@@ -170,7 +170,7 @@ impl Connector for Mock {
 
     fn describe(&self, cx: &Context) -> Result<Description> {
         self.call(cx, Entry::new(Describe::NAME, &Principal::connection()), |_| {
-            let state = self.config.state_file.as_ref().map(|path| path.display().to_string());
+            let state = self.config.state_dir.as_ref().map(|path| path.display().to_string());
             Ok(Description {
                 capabilities: self.rules.abilities.declared(),
                 target: state.clone().unwrap_or_else(|| "records in memory".into()),

@@ -1,13 +1,13 @@
-//! What a worker leaves behind: the records in `state_file`, and beside it a journal of every request.
+//! What a worker leaves behind in `state_dir`: the records, and a journal of every request.
 //!
-//! `crm.json` holds the records; people may edit its `records` between calls, and what they changed is a change like any
-//! other: see [`crate::world::State`]. `crm.journal.jsonl` gets one line for each call, before the call has any effect, and
-//! is where the counts of faults come from. Take either away to start anew.
+//! `records.json` holds the records; people may edit its `records` between calls, and what they changed is a change like any
+//! other: see [`crate::world::State`]. `journal.jsonl` gets one line for each call, before the call has any effect, and is
+//! where the counts of faults come from. Take either away to start anew.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
 use std::io::Write as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use pairwise_plugin_api::{Action, Failure, Participant, Principal, RecordRef, Result, Value, Write};
@@ -114,14 +114,16 @@ pub struct Keeper {
 }
 
 impl Keeper {
-    /// Opens both; the state file need not be there yet.
-    pub fn open(state: PathBuf) -> Result<Keeper> {
-        let journal = state.with_extension("journal.jsonl");
-        let lines = OpenOptions::new().create(true).append(true).open(&journal).map_err(|error| {
-            let text = format!("cannot write {}: {error}; its folder must exist and be writable", journal.display());
-            Failure::config("state_file", text)
+    /// Opens both in a folder, which is made if it is not there.
+    pub fn open(folder: &Path) -> Result<Keeper> {
+        let journal = folder.join("journal.jsonl");
+        let opened =
+            fs::create_dir_all(folder).and_then(|()| OpenOptions::new().create(true).append(true).open(&journal));
+        let lines = opened.map_err(|error| {
+            let text = format!("cannot write {}: {error}; name a folder that may be written", journal.display());
+            Failure::config("state_dir", text)
         })?;
-        Ok(Keeper { state, journal, lines, known: None })
+        Ok(Keeper { state: folder.join("records.json"), journal, lines, known: None })
     }
 
     /// Takes the counts over that the journal holds; the number of calls so far is returned.
@@ -172,6 +174,6 @@ impl Keeper {
     }
 
     fn problem(&self, verb: &str, error: &dyn std::fmt::Display) -> Failure {
-        Failure::config("state_file", format!("cannot {verb} {}: {error}", self.state.display()))
+        Failure::config("state_dir", format!("cannot {verb} {}: {error}", self.state.display()))
     }
 }

@@ -5,7 +5,7 @@
 //! ```toml
 //! [connections.crm]
 //! plugin   = "mock"
-//! settings = { script = "crm.toml", state_file = "crm.json" }
+//! settings = { script = "crm.toml", state_dir = "crm" }
 //! ```
 //!
 //! ```toml
@@ -13,8 +13,8 @@
 //! ```
 //!
 //! **What goes wrong**, and how to choose when: [`faults::Fault`], [`faults::Effect`]. **What a tester finds afterwards:**
-//! with `state_file` the records outlive the worker, may be edited between calls, and each call leaves a line in a journal
-//! beside it: [`journal`]. Without one, all is forgotten when the worker ends, counts of faults included: a fault that kills
+//! with `state_dir` the records outlive the worker, may be edited between calls, and each call leaves a line in a journal
+//! beside them: [`journal`]. Without one, all is forgotten when the worker ends, counts of faults included: a fault that kills
 //! the worker then strikes again in the next one.
 //!
 //! Entities are `contact` and `event` with the native names of [`catalogue`]; scopes select by `folder` and `group` where

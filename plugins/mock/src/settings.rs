@@ -16,10 +16,11 @@ use crate::faults::Fault;
 #[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
-    /// A TOML file with any of these settings except `script` and `state_file`.
+    /// A TOML file with any of these settings except `script` and `state_dir`.
     pub script: Option<PathBuf>,
-    /// A JSON file that holds the records from one process to the next; its folder must exist. Absent: memory only.
-    pub state_file: Option<PathBuf>,
+    /// A folder that keeps the records and a journal of calls from one process to the next, made if it is not there.
+    /// Absent: memory only.
+    pub state_dir: Option<PathBuf>,
     /// Records that are made up, always the same for the same numbers.
     pub generate: Option<Generate>,
     /// Records written out. One with the id of a generated record stands in its place.
@@ -357,7 +358,7 @@ impl Config {
         script.faults.extend(self.faults);
         Config {
             script: self.script,
-            state_file: self.state_file,
+            state_dir: self.state_dir,
             generate: self.generate.or(script.generate),
             abilities: self.abilities.or(script.abilities),
             page_size: self.page_size.or(script.page_size),
@@ -419,9 +420,9 @@ fn read(path: &Path) -> Result<Config, Failure> {
     let text = std::fs::read_to_string(path)
         .map_err(|error| problem(format!("cannot read the script {}: {error}", path.display())))?;
     let script: Config = toml::from_str(&text).map_err(|error| problem(format!("{}: {error}", path.display())))?;
-    if script.script.is_some() || script.state_file.is_some() {
+    if script.script.is_some() || script.state_dir.is_some() {
         // The host opens to the worker only what the connection itself names.
-        let text = "`script` and `state_file` stand in the connection's settings, not in a script";
+        let text = "`script` and `state_dir` stand in the connection's settings, not in a script";
         return Err(problem(format!("{}: {text}", path.display())));
     }
     Ok(script)

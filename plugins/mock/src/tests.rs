@@ -265,9 +265,9 @@ fn a_panic_can_be_ordered() {
 #[test]
 fn the_state_outlives_the_worker_and_may_be_edited() {
     let folder = tempfile::tempdir().unwrap();
-    let state = folder.path().join("crm.json");
+    let (state_dir, state) = (folder.path().join("crm"), folder.path().join("crm/records.json"));
     let settings = format!(
-        "generate = {{ contacts = 3 }}\nstate_file = {state:?}\n\
+        "generate = {{ contacts = 3 }}\nstate_dir = {state_dir:?}\n\
          faults = [ {{ name = \"once\", operation = \"list\", nth = 1, does = \"fail\" }} ]"
     );
     let first = mock(&settings);
@@ -295,7 +295,7 @@ fn the_state_outlives_the_worker_and_may_be_edited() {
     assert_eq!(page.changes[2].removed.as_ref().unwrap().at.id, "c-000001");
     assert!(changes(&second, page.next).unwrap().changes.is_empty());
 
-    let journal = std::fs::read_to_string(folder.path().join("crm.journal.jsonl")).unwrap();
+    let journal = std::fs::read_to_string(state_dir.join("journal.jsonl")).unwrap();
     let calls: Vec<serde_json::Value> = journal.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     assert_eq!(calls[0]["struck"][0], "once");
     assert_eq!(calls[2]["writes"][0]["fields"]["FullName"], "Ada");
@@ -314,4 +314,33 @@ fn mistakes_are_named() {
     let misspelt =
         toml::from_str::<crate::settings::Config>("faults = [ { does = \"outcome\", status = \"refuzed\" } ]");
     assert!(misspelt.unwrap_err().to_string().contains("refuzed"));
+}
+
+const FATE: &str = "PAIRWISE_MOCK_FATE";
+
+#[test]
+#[ignore = "ends its process; the next test runs it in one of its own"]
+fn meets_its_fate() {
+    let fate = std::env::var(FATE).unwrap();
+    let mock = mock(&format!("faults = [ {{ operation = \"list\", {fate} }} ]"));
+    let _ = mock.list(&cx(), ListRequest::default());
+}
+
+#[test]
+fn deadly_faults_kill_as_they_say() {
+    use std::os::unix::process::ExitStatusExt as _;
+    let fates = [
+        ("does = \"segfault\"", Err(11)),
+        ("does = \"abort\"", Err(6)),
+        ("does = \"overflow\"", Err(6)),
+        ("does = \"exit\"", Ok(0)),
+        ("does = \"exit\", exit_code = 3", Ok(3)),
+        ("does = \"leak\", mebibytes = 1", Ok(0)),
+    ];
+    for (fate, expected) in fates {
+        let mut child = std::process::Command::new(std::env::current_exe().unwrap());
+        child.args(["--ignored", "--exact", "tests::meets_its_fate"]).env(FATE, fate);
+        let status = child.output().unwrap().status;
+        assert_eq!(status.code().ok_or(status.signal().unwrap_or(0)), expected, "{fate}");
+    }
 }
