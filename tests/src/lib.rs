@@ -4,6 +4,7 @@
 pub mod judges;
 pub mod lanes;
 pub mod memory;
+pub mod twins;
 pub mod world;
 
 use std::env::consts::{DLL_PREFIX, DLL_SUFFIX, EXE_SUFFIX};

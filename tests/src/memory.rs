@@ -228,7 +228,11 @@ impl Remote for Memory {
     }
 
     fn discover(&self, _: DiscoverRequest) -> Result<Catalogue, Failure> {
-        let fields = FIELDS.iter().map(|path| Field::new(*path, FieldType::Text).path(*path)).collect();
+        let field = |path: &&str| {
+            let field = Field::new(*path, FieldType::Text).path(*path);
+            if path.starts_with("emails/") { field.caseless() } else { field }
+        };
+        let fields = FIELDS.iter().map(field).collect();
         let entity = Entity {
             name: ENTITY.into(),
             label: "Contact".into(),

@@ -108,6 +108,10 @@ pub struct LaneMemory {
     pub since_sweep: Sides<u32>,
     /// Links that take part.
     pub live_links: u64,
+    /// The newest announcement; rows above it are of this run.
+    pub newest_inbox: InboxId,
+    /// The newest record that is set aside; rows above it are of this run.
+    pub newest_aside: AsideId,
 }
 
 /// What the store knows of a record that a side told.
@@ -401,8 +405,15 @@ pub trait Store {
         limit: usize,
     ) -> StoreResult<Vec<(LinkId, RecordRef)>>;
 
-    /// Forgets records set aside and unlinked announcements of `side` that a complete listing did not show.
-    fn forget_unseen(&mut self, lease: &Lease, side: Side, aside: &Seen, inbox: &Seen) -> StoreResult<()>;
+    /// Forgets records set aside and unlinked announcements of `side` that a complete listing did not show: those of
+    /// earlier runs, up to the rows that `memory` told, and not marked.
+    fn forget_unseen(
+        &mut self,
+        lease: &Lease,
+        side: Side,
+        aside: (&Seen, AsideId),
+        inbox: (&Seen, InboxId),
+    ) -> StoreResult<()>;
 
     /// Notes that links were not seen on `side` in this run; answers those that an earlier run had not seen either, without
     /// a sighting between.

@@ -82,7 +82,8 @@ pub(super) fn conclude(
         missing.into_iter().filter(|(link, _)| canary && again.contains(*link)).collect()
     };
     lane.store.swept(&lane.lease, side, &sighted.links)?;
-    lane.store.forget_unseen(&lane.lease, side, &sighted.aside, &sighted.inbox)?;
+    let (aside, inbox) = (lane.memory.newest_aside, lane.memory.newest_inbox);
+    lane.store.forget_unseen(&lane.lease, side, (&sighted.aside, aside), (&sighted.inbox, inbox))?;
     let mut staged = Vec::with_capacity(lane.batch());
     for (_, at) in believed {
         staged.push(gone(side, at, Reason::Deleted));

@@ -3,16 +3,16 @@
 use super::inbox;
 use super::links;
 use super::transaction::{Answer, Tx, statements};
-use crate::model::{InboxId, LinkId, LinkState, Seen, Side, Sides};
+use crate::model::{AsideId, InboxId, LinkId, LinkState, Seen, Side, Sides};
 use pairwise_plugin_api::RecordRef;
 
 statements! {
     LINKS = "SELECT id FROM link WHERE lane = ?1 AND id > ?2 ORDER BY id";
     LEFT_END = "SELECT state, left_entity, left_id FROM link WHERE id = ?1";
     RIGHT_END = "SELECT state, right_entity, right_id FROM link WHERE id = ?1";
-    ASIDE = "SELECT id FROM aside WHERE lane = ?1 AND side = ?2";
+    ASIDE = "SELECT id FROM aside WHERE lane = ?1 AND side = ?2 AND id <= ?3";
     FORGET_ASIDE = "DELETE FROM aside WHERE id = ?1";
-    ANNOUNCED = "SELECT id, entity, record FROM inbox WHERE lane = ?1 AND side = ?2";
+    ANNOUNCED = "SELECT id, entity, record FROM inbox WHERE lane = ?1 AND side = ?2 AND id <= ?3";
     IS_CANDIDATE = "SELECT candidate FROM inbox WHERE id = ?1";
     DOUBTED_SINCE = "SELECT run FROM doubt WHERE lane = ?1 AND side = ?2 AND link = ?3";
     DOUBT = "INSERT INTO doubt (lane, side, link, run) VALUES (?1, ?2, ?3, ?4)";
@@ -50,7 +50,7 @@ pub(super) fn unseen_links(
 }
 
 /// Forgets records that were set aside and unlinked announcements. A candidate was not announced and is not missed.
-pub(super) fn forget_unseen(tx: &Tx<'_>, side: Side, aside: &Seen, inbox: &Seen) -> Answer<()> {
+pub(super) fn forget_unseen(tx: &Tx<'_>, side: Side, aside: (&Seen, AsideId), inbox: (&Seen, InboxId)) -> Answer<()> {
     let gone: Vec<i64> = unmarked(tx, ASIDE, side, aside, |_| Ok(true))?;
     for id in gone {
         tx.run(FORGET_ASIDE, [id])?;
@@ -70,11 +70,11 @@ fn unmarked(
     tx: &Tx<'_>,
     sql: &str,
     side: Side,
-    seen: &Seen,
+    (seen, newest): (&Seen, i64),
     mut wanted: impl FnMut(&rusqlite::Row<'_>) -> Answer<bool>,
 ) -> Answer<Vec<i64>> {
     let mut statement = tx.conn.prepare_cached(sql)?;
-    let mut rows = statement.query((tx.lane(), side))?;
+    let mut rows = statement.query((tx.lane(), side, newest))?;
     let mut unmarked = Vec::new();
     while let Some(row) = rows.next()? {
         let id = row.get(0)?;

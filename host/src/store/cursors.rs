@@ -8,6 +8,7 @@ use crate::model::{LaneKey, LaneMemory, Side, StoreResult};
 
 statements! {
     LANE = "SELECT map, live_links FROM lane WHERE id = ?1";
+    NEWEST = "SELECT (SELECT coalesce(max(id), 0) FROM inbox), (SELECT coalesce(max(id), 0) FROM aside)";
     SIDE = "SELECT cursor, since_sweep FROM lane_side WHERE lane = ?1 AND side = ?2";
     SET_CURSOR = "INSERT INTO lane_side (lane, side, cursor) VALUES (?1, ?2, ?3) \
                   ON CONFLICT (lane, side) DO UPDATE SET cursor = excluded.cursor";
@@ -21,6 +22,9 @@ pub(super) fn memory(tx: &Tx<'_>) -> Answer<LaneMemory> {
     let mut memory = LaneMemory::default();
     if let Some((map, live)) = tx.one(LANE, [tx.lane()], |row| Ok((row.get(0)?, row.get(1)?)))? {
         (memory.map, memory.live_links) = (map, live);
+    }
+    if let Some((inbox, aside)) = tx.one(NEWEST, [], |row| Ok((row.get(0)?, row.get(1)?)))? {
+        (memory.newest_inbox, memory.newest_aside) = (inbox, aside);
     }
     for side in Side::BOTH {
         let known: Option<(Option<Vec<u8>>, u32)> =

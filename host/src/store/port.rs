@@ -4,8 +4,8 @@ use pairwise_plugin_api::{Cursor, Millis, RecordRef};
 
 use super::{Db, absence, cursors, holds, inbox, intents, lease, links, matching, revisits, settle, work};
 use crate::model::{
-    Announced, Hold, Holder, InboxId, Intent, KeyGroup, Known, LaneKey, LaneMemory, Lease, Link, LinkId, Lost, Seen,
-    Select, Settlement, Side, Staged, Store, StoreResult, Work,
+    Announced, AsideId, Hold, Holder, InboxId, Intent, KeyGroup, Known, LaneKey, LaneMemory, Lease, Link, LinkId, Lost,
+    Seen, Select, Settlement, Side, Staged, Store, StoreResult, Work,
 };
 
 impl Store for Db {
@@ -61,7 +61,13 @@ impl Store for Db {
         self.read(lease.lane, |tx| absence::unseen_links(tx, side, seen, after, limit))
     }
 
-    fn forget_unseen(&mut self, lease: &Lease, side: Side, aside: &Seen, inbox: &Seen) -> StoreResult<()> {
+    fn forget_unseen(
+        &mut self,
+        lease: &Lease,
+        side: Side,
+        aside: (&Seen, AsideId),
+        inbox: (&Seen, InboxId),
+    ) -> StoreResult<()> {
         self.write(lease, |tx| absence::forget_unseen(tx, side, aside, inbox))
     }
 
