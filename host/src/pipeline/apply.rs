@@ -60,7 +60,8 @@ pub(super) fn drain(lane: &mut Lane<'_>) -> Result<(), Stop> {
     loop {
         lane.breathe()?;
         let mut page = lane.store.work(&lane.lease, Select::All, after, lane.batch())?;
-        if adopt(lane, &page)? {
+        // What adoption settled at once makes room for more of the inbox.
+        while adopt(lane, &page)? {
             page = lane.store.work(&lane.lease, Select::All, after, lane.batch())?;
         }
         let Some(last) = page.last() else { return Ok(()) };

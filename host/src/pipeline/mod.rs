@@ -1,6 +1,9 @@
 //! The path of a record, as one piece of synchronous code for all pairs.
 //!
-//!     prepare → recover → pull left, pull right → translate → filter → match → absence → reconcile → guard → apply → commit → report
+//! ```text
+//! prepare → recover → pull left, pull right → translate → filter → match → absence
+//!         → reconcile → guard → apply → commit → report
+//! ```
 //!
 //! It knows no plugin, no configuration file and no SQL: it talks to two [`Remote`]s, a [`Store`] and [`Chance`]. A plan is
 //! this same code over a scratch copy of the store and remotes that send no writes, so that a plan is what a run does.
