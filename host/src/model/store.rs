@@ -154,25 +154,14 @@ pub enum News {
 /// An announcement with all that is known about it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Work {
+    /// Where [`Store::work`] goes on after it.
+    pub row: InboxId,
     /// The announcements of each side; at least one.
     pub news: Sides<Option<Announced>>,
     /// The link, if there is one. Two announcements without a link were paired by a match.
     pub link: Option<Link>,
     /// Fields of the link that wait for a person, or were decided by one.
     pub conflicts: Vec<Conflict>,
-}
-
-impl Work {
-    /// The row at which `Store::work` tells it: the lower one of its announcements.
-    #[must_use]
-    pub fn row(&self) -> InboxId {
-        self.news
-            .iter()
-            .filter_map(|(_, announced)| announced.as_ref())
-            .map(|announced| announced.id)
-            .min()
-            .unwrap_or(0)
-    }
 }
 
 /// One staged announcement.
@@ -241,7 +230,8 @@ pub struct Settlement {
     pub link: LinkChange,
     /// Announcements to stage: a record read again.
     pub announce: Vec<Staged>,
-    /// Open conflicts of the link, replacing those stored; `None` leaves them.
+    /// Open conflicts of the link that `link` puts or whose state it changes, replacing those stored; `None` leaves them.
+    /// A link that is given up takes its conflicts along.
     pub conflicts: Option<Vec<Conflict>>,
     /// Values that lost.
     pub history: Option<Lost>,
@@ -446,8 +436,8 @@ pub trait Store {
     /// Makes announcements wait for a person. Rows that are held already are added to the new hold.
     fn hold(&mut self, lease: &Lease, holds: &[Hold], run: &str) -> StoreResult<()>;
 
-    /// Announcements above `after` in the order of their rows, with link, partner and conflicts. Each pair comes once, at
-    /// its lower row.
+    /// Announcements above `after` in the order of their rows, with link, partner and conflicts. Of two that belong together
+    /// and are both selected, the lower row stands for both; neither comes if one is held.
     fn work(&mut self, lease: &Lease, select: Select, after: InboxId, limit: usize) -> StoreResult<Vec<Work>>;
 
     /// Writes intents, the links of creates, and the history of what is about to be overwritten, before they are sent.

@@ -65,7 +65,7 @@ pub(super) fn drain(lane: &mut Lane<'_>) -> Result<(), Stop> {
             page = lane.store.work(&lane.lease, Select::All, after, lane.batch())?;
         }
         let Some(last) = page.last() else { return Ok(()) };
-        after = last.row();
+        after = last.row;
         done += page.len() as u64;
         let mut settlements = Vec::new();
         let mut cases = Vec::new();

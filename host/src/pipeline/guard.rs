@@ -21,7 +21,7 @@ pub(super) fn hold_removals(lane: &mut Lane<'_>) -> Result<(), Stop> {
     loop {
         let page = lane.store.work(&lane.lease, Select::Removals, after, lane.batch())?;
         let Some(last) = page.last() else { break };
-        after = last.row();
+        after = last.row;
         for work in page {
             let Some(link) = &work.link else { continue };
             let told = Sides::from_fn(|side| match &work.news[side] {

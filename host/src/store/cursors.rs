@@ -31,7 +31,8 @@ pub(super) fn memory(tx: &Tx<'_>) -> Answer<LaneMemory> {
             tx.one(SIDE, (tx.lane(), side), |row| Ok((row.get(0)?, row.get(1)?)))?;
         if let Some((cursor, since)) = known {
             memory.cursors[side] = cursor.map(Cursor);
-            memory.since_sweep[side] = since;
+            // The present run was counted when it began.
+            memory.since_sweep[side] = since.saturating_sub(1);
         }
     }
     Ok(memory)

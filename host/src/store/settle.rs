@@ -3,7 +3,7 @@
 //! The order within one settlement is fixed. Intents go before the link that they hold; the link stands before records are
 //! announced again, because whether a record is linked decides how it is staged.
 
-use super::transaction::{Answer, Fault, Tx};
+use super::transaction::{Answer, Tx};
 use super::{aside, conflicts, history, inbox, intents, links};
 use crate::model::{LinkChange, LinkId, Settlement};
 
@@ -31,12 +31,8 @@ fn one(tx: &Tx<'_>, run: &str, settlement: &Settlement) -> Answer<()> {
     for staged in &settlement.announce {
         inbox::stage(tx, staged)?;
     }
-    if let Some(open) = &settlement.conflicts {
-        match (link, open.is_empty()) {
-            (Some(link), _) => conflicts::replace(tx, run, link, open)?,
-            (None, true) => {}
-            (None, false) => return Err(Fault::Misused("conflicts belong to a link that is stored with them".into())),
-        }
+    if let (Some(open), Some(link)) = (&settlement.conflicts, link) {
+        conflicts::replace(tx, run, link, open)?;
     }
     if let Some(lost) = &settlement.history {
         history::add(tx, run, lost, link.unwrap_or(0))?;

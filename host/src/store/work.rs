@@ -31,12 +31,13 @@ pub(super) fn work(tx: &Tx<'_>, select: Select, after: InboxId, limit: usize) ->
             Some(link) => conflicts::of_link(tx, link.id)?,
             None => Vec::new(),
         };
+        let row = own.id;
         let mut news = Sides::<Option<Announced>>::default();
         for stored in [Some(own), partner].into_iter().flatten() {
             let side = stored.side;
             news[side] = Some(stored.announced(tx)?);
         }
-        works.push(Work { news, link, conflicts });
+        works.push(Work { row, news, link, conflicts });
     }
     Ok(works)
 }
