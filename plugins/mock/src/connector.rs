@@ -293,17 +293,20 @@ impl Connector for Mock {
             let mut told: Vec<(u64, Change)> = lines.by_ref().take(self.limit(request.limit)).collect();
             let mut more = lines.next().is_some();
             let mut end = if more { None } else { Some(world.notes.sequence) };
-            if let Some((left, _)) = strikes.cut(told.len()) {
+            let mut complete = !more;
+            if let Some((left, lie)) = strikes.cut(told.len()) {
                 told.truncate(left);
-                (more, end) = (false, None);
+                (more, end, complete) = (false, None, lie);
             }
             let next = end.or(told.last().map(|(number, _)| *number)).unwrap_or(since);
             Ok(Page {
                 changes: told.into_iter().map(|(_, change)| change).collect(),
                 next: Some(cursor("feed", store, next)),
                 more,
+                // From the beginning, a feed is a listing, too.
+                complete,
+                same_store: !strikes.other_store(),
                 server_time: self.server_time(),
-                ..Page::default()
             })
         })
     }
