@@ -1,6 +1,7 @@
 //! Pairwise: a plugin host that keeps contacts and calendars in step.
 
 pub mod chance;
+pub mod config;
 pub mod demo;
 pub mod model;
 pub mod os;

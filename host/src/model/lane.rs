@@ -5,6 +5,7 @@ use std::fmt;
 
 use pairwise_plugin_api::ops::Scope;
 use pairwise_plugin_api::{Name, Principal, Value};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{Side, Sides};
@@ -98,7 +99,7 @@ impl LaneSpec {
 }
 
 /// Which way records travel.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Direction {
     /// Both ways.
@@ -123,7 +124,7 @@ impl Direction {
 }
 
 /// How a side's changes are found.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Scan {
     /// By the connector's feed, else by listing ids and versions.
@@ -196,7 +197,7 @@ pub struct MatchPolicy {
 }
 
 /// What becomes of a record with several candidates.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Several {
     /// It waits for a person, together with its candidates.
@@ -208,7 +209,7 @@ pub enum Several {
 }
 
 /// When a one-way target is put right.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Repair {
     /// In each run: the target is read, too.
@@ -231,7 +232,7 @@ pub struct ConflictPolicy {
 }
 
 /// Who wins.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Winner {
     /// The side that changed last.
@@ -245,7 +246,7 @@ pub enum Winner {
 }
 
 /// What a side wins.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Per {
     /// The whole record: also fields that only the loser changed.
@@ -266,7 +267,7 @@ pub struct RemovalPolicy {
 }
 
 /// What follows from a removal, on the other side.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Removal {
     /// Nothing; the link sleeps.
@@ -346,7 +347,7 @@ pub enum Transform {
 }
 
 /// What happens when the field map is not the one of the last run.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum MapChange {
     /// Two filled values that differ wait for a person.

@@ -5,8 +5,9 @@
 
 use std::borrow::Cow;
 
-use jiff::Timestamp;
-use pairwise_plugin_api::{FieldType, Value};
+use jiff::tz::TimeZone;
+use jiff::{Timestamp, civil};
+use pairwise_plugin_api::{FieldType, Millis, Value};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use unicode_normalization::{IsNormalized, UnicodeNormalization, is_nfc_quick};
@@ -70,6 +71,15 @@ fn fold(text: &str) -> String {
 
 fn line_ends(text: &str) -> Cow<'_, str> {
     if text.contains('\r') { Cow::Owned(text.replace("\r\n", "\n").replace('\r', "\n")) } else { Cow::Borrowed(text) }
+}
+
+/// An instant, a local time or a date; what names no zone is taken as UTC.
+#[must_use]
+pub fn parse_time(text: &str) -> Option<Millis> {
+    let text = text.trim();
+    let local =
+        |text: &str| text.parse::<civil::DateTime>().ok()?.to_zoned(TimeZone::UTC).ok().map(|time| time.timestamp());
+    text.parse::<Timestamp>().ok().or_else(|| local(text)).map(Timestamp::as_millisecond)
 }
 
 /// The canonical form of a value. A float is its bits, so that every value equals itself.

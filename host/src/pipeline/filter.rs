@@ -2,12 +2,9 @@
 
 use std::borrow::Cow;
 
-use jiff::Timestamp;
-use jiff::civil;
-use jiff::tz::TimeZone;
 use pairwise_plugin_api::{FieldType, Fields, Millis, Record, Value};
 
-use crate::model::value::{self, Compare};
+use crate::model::value::{self, Compare, parse_time};
 use crate::model::{Predicate, Test, When};
 
 /// The first predicate that the record does not satisfy.
@@ -53,15 +50,6 @@ impl Seen<'_> {
             When::At(text) => parse_time(text),
         }
     }
-}
-
-/// An instant, a local time or a date; what names no zone is taken as UTC.
-#[must_use]
-pub fn parse_time(text: &str) -> Option<Millis> {
-    let text = text.trim();
-    let local =
-        |text: &str| text.parse::<civil::DateTime>().ok()?.to_zoned(TimeZone::UTC).ok().map(|time| time.timestamp());
-    text.parse::<Timestamp>().ok().or_else(|| local(text)).map(Timestamp::as_millisecond)
 }
 
 fn is_empty(value: &Value) -> bool {

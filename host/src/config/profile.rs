@@ -1,0 +1,256 @@
+//! A profile as meant: its preset laid under it, its users and streams checked, its lanes ready to run.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use pairwise_plugin_api::Principal;
+
+use super::check::{Owner, check};
+use super::document::{Node, pointer};
+use super::problem::{Problem, Problems, suggest};
+use super::raw::{self, DirectoryFrom, Login, Schedule, Secret};
+use super::stream::{self, Around};
+use super::{Connection, preset, schedule, schema};
+use crate::model::{Direction, LaneKey, LaneSpec, Side, Sides};
+
+/// Pairs two connections.
+#[derive(Debug, Clone)]
+pub struct Profile {
+    /// The name of its file, without `.toml`.
+    pub name: String,
+    /// Its file.
+    pub file: PathBuf,
+    /// Whether it runs.
+    pub enabled: bool,
+    /// The preset it starts from.
+    pub preset: Option<String>,
+    /// The names of its connections.
+    pub connections: Sides<String>,
+    /// Its people; empty where the connections work for nobody in particular.
+    pub users: Vec<User>,
+    /// When streams run, by stream. A stream without an entry runs by command only.
+    pub schedules: BTreeMap<String, Schedule>,
+    lanes: Vec<LaneSpec>,
+    root: Node,
+}
+
+/// A person on both sides.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct User {
+    /// How lanes and messages name the pair.
+    pub name: String,
+    /// Who it is on each side.
+    pub principals: Sides<Principal>,
+    /// Whether the person takes part.
+    pub active: bool,
+    /// The person's own secrets, where a side asks for them.
+    pub secrets: Sides<BTreeMap<String, Secret>>,
+}
+
+impl Profile {
+    /// What runs: one lane for each active user (or one for nobody in particular) and each stream that is on.
+    #[must_use]
+    pub fn lanes(&self) -> &[LaneSpec] {
+        &self.lanes
+    }
+
+    /// The secrets with which a lane logs in on a side: the user's own, or `None` for the connection's.
+    #[must_use]
+    pub fn own_secrets(&self, lane: &LaneKey, side: Side) -> Option<&BTreeMap<String, Secret>> {
+        let user = self.users.iter().find(|user| user.name == lane.user)?;
+        Some(&user.secrets[side]).filter(|secrets| !secrets.is_empty())
+    }
+
+    /// A mistake that was found later, at the place where `stream` first names `word`: a field, an entity, a selector.
+    #[must_use]
+    pub fn problem(
+        &self,
+        stream: &str,
+        word: &str,
+        message: impl Into<String>,
+        expected: impl Into<String>,
+    ) -> Problem {
+        let at = pointer(["streams", stream]);
+        let place = self.root.at(&at).and_then(|node| find_word(node, word)).unwrap_or_else(|| self.root.place(&at));
+        Problem::at(place, message, expected)
+    }
+
+    /// Reads a profile's tree.
+    pub(super) fn read(
+        name: &str,
+        file: &Path,
+        written: &Node,
+        connections: &BTreeMap<String, Connection>,
+        guard: &raw::Guard,
+    ) -> Result<Profile, Problems> {
+        let mut problems = Problems::default();
+        problems.extend(check(&schema::profile(), written, "", Owner::Host));
+        let named = written.get("preset").and_then(|node| Some((node.text()?, &node.mark)));
+        let preset =
+            named.and_then(|(name, mark)| preset::find(name, mark).map_err(|found| problems.extend(found)).ok());
+        std::mem::take(&mut problems).check()?;
+
+        let root = match &preset {
+            Some(preset) => preset.under(written).map_err(Problems::from)?,
+            None => written.clone(),
+        };
+        let raw: raw::Profile = serde_json::from_value(root.to_json()).map_err(|error| {
+            Problems::from(Problem::at(&root.mark, "this profile cannot be read", error.to_string()))
+        })?;
+
+        let pair = Sides { left: raw.left.clone(), right: raw.right.clone() };
+        for (side, name) in pair.iter() {
+            let mark = root.at(&pointer([side.name()])).map_or(&root.mark, |node| &node.mark);
+            match connections.get(name) {
+                Some(connection) => problems
+                    .extend(preset.as_ref().and_then(|preset| preset.refuses_plugin(side, &connection.plugin, mark))),
+                None => {
+                    let known = connections.keys().map(String::as_str);
+                    let problem = Problem::at(mark, format!("there is no connection `{name}`"), suggest(name, known));
+                    problems.push(problem.help(format!("connections are made in pairwise.toml: [connections.{name}]")));
+                }
+            }
+        }
+        if pair.left == pair.right {
+            let mark = root.at("/right").map_or(&root.mark, |node| &node.mark);
+            problems.push(Problem::at(
+                mark,
+                "a connection cannot be paired with itself",
+                "expected another connection",
+            ));
+        }
+
+        let users = users(&raw, &root, &mut problems);
+        let around = Around { profile: name, root: &root, connections: &pair, guard };
+        let mut schedules = BTreeMap::new();
+        let mut templates = Vec::new();
+        if let Some(all) = &raw.schedule {
+            schedule::check(all, &root, &["schedule"], &mut problems);
+        }
+        for (stream, raw_stream) in &raw.streams {
+            if let Some(own) = &raw_stream.schedule {
+                schedule::check(own, &root, &["streams", stream, "schedule"], &mut problems);
+            }
+            schedules.extend(raw_stream.schedule.clone().or(raw.schedule.clone()).map(|when| (stream.clone(), when)));
+            let lane = stream::lane(&around, stream, raw_stream, &mut problems);
+            if raw_stream.enabled != Some(false) && lane.direction != Direction::None {
+                templates.push(lane);
+            }
+        }
+        if raw.streams.is_empty() {
+            let problem = Problem::at(&root.mark, "this profile has no streams", "");
+            problems
+                .push(problem.help("name a preset (`preset = \"mirror\"`), or describe a stream: [streams.contacts]"));
+        }
+        problems.check()?;
+
+        let lanes = if raw.users.is_empty() || raw.directory.from == Some(DirectoryFrom::None) {
+            templates
+        } else {
+            let active = users.iter().filter(|user| user.active);
+            active.flat_map(|user| templates.iter().map(move |template| for_user(template, user))).collect()
+        };
+        Ok(Profile {
+            name: name.into(),
+            file: file.into(),
+            enabled: raw.enabled,
+            preset: raw.preset,
+            connections: pair,
+            users,
+            schedules,
+            lanes,
+            root,
+        })
+    }
+
+    /// Where the profile names its left connection.
+    pub(super) fn mark(&self) -> &super::problem::Mark {
+        self.root.at("/left").map_or(&self.root.mark, |node| &node.mark)
+    }
+}
+
+fn for_user(template: &LaneSpec, user: &User) -> LaneSpec {
+    let mut lane = template.clone();
+    lane.key.user.clone_from(&user.name);
+    lane.principals = user.principals.clone();
+    lane
+}
+
+fn users(raw: &raw::Profile, root: &Node, problems: &mut Problems) -> Vec<User> {
+    if raw.directory.from == Some(DirectoryFrom::Profile) && raw.users.is_empty() {
+        let mark = root.place("/directory/from");
+        problems
+            .push(Problem::at(mark, "this profile lists no users", "").help("add a [[users]] table for each person"));
+    }
+    let mut users: Vec<User> = Vec::new();
+    for (index, user) in raw.users.iter().enumerate() {
+        let at = pointer(["users", &index.to_string()]);
+        let said = Sides { left: user.left.clone(), right: user.right.clone() };
+        let Some(name) = said.left.clone().or(said.right.clone()).filter(|name| !name.is_empty()) else {
+            problems.push(Problem::at(root.place(&at), "this user is nobody", "expected `left` or `right`, or both"));
+            continue;
+        };
+        for (side, principal) in said.iter() {
+            let twice =
+                users.iter().any(|user| principal.as_ref().is_some_and(|name| *name == user.principals[side].0));
+            if twice {
+                let mark = root.at(&format!("{at}/{side}")).map_or(&root.mark, |node| &node.mark);
+                let message = format!("this user is listed twice on the {side}");
+                problems.push(
+                    Problem::at(mark, message, "expected every person once")
+                        .help("two pairs on one mailbox would mix two people's records"),
+                );
+            }
+        }
+        let secrets = Sides::from_fn(|side| user.secrets.get(side).cloned().unwrap_or_default());
+        for (side, secrets) in secrets.iter() {
+            if user.active && secrets.is_empty() && raw.directory.login.get(side) == Some(&Login::Own) {
+                let problem = Problem::at(root.place(&at), format!("`{name}` has no login for the {side}"), "");
+                problems.push(
+                    problem.help(format!("add for instance secrets.{side} = {{ password = {{ env = \"…\" }} }}")),
+                );
+            }
+        }
+        let principals = Sides::from_fn(|side| Principal(said[side].clone().unwrap_or_default()));
+        users.push(User { name, principals, active: user.active, secrets });
+    }
+    users
+}
+
+/// Where a tree first holds a text, or has it as a key.
+fn find_word<'a>(node: &'a Node, word: &str) -> Option<&'a super::problem::Mark> {
+    if node.text() == Some(word) {
+        return Some(&node.mark);
+    }
+    let keys = node
+        .table()
+        .into_iter()
+        .flatten()
+        .find_map(|(key, entry)| if key == word { Some(&entry.key) } else { find_word(&entry.node, word) });
+    keys.or_else(|| node.list().into_iter().flatten().find_map(|item| find_word(item, word)))
+}
+
+/// Two profiles that would work on the same records: same connections in either order, same people, a kind of record in
+/// common.
+pub(super) fn overlaps(a: &Profile, b: &Profile) -> Option<Problem> {
+    let straight = a.connections == b.connections;
+    let crossed = a.connections.left == b.connections.right && a.connections.right == b.connections.left;
+    if !(straight || crossed) {
+        return None;
+    }
+    let clash = a.lanes.iter().find_map(|mine| {
+        let other = b.lanes.iter().find(|theirs| {
+            Side::BOTH.into_iter().all(|side| {
+                let there = if straight { side } else { side.other() };
+                mine.principals[side] == theirs.principals[there]
+                    && mine.scope[side] == theirs.scope[there]
+                    && mine.entities[side].iter().any(|entity| theirs.entities[there].contains(entity))
+            })
+        })?;
+        Some((mine, other))
+    })?;
+    let message = format!("profiles `{}` and `{}` work on the same records", a.name, b.name);
+    let label = format!("`{}` pairs the same connections", clash.1.key);
+    let problem = Problem::at(b.mark(), message, label).also(a.mark(), format!("`{}` pairs them here", clash.0.key));
+    Some(problem.help("give them different streams, users or scopes, or disable one: `pairwise profile disable`"))
+}
