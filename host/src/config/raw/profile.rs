@@ -1,0 +1,91 @@
+//! `profiles/*.toml`, without its streams.
+
+use std::collections::BTreeMap;
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use super::{PerSide, Schedule, Secret, Stream};
+
+/// `profiles/NAME.toml`: pairs two connections.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Profile {
+    /// What the profile starts from; its own keys replace the preset's.
+    #[serde(default)]
+    pub preset: Option<String>,
+    /// One connection.
+    #[schemars(length(min = 1))]
+    pub left: String,
+    /// The other one.
+    #[schemars(length(min = 1))]
+    pub right: String,
+    /// Whether it runs.
+    #[serde(default = "yes")]
+    pub enabled: bool,
+    /// When streams run that have no schedule of their own.
+    #[serde(default)]
+    pub schedule: Option<Schedule>,
+    /// Where the list of people comes from.
+    #[serde(default)]
+    pub directory: Directory,
+    /// People, where the connections work for people.
+    #[serde(default)]
+    pub users: Vec<User>,
+    /// What is kept in step, by name: `contacts`, `calendar`.
+    #[serde(default)]
+    pub streams: BTreeMap<String, Stream>,
+}
+
+fn yes() -> bool {
+    true
+}
+
+/// Where the list of people comes from.
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Directory {
+    /// `profile`: from `[[users]]`. `none`: one lane for each stream. Unless said otherwise: `profile` if there are users.
+    pub from: Option<DirectoryFrom>,
+    /// Which logins are used.
+    pub login: PerSide<Login>,
+}
+
+/// Where the list of people comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum DirectoryFrom {
+    /// From `[[users]]`.
+    Profile,
+    /// There is none.
+    None,
+}
+
+/// Whose login a side uses.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Login {
+    /// The connection's, for everybody.
+    #[default]
+    Shared,
+    /// Each person's own.
+    Own,
+}
+
+/// A person on both sides.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct User {
+    /// Who it is on the left.
+    #[serde(default)]
+    pub left: Option<String>,
+    /// Who it is on the right.
+    #[serde(default)]
+    pub right: Option<String>,
+    /// Whether this person takes part.
+    #[serde(default = "yes")]
+    pub active: bool,
+    /// Where this person's own secrets are.
+    #[serde(default)]
+    pub secrets: PerSide<BTreeMap<String, Secret>>,
+}
