@@ -6,4 +6,8 @@ pub mod demo;
 pub mod model;
 pub mod os;
 pub mod pipeline;
+pub mod plugins;
 pub mod store;
+
+/// Identifies this build: equal for equal sources, target and profile.
+pub const BUILD: &str = env!("PAIRWISE_BUILD");

@@ -1,1 +1,12 @@
-fn main() {}
+//! The program: a worker, if it was started as one.
+
+use std::process::ExitCode;
+
+use pairwise_host::plugins::worker;
+
+fn main() -> ExitCode {
+    if std::env::args_os().nth(1).is_some_and(|argument| argument == worker::ARGUMENT) {
+        return worker::main();
+    }
+    ExitCode::SUCCESS
+}

@@ -38,7 +38,7 @@ pub struct Manifest {
     /// TCP ports it connects to. None: no network.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub ports_wanted: Vec<Port>,
-    /// Folders it works in. None: no files.
+    /// Files and folders it works in. None: no files. A file that is to be written stands for its folder.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub paths_wanted: Vec<PathWanted>,
     /// Where its documentation is.

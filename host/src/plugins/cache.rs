@@ -1,0 +1,98 @@
+//! Plugins are opened from a copy that is named by its content.
+//!
+//! A file that is replaced while it is mapped kills the process that maps it; one that is renamed over is silently not seen.
+//! Neither can happen to `cache/<sha256>/lib.so`: it is written once, whole, and never again.
+
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use super::error::{LoadError, PluginName};
+use super::find::{sha256, sha256_of};
+
+/// The folder of one content.
+pub(super) fn folder(cache: &Path, hash: &str) -> PathBuf {
+    cache.join(hash)
+}
+
+fn library(cache: &Path, hash: &str) -> PathBuf {
+    folder(cache, hash).join(format!("lib.{}", std::env::consts::DLL_EXTENSION))
+}
+
+/// Whether a whole copy is there; it is read through, each time.
+pub(super) fn holds(cache: &Path, hash: &str) -> Option<PathBuf> {
+    let copy = library(cache, hash);
+    (sha256_of(&copy).ok()? == hash).then_some(copy)
+}
+
+/// The copy of `file`, whose content is `hash`; made if it is not there.
+pub(super) fn place(cache: &Path, name: &PluginName, file: &Path, hash: &str) -> Result<PathBuf, LoadError> {
+    if let Some(copy) = holds(cache, hash) {
+        return Ok(copy);
+    }
+    let copy = library(cache, hash);
+    copy_into(&copy, file, hash).map_err(|source| LoadError::Cache {
+        name: name.clone().into(),
+        folder: cache.to_owned(),
+        source,
+    })?;
+    Ok(copy)
+}
+
+fn copy_into(copy: &Path, file: &Path, hash: &str) -> io::Result<()> {
+    static NEXT: AtomicU64 = AtomicU64::new(0);
+    let folder = copy.parent().unwrap_or(copy);
+    fs::create_dir_all(folder)?;
+    let temporary = folder.join(format!(".{}.{}.tmp", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed)));
+    let written = (|| {
+        let mut target = File::create_new(&temporary)?;
+        let found = sha256(File::open(file)?, |piece| target.write_all(piece))?;
+        if found != hash {
+            return Err(io::Error::other(format!("{} changed while it was copied", file.display())));
+        }
+        target.set_permissions(fs::Permissions::from_mode(0o444))?;
+        target.sync_all()?;
+        fs::rename(&temporary, copy)?;
+        File::open(folder)?.sync_all()
+    })();
+    if written.is_err() {
+        // What is left of a copy that failed is of no use to anybody.
+        let _ = fs::remove_file(&temporary);
+    }
+    written
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test may panic")]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_copy_is_made_once_and_checked_each_time() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("x.so");
+        fs::write(&file, "content").unwrap();
+        let hash = sha256_of(&file).unwrap();
+        let cache = folder.path().join("cache");
+        let name = PluginName { id: "x".into(), version: semver::Version::new(1, 0, 0) };
+        assert!(holds(&cache, &hash).is_none());
+        let copy = place(&cache, &name, &file, &hash).unwrap();
+        assert_eq!(copy, cache.join(&hash).join("lib.so"));
+        assert_eq!(fs::metadata(&copy).unwrap().permissions().mode() & 0o777, 0o444);
+
+        // Somebody meddled with the copy: it is made anew.
+        fs::remove_file(&copy).unwrap();
+        fs::write(&copy, "cut").unwrap();
+        assert_eq!(place(&cache, &name, &file, &hash).unwrap(), copy);
+        assert_eq!(fs::read(&copy).unwrap(), b"content");
+
+        // The source changed after it was hashed: nothing is kept.
+        fs::write(&file, "other").unwrap();
+        fs::remove_file(&copy).unwrap();
+        let error = place(&cache, &name, &file, &hash).unwrap_err().to_string();
+        assert!(error.contains("changed while it was copied"), "{error}");
+        assert_eq!(fs::read_dir(cache.join(&hash)).unwrap().count(), 0);
+    }
+}

@@ -1,0 +1,151 @@
+//! Discovery: which files are plugins, and what they say about themselves. Runs no code of theirs.
+
+use std::fs::{self, File};
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+
+use object::{Object, ObjectSection};
+use pairwise_plugin_api::compat::{self, accepts};
+use pairwise_plugin_api::header::SECTION;
+use pairwise_plugin_api::manifest::{Manifest, Stamp};
+use semver::Version;
+use sha2::{Digest, Sha256};
+
+use super::error::{LoadError, PluginName};
+
+/// A shared library that was looked at.
+#[derive(Debug)]
+pub(super) struct Candidate {
+    pub file: PathBuf,
+    /// It lies beside an executable in a folder that cargo builds into.
+    pub development: bool,
+    pub content: Result<(Stamp, Manifest), LoadError>,
+}
+
+/// Where plugins are looked for.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Places {
+    pub plugin_dir: Option<PathBuf>,
+    /// The folder of the executable.
+    pub beside: Option<PathBuf>,
+}
+
+impl Places {
+    pub(super) fn all(&self) -> Vec<PathBuf> {
+        let deps = self.beside.as_ref().map(|folder| folder.join("deps"));
+        self.plugin_dir.clone().into_iter().chain(self.beside.clone()).chain(deps).collect()
+    }
+
+    /// All plugins, in the order of the places; the same file content in a later place is not told again.
+    pub(super) fn scan(&self) -> Vec<Candidate> {
+        let mut candidates: Vec<Candidate> = Vec::new();
+        for folder in self.all() {
+            let ours = self.plugin_dir.as_ref() == Some(&folder);
+            let beside = self.beside.as_ref().is_some_and(|beside| folder == *beside || folder == beside.join("deps"));
+            let development = beside && is_cargo_target(&folder);
+            for file in libraries_in(&folder) {
+                let content = read(&file);
+                // Beside an executable lie all kinds of libraries; in the plugin folder, one that is no plugin is a mistake.
+                if !ours && matches!(content, Err(LoadError::NotAPlugin { .. } | LoadError::Unreadable { .. })) {
+                    continue;
+                }
+                let known = candidates.iter().any(|other| match (&other.content, &content) {
+                    (Ok((_, one)), Ok((_, two))) => (&one.id, &one.version) == (&two.id, &two.version),
+                    _ => false,
+                });
+                if !known {
+                    candidates.push(Candidate { file, development, content });
+                }
+            }
+        }
+        candidates
+    }
+}
+
+fn libraries_in(folder: &Path) -> Vec<PathBuf> {
+    let mut files: Vec<PathBuf> = fs::read_dir(folder)
+        .into_iter()
+        .flatten()
+        .filter_map(|entry| Some(entry.ok()?.path()))
+        .filter(|path| path.extension().is_some_and(|extension| extension == std::env::consts::DLL_EXTENSION))
+        .collect();
+    files.sort();
+    files
+}
+
+/// `target/debug` or its `deps`: cargo keeps its fingerprints there.
+fn is_cargo_target(folder: &Path) -> bool {
+    let profile = if folder.ends_with("deps") { folder.parent().unwrap_or(folder) } else { folder };
+    profile.join(".fingerprint").is_dir()
+}
+
+/// What a file says about itself, and whether this host could use it.
+pub(super) fn read(file: &Path) -> Result<(Stamp, Manifest), LoadError> {
+    let bytes = section(file)?;
+    Manifest::parse_section(&bytes).map_err(|source| LoadError::Manifest { file: file.to_owned(), source })
+}
+
+/// Whether this host could use a plugin that says this about itself.
+pub(super) fn check(file: &Path, stamp: &Stamp, manifest: &Manifest) -> Result<(), LoadError> {
+    let name = Box::new(PluginName { id: manifest.id.clone(), version: manifest.version.clone() });
+    let file = file.to_owned();
+    if let Err(source) = accepts(&stamp.plugin_api, stamp.abi_epoch) {
+        return Err(LoadError::Incompatible { name, file, source });
+    }
+    if stamp.target != compat::TARGET {
+        return Err(LoadError::Target { name, file, found: stamp.target.clone() });
+    }
+    match &manifest.min_host {
+        Some(wanted) if *wanted > host_version() => Err(LoadError::HostTooOld { name, wanted: wanted.clone() }),
+        _ => Ok(()),
+    }
+}
+
+fn host_version() -> Version {
+    Version::parse(env!("CARGO_PKG_VERSION")).unwrap_or(Version::new(0, 0, 0))
+}
+
+/// The bytes of a plugin's section, without mapping the file: a file that is cut short is an error, not a signal.
+pub(super) fn section(file: &Path) -> Result<Vec<u8>, LoadError> {
+    let not = |why: &str| LoadError::NotAPlugin { file: file.to_owned(), why: why.to_owned() };
+    let damaged = |why: object::Error| LoadError::Damaged { file: file.to_owned(), why: why.to_string() };
+    let unreadable = |source| LoadError::Unreadable { file: file.to_owned(), source };
+
+    let mut opened = File::open(file).map_err(unreadable)?;
+    if !opened.metadata().map_err(unreadable)?.is_file() {
+        return Err(not("it is not a file"));
+    }
+    let mut magic = Vec::new();
+    opened.by_ref().take(4).read_to_end(&mut magic).map_err(unreadable)?;
+    if magic != *b"\x7fELF" {
+        return Err(not("it is not a shared library"));
+    }
+    let cache = object::ReadCache::new(opened);
+    let library = object::File::parse(&cache).map_err(damaged)?;
+    let Some(section) = library.section_by_name(SECTION) else {
+        return Err(not("it is a shared library, but without a Pairwise manifest"));
+    };
+    section.data().map(<[u8]>::to_vec).map_err(damaged)
+}
+
+/// SHA-256 of a stream, in hexadecimal; `each` sees every piece.
+pub(super) fn sha256(mut stream: impl Read, mut each: impl FnMut(&[u8]) -> io::Result<()>) -> io::Result<String> {
+    let mut hash = Sha256::new();
+    let mut piece = vec![0; 128 * 1024];
+    loop {
+        match stream.read(&mut piece)? {
+            0 => return Ok(hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()),
+            len => {
+                hash.update(&piece[..len]);
+                each(&piece[..len])?;
+            }
+        }
+    }
+}
+
+/// SHA-256 of a file.
+pub(super) fn sha256_of(file: &Path) -> Result<String, LoadError> {
+    File::open(file)
+        .and_then(|opened| sha256(opened, |_| Ok(())))
+        .map_err(|source| LoadError::Unreadable { file: file.to_owned(), source })
+}

@@ -1,0 +1,148 @@
+//! The sandbox of a worker, as Linux has it: resource limits, Landlock, seccomp.
+//!
+//! All three bind the calling thread and the threads that it starts, so they are put in force while there is no other. None of
+//! them makes a hostile plugin harmless; they bound what a mistake can do.
+
+use std::path::{Path, PathBuf};
+
+use landlock::{
+    ABI, Access, AccessFs, AccessNet, CompatLevel, Compatible, NetPort, Ruleset, RulesetAttr, RulesetCreatedAttr,
+    RulesetStatus, Scope, path_beneath_rules,
+};
+use rlimit::{Resource, setrlimit};
+
+use super::sandbox::{Landlock, Policy, Sandbox, Status};
+
+/// The newest Landlock that is asked for.
+const LANDLOCK: ABI = ABI::V6;
+
+/// What every plugin may read: libraries, name resolution, certificates, time zones.
+const READABLE: &[&str] = &[
+    "/lib",
+    "/lib64",
+    "/usr/lib",
+    "/usr/lib64",
+    "/etc/ld.so.cache",
+    "/etc/hosts",
+    "/etc/host.conf",
+    "/etc/gai.conf",
+    "/etc/resolv.conf",
+    "/etc/nsswitch.conf",
+    "/run/systemd/resolve",
+    "/etc/localtime",
+    "/usr/share/zoneinfo",
+    "/etc/ssl",
+    "/etc/pki",
+    "/etc/ca-certificates",
+    "/usr/share/ca-certificates",
+    "/usr/local/share/ca-certificates",
+    "/dev/urandom",
+    "/dev/random",
+    "/dev/zero",
+];
+
+/// What no connector needs. Refused with "operation not permitted".
+const REFUSED: &[&str] = &[
+    "execve",
+    "execveat",
+    "ptrace",
+    "process_vm_readv",
+    "process_vm_writev",
+    "mount",
+    "umount2",
+    "pivot_root",
+    "chroot",
+    "unshare",
+    "setns",
+    "bpf",
+    "perf_event_open",
+    "userfaultfd",
+    "io_uring_setup",
+    "keyctl",
+    "add_key",
+    "request_key",
+    "init_module",
+    "finit_module",
+    "delete_module",
+    "kexec_load",
+    "reboot",
+    "swapon",
+    "swapoff",
+];
+
+/// Puts the policy in force; says what came of it.
+pub(super) fn apply(policy: &Policy, library: &Path) -> Result<Status, String> {
+    let mut status = Status::default();
+    if policy.sandbox == Sandbox::Off {
+        status.missing.push("switched off".to_owned());
+        return Ok(status);
+    }
+    if threads() != Some(1) {
+        status.missing.push("other threads run already".to_owned());
+    }
+    match limits(policy) {
+        Ok(()) => status.rlimits = true,
+        Err(error) => status.missing.push(format!("resource limits: {error}")),
+    }
+    match files_and_ports(policy, library) {
+        Ok(landlock) => status.landlock = landlock,
+        Err(error) => status.missing.push(format!("landlock: {error}")),
+    }
+    match system_calls() {
+        Ok(()) => status.seccomp = true,
+        Err(error) => status.missing.push(format!("seccomp: {error}")),
+    }
+    if policy.sandbox == Sandbox::Required && !(status.is_full() && status.missing.is_empty()) {
+        return Err(format!("the sandbox is incomplete ({status}; {})", status.missing.join("; ")));
+    }
+    Ok(status)
+}
+
+fn threads() -> Option<usize> {
+    Some(std::fs::read_dir("/proc/self/task").ok()?.count())
+}
+
+/// Data rather than address space: a library with many threads reserves much and uses little.
+fn limits(policy: &Policy) -> std::io::Result<()> {
+    for (resource, limit) in [(Resource::CORE, 0), (Resource::DATA, policy.memory), (Resource::NOFILE, policy.files)] {
+        let limit = limit.min(resource.get_hard()?);
+        setrlimit(resource, limit, limit)?;
+    }
+    Ok(())
+}
+
+fn files_and_ports(policy: &Policy, library: &Path) -> Result<Landlock, landlock::RulesetError> {
+    let readable: Vec<PathBuf> = READABLE.iter().map(PathBuf::from).chain([library.to_owned()]).collect();
+    let certificates = ["SSL_CERT_FILE", "SSL_CERT_DIR"].into_iter().filter_map(std::env::var_os).map(PathBuf::from);
+    let read = AccessFs::from_read(LANDLOCK) & !AccessFs::Execute;
+    let write = AccessFs::from_all(LANDLOCK) & !AccessFs::Execute;
+    let mut rules = Ruleset::default()
+        .set_compatibility(CompatLevel::BestEffort)
+        .handle_access(AccessFs::from_all(LANDLOCK))?
+        .handle_access(AccessNet::from_all(LANDLOCK))?
+        .scope(Scope::from_all(LANDLOCK))?
+        .create()?
+        .add_rules(path_beneath_rules(readable.into_iter().chain(certificates), read))?
+        .add_rules(path_beneath_rules(&policy.read, read))?
+        .add_rules(path_beneath_rules(&policy.write, write))?
+        .add_rules(path_beneath_rules(["/dev/null"], AccessFs::ReadFile | AccessFs::WriteFile))?;
+    for port in &policy.ports {
+        rules = rules.add_rule(NetPort::new(*port, AccessNet::ConnectTcp))?;
+    }
+    Ok(match rules.restrict_self()?.ruleset {
+        RulesetStatus::FullyEnforced => Landlock::Full,
+        RulesetStatus::PartiallyEnforced => Landlock::Partial,
+        RulesetStatus::NotEnforced => Landlock::None,
+    })
+}
+
+fn system_calls() -> Result<(), Box<dyn std::error::Error>> {
+    let refused: Vec<_> = REFUSED.iter().map(|name| serde_json::json!({ "syscall": name })).collect();
+    let filter = serde_json::json!({
+        "worker": { "mismatch_action": "allow", "match_action": { "errno": 1 }, "filter": refused }
+    });
+    let target = std::env::consts::ARCH.try_into()?;
+    let programs = seccompiler::compile_from_json(filter.to_string().as_bytes(), target)?;
+    let program = programs.get("worker").ok_or("no program")?;
+    Ok(seccompiler::apply_filter(program)?)
+}

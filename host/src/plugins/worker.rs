@@ -1,0 +1,276 @@
+//! The worker process: one connector in it, a socket to the host, nothing else.
+//!
+//! The main thread reads frames, answers pings and marks calls as cancelled; calls run on threads of their own. When the socket
+//! ends, the host is gone and so is the worker.
+
+use std::collections::HashMap;
+use std::io::{self, BufReader, Write};
+use std::os::fd::AsFd;
+use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::{process, thread};
+
+use rustix::process::{Signal, getpid, kill_process_group};
+
+use super::callbacks::Hooks;
+use super::error::PluginName;
+use super::frames::{Frame, Frames, Hello, PROTOCOL, ToHost, ToWorker, send};
+use super::instance::Instance;
+use super::load::{self, Opening};
+use super::sandbox_linux as sandbox;
+use crate::BUILD;
+
+/// The hidden first argument that turns the host into a worker.
+pub const ARGUMENT: &str = "__worker";
+
+/// The first frames must fit into this; afterwards the host says how large frames may be.
+const FIRST_FRAMES: u64 = 1 << 20;
+
+/// Lines of the log that wait to be sent. More are counted and dropped: a log must never hold up a call.
+const LOG_QUEUE: usize = 1024;
+
+static HOST: OnceLock<Host> = OnceLock::new();
+
+/// What the binary does when its first argument is [`ARGUMENT`].
+#[must_use]
+pub fn main() -> ExitCode {
+    match host_socket().and_then(serve) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            // This is read by the host as a line of the worker's error output.
+            let _ = writeln!(io::stderr(), "worker: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// The socket comes as standard input, which needs no code between fork and exec. It moves away, so that a plugin that reads
+/// its standard input finds nothing.
+fn host_socket() -> io::Result<UnixStream> {
+    let socket = UnixStream::from(io::stdin().as_fd().try_clone_to_owned()?);
+    socket.peer_addr().map_err(|_| io::Error::other("workers are started by Pairwise itself"))?;
+    rustix::stdio::dup2_stdin(std::fs::File::open("/dev/null")?)?;
+    Ok(socket)
+}
+
+fn serve(socket: UnixStream) -> io::Result<()> {
+    let mut frames = Frames::new(BufReader::new(socket.try_clone()?), FIRST_FRAMES);
+    let hello = expect(&mut frames, |head| match head {
+        ToWorker::Hello(hello) => Some(hello),
+        _ => None,
+    })?;
+    let Hello { protocol, build, log_level, largest_frame, sandbox: policy } = hello.0;
+    if (protocol, build.as_str()) != (PROTOCOL, BUILD) {
+        let why = format!("host and worker are two builds, {build} and {BUILD}; start Pairwise again");
+        return send(&socket, 0, &ToHost::LoadFailed { why }, &[]);
+    }
+    frames.allow(largest_frame);
+    let ((id, version, library), load) = expect(&mut frames, |head| match head {
+        ToWorker::Load { id, version, library } => Some((id, version, library)),
+        _ => None,
+    })?;
+    let library = PathBuf::from(library);
+
+    // The library's constructors run when it is opened, ahead of every check, so this comes first.
+    match sandbox::apply(&policy, &library) {
+        Ok(status) => send(&socket, 0, &ToHost::Hello { build: BUILD.to_owned(), sandbox: status }, &[])?,
+        Err(why) => return send(&socket, 0, &ToHost::LoadFailed { why }, &[]),
+    }
+    let version = version.parse().map_err(io::Error::other)?;
+    let (logs, lines) = sync_channel(LOG_QUEUE);
+    let host = HOST.get_or_init(|| Host::new(socket, log_level, logs));
+    thread::Builder::new().name("log".to_owned()).spawn(move || pass_on(host, &lines))?;
+    let opening = Opening { name: PluginName { id, version }, library, in_process: false };
+    let root = match load::open(&opening, host) {
+        Ok(root) => root,
+        Err(error) => return host.send(0, &ToHost::LoadFailed { why: error.to_string() }, &[]),
+    };
+    let instance = match Instance::create(root, load.payload()) {
+        Ok(instance) => Arc::new(instance),
+        Err(failure) => return host.send(0, &ToHost::Refused(failure.into()), &[]),
+    };
+    host.send(0, &ToHost::Ready, &[])?;
+    attend(&mut frames, host, &instance)
+}
+
+/// The next frame, which must be the one that `pick` takes.
+fn expect<T>(
+    frames: &mut Frames<BufReader<UnixStream>>,
+    pick: impl FnOnce(ToWorker) -> Option<T>,
+) -> io::Result<(T, Frame<()>)> {
+    let frame = frames.next(|| ())?.ok_or(io::ErrorKind::UnexpectedEof)?;
+    let (head, rest) = frame.split();
+    Ok((pick(head).ok_or_else(|| io::Error::other("the host began with another frame"))?, rest))
+}
+
+/// The control thread, from the moment the connector is there.
+fn attend(frames: &mut Frames<BufReader<UnixStream>>, host: &'static Host, instance: &Arc<Instance>) -> io::Result<()> {
+    let callers = Callers::default();
+    loop {
+        let Ok(Some(frame)) = frames.next::<ToWorker>(|| ()) else { vanish() };
+        match frame.head {
+            ToWorker::Call { op } => {
+                host.calls().insert(frame.call, false);
+                let instance = Arc::clone(instance);
+                callers.run(Box::new(move || host.answer(&instance, op, &frame)))?;
+            }
+            ToWorker::Cancel => {
+                if let Some(cancelled) = host.calls().get_mut(&frame.call) {
+                    *cancelled = true;
+                }
+                instance.cancel(frame.call);
+            }
+            ToWorker::Ping => host.send(0, &ToHost::Pong, &[])?,
+            ToWorker::Shutdown => {
+                if let Err(failure) = instance.shutdown() {
+                    host.log(2, "shutdown", &failure.text, &[]);
+                }
+                host.flush_log();
+                return Ok(());
+            }
+            ToWorker::Hello(_) | ToWorker::Load { .. } => {
+                return Err(io::Error::other("the host began again"));
+            }
+        }
+    }
+}
+
+/// The host is gone: nobody wants to know how this ends. Whatever the plugin started ends, too.
+fn vanish() -> ! {
+    let _ = kill_process_group(getpid(), Signal::KILL);
+    process::abort()
+}
+
+/// Threads that carry out calls; kept for the next call when one is done. The host bounds how many there are.
+#[derive(Default)]
+struct Callers {
+    idle: Arc<Mutex<Vec<Sender<Job>>>>,
+}
+
+type Job = Box<dyn FnOnce() + Send>;
+
+impl Callers {
+    fn run(&self, mut job: Job) -> io::Result<()> {
+        let idle = || self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        let waiting = idle().pop();
+        if let Some(caller) = waiting {
+            match caller.send(job) {
+                Ok(()) => return Ok(()),
+                Err(refused) => job = refused.0,
+            }
+        }
+        let (sender, jobs) = channel::<Job>();
+        let all = Arc::clone(&self.idle);
+        thread::Builder::new().name("call".to_owned()).spawn(move || {
+            job();
+            loop {
+                all.lock().unwrap_or_else(PoisonError::into_inner).push(sender.clone());
+                match jobs.recv() {
+                    Ok(job) => job(),
+                    Err(_) => return,
+                }
+            }
+        })?;
+        Ok(())
+    }
+}
+
+/// The host, as the worker sees it.
+struct Host {
+    socket: Mutex<UnixStream>,
+    log_level: u8,
+    logs: SyncSender<Log>,
+    dropped: AtomicU64,
+    /// The calls that run, and whether each was cancelled.
+    calls: Mutex<HashMap<u64, bool>>,
+}
+
+enum Log {
+    Line {
+        level: u8,
+        target: String,
+        message: String,
+        fields: Vec<u8>,
+    },
+    /// Answered when everything before it is sent.
+    Flush(Sender<()>),
+}
+
+impl Host {
+    fn new(socket: UnixStream, log_level: u8, logs: SyncSender<Log>) -> Self {
+        let (dropped, calls) = (AtomicU64::new(0), Mutex::new(HashMap::new()));
+        Host { socket: Mutex::new(socket), log_level, logs, dropped, calls }
+    }
+
+    fn send(&self, call: u64, head: &ToHost, payload: &[u8]) -> io::Result<()> {
+        let socket = self.socket.lock().unwrap_or_else(PoisonError::into_inner);
+        send(&*socket, call, head, payload)
+    }
+
+    fn calls(&self) -> MutexGuard<'_, HashMap<u64, bool>> {
+        self.calls.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn answer(&self, instance: &Instance, op: u32, frame: &Frame<ToWorker>) {
+        let answer = instance.call(op, frame.call, frame.payload());
+        self.calls().remove(&frame.call);
+        let sent = match answer {
+            Ok(payload) => self.send(frame.call, &ToHost::Return, &payload),
+            Err(failure) => self.send(frame.call, &ToHost::Fail(failure.into()), &[]),
+        };
+        if sent.is_err() {
+            vanish();
+        }
+    }
+
+    fn flush_log(&self) {
+        let (done, wait) = channel();
+        if self.logs.send(Log::Flush(done)).is_ok() {
+            let _ = wait.recv();
+        }
+    }
+}
+
+/// Sends the lines of the log, apart from the calls that write them.
+fn pass_on(host: &Host, lines: &Receiver<Log>) {
+    while let Ok(entry) = lines.recv() {
+        match entry {
+            Log::Line { level, target, message, fields } => {
+                let dropped = host.dropped.swap(0, Ordering::Relaxed);
+                if host.send(0, &ToHost::Log { level, target, message, dropped }, &fields).is_err() {
+                    return;
+                }
+            }
+            Log::Flush(done) => drop(done),
+        }
+    }
+}
+
+impl Hooks for Host {
+    fn log_enabled(&self, level: u8) -> bool {
+        level <= self.log_level
+    }
+
+    fn log(&self, level: u8, target: &str, message: &str, fields: &[u8]) {
+        let (target, message, fields) = (target.to_owned(), message.to_owned(), fields.to_vec());
+        if self.logs.try_send(Log::Line { level, target, message, fields }).is_err() {
+            self.dropped.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    fn cancelled(&self, call: u64) -> bool {
+        self.calls().get(&call).copied().unwrap_or(false)
+    }
+
+    fn progress(&self, call: u64, done: u64, total: u64) {
+        let _ = self.send(call, &ToHost::Progress { done, total }, &[]);
+    }
+
+    fn emit(&self, call: u64, kind: u32, message: &[u8]) -> bool {
+        self.send(call, &ToHost::Emit { kind }, message).is_ok()
+    }
+}
