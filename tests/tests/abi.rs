@@ -225,8 +225,7 @@ fn a_new_worker_is_logged_in_again() {
 fn the_sandbox_keeps_a_plugin_to_its_files() {
     let stage = Stage::new();
     fs::write(stage.path("script.toml"), "generate = { contacts = 2 }\n").unwrap();
-    fs::create_dir(stage.path("crm")).unwrap();
-    let settings = json!({ "script": "script.toml", "state_file": "crm/state.json" });
+    let settings = json!({ "script": "script.toml", "state_dir": "crm" });
     let session = Session::open(stage.mock(settings)).unwrap();
     assert_eq!(list(&session).unwrap(), 2);
     let sandbox = session.sandbox().unwrap();
