@@ -84,7 +84,14 @@ fn winner_table() {
             spec.conflict.winner = winner;
             spec.conflict.per = per;
             let map = map(&spec);
-            let rules = Rules { lane: &spec, map: &map, prefer: None, map_changed: false, explain: true };
+            let rules = Rules {
+                lane: &spec,
+                map: &map,
+                prefer: None,
+                map_changed: false,
+                explain: true,
+                skew: Sides::default(),
+            };
             for (left_tells, left) in sides("L") {
                 for (right_tells, right) in sides("R") {
                     let told = Sides {
@@ -145,7 +152,8 @@ fn check(winner: Winner, per: Per, times: (i64, i64), left: &[String; 2], right:
 fn what_equals_its_shadow_is_never_written() {
     let spec = mirror();
     let map = map(&spec);
-    let rules = Rules { lane: &spec, map: &map, prefer: None, map_changed: false, explain: false };
+    let rules =
+        Rules { lane: &spec, map: &map, prefer: None, map_changed: false, explain: false, skew: Sides::default() };
     let mut respelt = link(["Ada", "x"]);
     respelt.shadows.right = TWO.into_iter().zip(["ADA LOVELACE", "x"]).collect();
     let told = Sides { left: here("l", 1, ["Ada", "x"]), right: here("r", 2, ["ADA LOVELACE", "x"]) };
@@ -160,7 +168,8 @@ fn one_way_rows_go_one_way() {
         let mut spec = mirror();
         spec.direction = direction;
         let map = map(&spec);
-        let rules = Rules { lane: &spec, map: &map, prefer: None, map_changed: false, explain: false };
+        let rules =
+            Rules { lane: &spec, map: &map, prefer: None, map_changed: false, explain: false, skew: Sides::default() };
         for (_, left) in sides("L") {
             for (_, right) in sides("R") {
                 let told = Sides { left: here("l", 1, texts(&left)), right: here("r", 2, texts(&right)) };
@@ -188,7 +197,14 @@ fn delete_table() {
                     spec.removed[gone].deleted = action;
                     spec.removed[gone].beats_edit = beats_edit;
                     let map = map(&spec);
-                    let rules = Rules { lane: &spec, map: &map, prefer: None, map_changed: false, explain: false };
+                    let rules = Rules {
+                        lane: &spec,
+                        map: &map,
+                        prefer: None,
+                        map_changed: false,
+                        explain: false,
+                        skew: Sides::default(),
+                    };
                     let stays = gone.other();
                     let mut told = Sides::from_fn(|_| Told::Gone(Reason::Deleted));
                     told[stays] = match other {

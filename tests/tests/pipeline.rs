@@ -1,7 +1,9 @@
 //! The pipeline over two systems in memory: what a person would see after each run.
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
-use pairwise_host::model::{Direction, LaneReport, LaneState, Op, Removal, Repair, RunOptions, Side, Winner};
+use pairwise_host::model::{
+    Direction, LaneReport, LaneState, Op, Predicate, Removal, Repair, RunOptions, Side, Test, Winner,
+};
 use pairwise_host::store::Chosen;
 use pairwise_tests::lanes::mirror;
 use pairwise_tests::memory::Trouble;
@@ -348,4 +350,60 @@ fn the_plan_lists_what_the_run_does() {
     let items = report.items.unwrap();
     assert_eq!(items.len(), 3);
     assert!(items.iter().all(|item| item.op == Op::Create && item.side == Side::Right && !item.fields.is_empty()));
+}
+
+#[test]
+fn a_swapped_side_is_held() {
+    let mut world = World::default();
+    people(&world, 20);
+    world.run();
+    for n in 0..20 {
+        world.left.put(&format!("l{n:03}"), &[("name/full", &format!("Stranger {n}"))]);
+    }
+    let report = world.run();
+    assert_eq!((report.held, written(&report)), (20, 0), "{report:#?}");
+    assert_eq!(report.state, LaneState::Guarded);
+    let hold = world.db.holds(0, 10).unwrap().remove(0);
+    world.db.release_hold(hold.id).unwrap();
+    fine(&world.run());
+    assert_eq!(world.right.column("name/full"), world.left.column("name/full"));
+    assert_eq!(world.right.ids().len(), 20);
+}
+
+#[test]
+fn a_person_who_changes_altogether_is_held() {
+    let mut world = World::default();
+    world.spec.guard.identity = vec!["name/full".into(), "emails/1/address".into()];
+    people(&world, 3);
+    world.run();
+    world.left.edit("l001", "name/full", "Married Name");
+    fine(&world.run());
+    world.left.edit("l001", "name/full", "Somebody Else");
+    world.left.edit("l001", "emails/1/address", "else@example.org");
+    let report = world.run();
+    assert_eq!((report.held, written(&report)), (1, 0), "{report:#?}");
+    let hold = world.db.holds(0, 10).unwrap().remove(0);
+    world.db.release_hold(hold.id).unwrap();
+    assert_eq!(world.run().right.updated, 1);
+}
+
+#[test]
+fn leaving_a_filter_is_no_deletion() {
+    let mut world = World::default();
+    let wanted = Predicate { test: Test::Absent("notes/1".into()), reason: "has_a_note".into() };
+    world.spec.admit[Side::Left] = vec![wanted.clone()];
+    world.spec.follow[Side::Left] = vec![wanted];
+    people(&world, 3);
+    world.left.edit("l002", "notes/1", "private");
+    let report = world.run();
+    assert_eq!((report.right.created, report.refused), (2, 1), "{report:#?}");
+    world.left.edit("l001", "notes/1", "private, too");
+    world.left.edit("l001", "titles/1/name", "kept here");
+    let report = world.run();
+    assert_eq!(written(&report), 0, "{report:#?}");
+    assert_eq!(world.right.ids().len(), 2);
+    world.left.edit("l001", "notes/1", "");
+    let report = world.run();
+    assert_eq!((report.right.created, report.right.updated), (0, 1), "the link wakes: {report:#?}");
+    assert_eq!(world.right.column("titles/1/name"), ["", "kept here"]);
 }

@@ -119,6 +119,8 @@ pub struct LaneMemory {
 pub struct Known {
     /// Its link, with the version that was last seen there.
     pub link: Option<(LinkId, Option<String>)>,
+    /// The incarnation of the linked record.
+    pub incarnation: Option<String>,
     /// It was set aside at this version.
     pub aside: Option<(AsideId, Option<String>)>,
     /// It is announced already, with this version.

@@ -12,9 +12,10 @@ use super::calls::is_gone;
 use super::reconcile::{Fate, Judgement, Planned, Seen, Told, creation, judge};
 use super::translate::label;
 use super::{Lane, Stop, filter};
+use crate::model::value::same;
 use crate::model::{
-    Aside, AsideKind, Conflict, End, InboxId, Intent, Item, Link, LinkChange, LinkState, Lost, News, Op, Removal,
-    Select, Settlement, Side, Sides, Work,
+    Aside, AsideKind, Conflict, End, Hold, HoldKind, InboxId, Intent, Item, Link, LinkChange, LinkState, Lost, News,
+    Op, Removal, Select, Settlement, Side, Sides, Work,
 };
 
 /// A row of the inbox whose content was taken out of it.
@@ -69,8 +70,12 @@ pub(super) fn drain(lane: &mut Lane<'_>) -> Result<(), Stop> {
         done += page.len() as u64;
         let mut settlements = Vec::new();
         let mut cases = Vec::new();
+        let mut holds = Vec::new();
         for looked in look(lane, page, &mut settlements)? {
-            decide(lane, looked, &mut cases, &mut settlements);
+            decide(lane, looked, &mut cases, &mut settlements, &mut holds);
+        }
+        if !holds.is_empty() {
+            lane.store.hold(&lane.lease, &holds, &lane.options.run)?;
         }
         send(lane, cases, settlements)?;
         lane.observer.progress(done, 0);
@@ -214,8 +219,20 @@ fn read_afresh(
 }
 
 /// Decides one case: it either needs no more than a settlement, or becomes a case whose writes are to be sent.
-fn decide(lane: &mut Lane<'_>, looked: Looked, cases: &mut Vec<Case>, settlements: &mut Vec<Settlement>) {
+fn decide(
+    lane: &mut Lane<'_>,
+    looked: Looked,
+    cases: &mut Vec<Case>,
+    settlements: &mut Vec<Settlement>,
+    holds: &mut Vec<Hold>,
+) {
     if looked.link.as_ref().is_some_and(|link| lane.blocked.contains(&link.id)) {
+        return;
+    }
+    if let Some(hold) = suspicious(lane, &looked) {
+        lane.report.held += 1;
+        lane.report.notes.push(hold.summary.clone());
+        holds.push(hold);
         return;
     }
     let reused = looked.link.as_ref().and_then(|link| displaced(link, &looked.told));
@@ -248,6 +265,37 @@ fn decide(lane: &mut Lane<'_>, looked: Looked, cases: &mut Vec<Case>, settlement
         return;
     }
     cases.push(case);
+}
+
+/// All fields that identify a person changed at once: it may be another person under the same id.
+fn suspicious(lane: &Lane<'_>, looked: &Looked) -> Option<Hold> {
+    let link = looked.link.as_ref()?;
+    let fields = &lane.spec.guard.identity;
+    let changed = |side: Side, seen: &Seen| {
+        fields.iter().all(|path| {
+            let row = lane.map.row(path);
+            match (row, link.shadows[side].get(path), seen.values.get(path)) {
+                (Some(row), Some(then), Some(now)) => {
+                    !then.is_empty() && !now.is_empty() && !same(row.compare, then, now)
+                }
+                _ => false,
+            }
+        })
+    };
+    let (side, row, seen) = Side::BOTH.into_iter().find_map(|side| match (&looked.told[side], &looked.rows[side]) {
+        (Told::Here(seen), Some(row)) if !fields.is_empty() && !row.released && changed(side, seen) => {
+            Some((side, row, seen))
+        }
+        _ => None,
+    })?;
+    let (then, now) = (label(&link.shadows[side], &row.at.id), label(&seen.values, &row.at.id));
+    let summary = format!(
+        "`{}` on the {side} was {then} and is now {now}: all of {} changed at once. It waits; `pairwise holds release ID` \
+         carries the change over",
+        row.at.id,
+        fields.iter().map(|path| &**path).collect::<Vec<_>>().join(", ")
+    );
+    Some(Hold { kind: HoldKind::Identity, side: Some(side.other()), summary, rows: vec![(row.id, now)] })
 }
 
 /// A record without a link: it is created on the other side, or it is kept out for a reason. `Err(None)` is no problem.

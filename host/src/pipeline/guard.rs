@@ -58,14 +58,10 @@ fn hold_if_too_many(
     released: u64,
 ) -> Result<(), Stop> {
     let count = rows.len() as u64;
-    let policy = &lane.spec.guard;
-    let all = lane.memory.live_links;
-    #[allow(clippy::cast_precision_loss, reason = "a share of a count: the last digits do not matter")]
-    let share = count as f64 / all.max(1) as f64;
+    let (policy, all) = (&lane.spec.guard, lane.memory.live_links);
     let emptied = lane.emptied[target.other()];
-    let too_many = count > policy.removals_above && share > policy.removals_share;
     let allowed = lane.options.allow_deletes.is_some_and(|allowed| count + released <= allowed);
-    if count == 0 || allowed || !(too_many || emptied) {
+    if count == 0 || allowed || !(emptied || lane.too_many(count)) {
         return Ok(());
     }
     let from = target.other();
@@ -90,9 +86,45 @@ fn hold_if_too_many(
         "{what}: none of them was removed on the {target}. If this is right, run `pairwise holds release ID`; if it is not, \
          put the records back and run again"
     );
-    lane.report.held += count;
-    lane.report.notes.push(summary.clone());
-    lane.guarded = true;
-    lane.store.hold(&lane.lease, &[Hold { kind, side: Some(target), summary, rows }], &lane.options.run)?;
+    lane.wait(Hold { kind, side: Some(target), summary, rows })
+}
+
+/// Many reused ids at once mean that a side was swapped or restored, not that many people changed.
+pub(super) fn hold_displaced(lane: &mut Lane<'_>) -> Result<(), Stop> {
+    for side in Side::BOTH {
+        let displaced = std::mem::take(&mut lane.displaced[side]);
+        if !lane.too_many(displaced.len() as u64) {
+            continue;
+        }
+        let known = lane.store.known(&lane.lease, side, &displaced)?;
+        let rows: Vec<InboxId> = known.into_iter().filter_map(|known| known.inbox.map(|(row, _)| row)).collect();
+        let rows = lane.labels(&rows)?;
+        let summary = format!(
+            "{} of {} linked record(s) on connection `{}` ({side}) are other records under the same ids: it may have been \
+             swapped or restored. Nothing was done with them. If this is right, run `pairwise holds release ID`; if it is \
+             not, put the records back and run again",
+            rows.len(),
+            lane.memory.live_links,
+            lane.spec.connections[side]
+        );
+        lane.wait(Hold { kind: HoldKind::Identity, side: Some(side.other()), summary, rows })?;
+    }
     Ok(())
+}
+
+impl Lane<'_> {
+    fn too_many(&self, count: u64) -> bool {
+        let policy = &self.spec.guard;
+        #[allow(clippy::cast_precision_loss, reason = "a share of a count: the last digits do not matter")]
+        let share = count as f64 / self.memory.live_links.max(1) as f64;
+        count > policy.removals_above && share > policy.removals_share
+    }
+
+    /// Makes announcements wait for a person, and says so.
+    fn wait(&mut self, hold: Hold) -> Result<(), Stop> {
+        self.report.held += hold.rows.len() as u64;
+        self.report.notes.push(hold.summary.clone());
+        self.guarded = true;
+        Ok(self.store.hold(&self.lease, &[hold], &self.options.run)?)
+    }
 }

@@ -33,7 +33,7 @@ pub mod translate;
 
 use std::collections::HashSet;
 
-use pairwise_plugin_api::{Capabilities, Class, Failure, Millis};
+use pairwise_plugin_api::{Capabilities, Class, Failure, Millis, RecordRef};
 
 pub use dry::{DryRun, PLANNED};
 
@@ -108,6 +108,8 @@ fn run_leased(
         map: prepared.map,
         map_changed: prepared.map_changed,
         memory: prepared.memory,
+        displaced: Sides::default(),
+        skew: Sides::default(),
         emptied: Sides::default(),
         guarded: false,
         blocked: HashSet::new(),
@@ -131,6 +133,7 @@ fn run_leased(
     matching::match_unlinked(&mut lane)?;
     observer.stage(Stage::Guard);
     guard::hold_removals(&mut lane)?;
+    guard::hold_displaced(&mut lane)?;
     observer.stage(Stage::Settle);
     for _ in 0..ROUNDS {
         lane.again = false;
@@ -162,6 +165,10 @@ struct Lane<'a> {
     map: FieldMap,
     map_changed: bool,
     memory: LaneMemory,
+    /// Records of each side whose linked id belongs to another record now.
+    displaced: Sides<Vec<RecordRef>>,
+    /// How far each server's clock is ahead of ours; added to no time that is stored.
+    skew: Sides<Millis>,
     /// Sides that had records and now list none.
     emptied: Sides<bool>,
     /// A guard held removals back.
@@ -185,6 +192,7 @@ impl Lane<'_> {
             prefer: self.options.prefer,
             map_changed: self.map_changed,
             explain: self.explains(),
+            skew: self.skew,
         }
     }
 

@@ -118,6 +118,12 @@ pub(super) fn remap(lane: &mut Lane<'_>) -> Result<(), Stop> {
 
 /// The last word of a run that went through.
 pub(super) fn finish(lane: &mut Lane<'_>) -> Result<(), Stop> {
+    if lane.unplanned > 0 {
+        lane.report.held += lane.unplanned;
+        lane.report
+            .notes
+            .push(format!("{} operation(s) that the plan does not list wait for the next run", lane.unplanned));
+    }
     if lane.memory.map.as_deref() != Some(lane.map.fingerprint()) {
         lane.store.remember_map(&lane.lease, lane.map.fingerprint())?;
     }

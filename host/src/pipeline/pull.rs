@@ -10,7 +10,7 @@ use pairwise_plugin_api::{Change, Class, Cursor, Page, Reason, Record, RecordRef
 
 use super::absence::{self, Sighted};
 use super::keys::match_keys;
-use super::{Lane, Stop};
+use super::{Lane, Stop, filter};
 use crate::model::{Aside, AsideKind, Known, Matching, News, Scan, Settlement, Side, Staged};
 
 /// Pulls one side.
@@ -55,6 +55,7 @@ fn feed(lane: &mut Lane<'_>, side: Side, since: Option<Cursor>) -> Result<(), St
         };
         let page = lane.must(side, |remote| remote.changes(request.clone()))?;
         check_progress(lane, side, &page, cursor.as_ref())?;
+        measure_skew(lane, side, &page);
         let known = known_of(lane, side, &page)?;
         let mut arrived = Vec::new();
         for (change, known) in page.changes.into_iter().zip(known) {
@@ -106,6 +107,7 @@ fn list(lane: &mut Lane<'_>, side: Side, previous: Option<Cursor>) -> Result<(),
         };
         let page = lane.must(side, |remote| remote.list(request.clone()))?;
         check_progress(lane, side, &page, at.as_ref())?;
+        measure_skew(lane, side, &page);
         let known = known_of(lane, side, &page)?;
         let mut fresh = Vec::new();
         for (change, known) in page.changes.into_iter().zip(known) {
@@ -178,9 +180,15 @@ fn stage_all(lane: &mut Lane<'_>, side: Side, arrived: Vec<(Record, Known)>) -> 
     let mut aside = Vec::new();
     for (record, known) in arrived {
         lane.report.pulled[side] += 1;
-        match problem(&record) {
-            Some((code, text)) => aside.push(quarantined(side, &record, code, text)),
-            None => staged.push(announce(lane, side, record, known.link.is_none(), false)),
+        if let Some((code, text)) = problem(&record) {
+            aside.push(quarantined(side, &record, code, text));
+        } else if known.link.is_some() && no_longer_wanted(lane, side, &record) {
+            staged.push(gone(side, record.at, Reason::LeftScope));
+        } else {
+            if matches!((&known.incarnation, &record.incarnation), (Some(then), Some(now)) if then != now) {
+                lane.displaced[side].push(record.at.clone());
+            }
+            staged.push(announce(lane, side, record, known.link.is_none(), false));
         }
     }
     lane.observer.progress(lane.report.pulled[side], 0);
@@ -188,6 +196,32 @@ fn stage_all(lane: &mut Lane<'_>, side: Side, arrived: Vec<(Record, Known)>) -> 
         lane.quarantine(aside)?;
     }
     Ok(staged)
+}
+
+/// A linked record that no longer satisfies the stream's `follow` has left the scope, which is no deletion.
+fn no_longer_wanted(lane: &Lane<'_>, side: Side, record: &Record) -> bool {
+    let tests = &lane.spec.follow[side];
+    if tests.is_empty() {
+        return false;
+    }
+    let values = lane.map.translate_in(side, record).unwrap_or_default();
+    filter::refuses(tests, record, &values, lane.started).is_some()
+}
+
+/// Measures how far the server's clock is off; times of its records are corrected by it.
+fn measure_skew(lane: &mut Lane<'_>, side: Side, page: &Page) {
+    let Some(server) = page.server_time else { return };
+    let skew = server - lane.chance.now();
+    let warned = lane.skew[side].abs() > lane.spec.conflict.max_skew_ms;
+    lane.skew[side] = skew;
+    if !warned && skew.abs() > lane.spec.conflict.max_skew_ms {
+        lane.report.notes.push(format!(
+            "connection `{}` ({side}): the server's clock is {} s {}; times are corrected by it, but set the clock right",
+            lane.spec.connections[side],
+            skew.abs() / 1000,
+            if skew > 0 { "ahead" } else { "behind" }
+        ));
+    }
 }
 
 impl Lane<'_> {

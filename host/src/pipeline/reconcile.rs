@@ -44,6 +44,8 @@ pub struct Rules<'a> {
     pub map_changed: bool,
     /// Whether changes are listed field by field for people.
     pub explain: bool,
+    /// How far each server's clock is ahead of ours, as far as it is known.
+    pub skew: Sides<Millis>,
 }
 
 /// What is to be done about a link.
@@ -233,7 +235,7 @@ fn merge(rules: Rules<'_>, link: &Link, told: &Sides<Told>, conflicts: &[Conflic
     let mut judgement = Judgement::stays(link.clone());
     refresh_ends(&mut judgement.link, told);
     let modified = Sides::from_fn(|side| match &told[side] {
-        Told::Here(seen) => seen.record.modified,
+        Told::Here(seen) => seen.record.modified.map(|time| time - rules.skew[side]),
         _ => None,
     });
     // With record granularity one side wins all rows as soon as both sides changed anything.

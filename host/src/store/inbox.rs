@@ -16,7 +16,9 @@ macro_rules! known {
         concat!(
             "SELECT link.id, link.",
             $side,
-            "_version, aside.id, aside.version, inbox.id, inbox.version \
+            "_version, aside.id, aside.version, inbox.id, inbox.version, link.",
+            $side,
+            "_incarnation \
              FROM (SELECT 1) \
              LEFT JOIN link ON link.lane = ?1 AND link.",
             $side,
@@ -142,7 +144,7 @@ pub(super) fn known(tx: &Tx<'_>, side: Side, at: &RecordRef) -> Answer<Known> {
                 None => None,
             })
         };
-        Ok(Known { link: both(0)?, aside: both(2)?, inbox: both(4)? })
+        Ok(Known { link: both(0)?, incarnation: row.get(6)?, aside: both(2)?, inbox: both(4)? })
     })?;
     Ok(known.unwrap_or_default())
 }
