@@ -114,3 +114,91 @@ pub(super) fn end_doubts(tx: &Tx<'_>, side: Side, seen: &Seen) -> Answer<()> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test may panic")]
+mod tests {
+    use super::super::testing::*;
+    use super::*;
+    use crate::model::{LinkChange, Settlement, Staged, Store};
+
+    fn seen(rows: &[i64]) -> Seen {
+        let mut seen = Seen::default();
+        rows.iter().for_each(|row| seen.mark(*row));
+        seen
+    }
+
+    #[test]
+    fn only_live_links_with_a_record_there_are_missed() {
+        let (mut db, lease) = world();
+        let ids: Vec<LinkId> =
+            ["a", "b", "c", "d"].map(|id| linked(&mut db, &lease, id, &format!("{id}.vcf")).id).into();
+        settle(
+            &mut db,
+            &lease,
+            Settlement { link: LinkChange::State(ids[1], LinkState::Dormant), ..Default::default() },
+        );
+        let mut half = link("e", "-");
+        half.ends.right = None;
+        settle(&mut db, &lease, Settlement { link: LinkChange::Put(Box::new(half)), ..Default::default() });
+        let unseen = db.unseen_links(&lease, Side::Right, &seen(&ids[..1]), 0, 10).unwrap();
+        assert_eq!(unseen, [(ids[2], at("c.vcf")), (ids[3], at("d.vcf"))]);
+        assert_eq!(db.unseen_links(&lease, Side::Right, &seen(&[]), ids[0], 1).unwrap(), unseen[..1]);
+    }
+
+    #[test]
+    fn a_doubt_has_a_start_and_ends_with_a_sighting() {
+        let (mut db, lease) = world();
+        let link = linked(&mut db, &lease, "a", "a.vcf").id;
+        let other = linked(&mut db, &lease, "b", "b.vcf").id;
+        let doubt = |db: &mut super::super::Db, side, run: &str| db.doubt(&lease, side, run, &[link, other]).unwrap();
+        assert!(doubt(&mut db, Side::Left, "1").is_empty());
+        assert!(doubt(&mut db, Side::Left, "1").is_empty(), "the same run is no second witness");
+        assert!(doubt(&mut db, Side::Right, "2").is_empty(), "nor is the other side");
+        assert_eq!(doubt(&mut db, Side::Left, "2"), [link, other]);
+        db.swept(&lease, Side::Left, &seen(&[other])).unwrap();
+        stage(&mut db, &lease, &[here(Side::Right, "a.vcf", "2")]);
+        assert_eq!(doubt(&mut db, Side::Left, "3"), [link]);
+        assert_eq!(doubt(&mut db, Side::Right, "3"), [other]);
+    }
+
+    #[test]
+    fn a_link_that_goes_takes_its_doubts_along() {
+        let (mut db, lease) = world();
+        let link = linked(&mut db, &lease, "a", "a.vcf").id;
+        db.doubt(&lease, Side::Left, "1", &[link]).unwrap();
+        settle(&mut db, &lease, Settlement { link: LinkChange::Retire(link), ..Settlement::default() });
+        let left: i64 = db.conn.query_row("SELECT count(*) FROM doubt", [], |row| row.get(0)).unwrap();
+        assert_eq!(left, 0);
+    }
+
+    #[test]
+    fn what_a_whole_listing_did_not_show_is_forgotten() {
+        let (mut db, lease) = world();
+        linked(&mut db, &lease, "linked", "linked.vcf");
+        let candidate = Staged { candidate: true, ..here(Side::Left, "candidate", "1") };
+        stage(&mut db, &lease, &[here(Side::Left, "shown", "1"), here(Side::Left, "hidden", "1"), candidate]);
+        stage(&mut db, &lease, &[here(Side::Left, "linked", "2"), here(Side::Right, "other", "1")]);
+        let shown = row(&mut db, &lease, Side::Left, "shown").unwrap();
+        let newest = db.memory(&lease).unwrap().newest_inbox;
+        stage(&mut db, &lease, &[here(Side::Left, "new", "1")]);
+        db.forget_unseen(&lease, Side::Left, (&Seen::default(), 0), (&seen(&[shown]), newest)).unwrap();
+        assert_eq!(
+            sketch(&all_work(&mut db, &lease)),
+            ["shown - -", "candidate - -", "linked - 1", "- other -", "new - -"]
+        );
+    }
+
+    #[test]
+    fn runs_since_the_last_whole_listing_are_counted() {
+        let (mut db, mut lease) = world();
+        db.swept(&lease, Side::Left, &Seen::default()).unwrap();
+        for expected in 0..3 {
+            db.release(&lease).unwrap();
+            lease = db.take(&key(), &holder(1), 0).unwrap();
+            assert_eq!(db.memory(&lease).unwrap().since_sweep, Sides { left: expected, right: 0 });
+        }
+        db.swept(&lease, Side::Left, &Seen::default()).unwrap();
+        assert_eq!(db.memory(&lease).unwrap().since_sweep.left, 0);
+    }
+}

@@ -280,3 +280,157 @@ pub(super) fn defer(tx: &Tx<'_>, id: InboxId) -> Answer<()> {
     tx.run(DEFER, (id, tx.lane()))?;
     Ok(())
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test may panic")]
+mod tests {
+    use super::super::testing::*;
+    use super::{Known, News, RecordRef, Side, Staged};
+    use crate::model::{Hold, HoldKind, LinkChange, Settlement, Store};
+    use pairwise_plugin_api::Cursor;
+
+    #[test]
+    fn the_same_news_change_nothing_and_other_news_get_another_number() {
+        let (mut db, lease) = world();
+        stage(&mut db, &lease, &[here(Side::Left, "ada", "1")]);
+        let first = row(&mut db, &lease, Side::Left, "ada").unwrap();
+        settle(&mut db, &lease, Settlement { deferred: vec![first], ..Settlement::default() });
+        stage(&mut db, &lease, &[here(Side::Left, "ada", "1")]);
+        assert_eq!(row(&mut db, &lease, Side::Left, "ada"), Some(first));
+        assert_eq!(all_work(&mut db, &lease)[0].news.left.as_ref().unwrap().attempts, 1);
+
+        stage(&mut db, &lease, &[here(Side::Left, "ada", "2")]);
+        let second = row(&mut db, &lease, Side::Left, "ada").unwrap();
+        assert!(second > first);
+        assert_eq!(all_work(&mut db, &lease)[0].news.left.as_ref().unwrap().attempts, 0);
+        settle(&mut db, &lease, Settlement { settled: vec![first], ..Settlement::default() });
+        assert_eq!(row(&mut db, &lease, Side::Left, "ada"), Some(second), "news that nobody has read stay");
+    }
+
+    #[test]
+    fn without_versions_records_are_compared() {
+        let (mut db, lease) = world();
+        let told = |name: &str| {
+            let mut staged = here(Side::Left, "ada", "");
+            staged.version = None;
+            if let News::Here(record) = &mut staged.news {
+                record.fields.set("name/full", name);
+            }
+            staged
+        };
+        stage(&mut db, &lease, &[told("Ada")]);
+        let first = row(&mut db, &lease, Side::Left, "ada");
+        stage(&mut db, &lease, &[told("Ada")]);
+        assert_eq!(row(&mut db, &lease, Side::Left, "ada"), first);
+        stage(&mut db, &lease, &[told("Ada King")]);
+        assert_ne!(row(&mut db, &lease, Side::Left, "ada"), first);
+    }
+
+    #[test]
+    fn a_removal_of_an_unlinked_record_leaves_nothing() {
+        let (mut db, lease) = world();
+        stage(&mut db, &lease, &[keyed(Side::Left, "ada", &[(0, 7)])]);
+        stage(&mut db, &lease, &[gone(Side::Left, "ada"), gone(Side::Left, "bob")]);
+        assert!(all_work(&mut db, &lease).is_empty());
+        let keys: i64 = db.conn.query_row("SELECT count(*) FROM match_key", [], |row| row.get(0)).unwrap();
+        let bodies: i64 = db.conn.query_row("SELECT count(*) FROM body", [], |row| row.get(0)).unwrap();
+        assert_eq!((keys, bodies), (0, 0));
+    }
+
+    #[test]
+    fn a_removal_of_a_linked_record_is_kept_and_a_return_takes_its_place() {
+        let (mut db, lease) = world();
+        let link = linked(&mut db, &lease, "ada", "ada.vcf");
+        stage(&mut db, &lease, &[gone(Side::Left, "ada")]);
+        assert_eq!(sketch(&all_work(&mut db, &lease)), [format!("!ada - {}", link.id)]);
+        stage(&mut db, &lease, &[here(Side::Left, "ada", "2")]);
+        assert_eq!(sketch(&all_work(&mut db, &lease)), [format!("ada - {}", link.id)]);
+    }
+
+    #[test]
+    fn news_lift_a_hold_and_a_pair() {
+        let (mut db, lease) = world();
+        stage(&mut db, &lease, &[here(Side::Left, "ada", "1"), here(Side::Right, "ada.vcf", "1")]);
+        let left = row(&mut db, &lease, Side::Left, "ada").unwrap();
+        let right = row(&mut db, &lease, Side::Right, "ada.vcf").unwrap();
+        db.pair(&lease, &[(left, right)]).unwrap();
+        assert_eq!(sketch(&all_work(&mut db, &lease)), ["ada ada.vcf -"]);
+        stage(&mut db, &lease, &[here(Side::Left, "ada", "2")]);
+        assert_eq!(sketch(&all_work(&mut db, &lease)), ["- ada.vcf -", "ada - -"]);
+
+        let hold =
+            Hold { kind: HoldKind::Identity, side: None, summary: String::new(), rows: vec![(right, "Ada".into())] };
+        db.hold(&lease, &[hold], "run").unwrap();
+        stage(&mut db, &lease, &[here(Side::Right, "ada.vcf", "1")]);
+        assert_eq!(sketch(&all_work(&mut db, &lease)), ["ada - -"], "the same news stay held");
+        stage(&mut db, &lease, &[here(Side::Right, "ada.vcf", "2")]);
+        assert_eq!(sketch(&all_work(&mut db, &lease)), ["ada - -", "- ada.vcf -"]);
+        assert!(db.holds(0, 10).unwrap().is_empty());
+    }
+
+    #[test]
+    fn a_candidate_never_takes_the_place_of_an_announcement() {
+        let (mut db, lease) = world();
+        linked(&mut db, &lease, "cy", "cy.vcf");
+        let candidate = |id: &str, version: &str| Staged { candidate: true, ..here(Side::Right, id, version) };
+        stage(&mut db, &lease, &[here(Side::Right, "ada.vcf", "2"), candidate("bob.vcf", "1")]);
+        stage(
+            &mut db,
+            &lease,
+            &[candidate("ada.vcf", "1"), candidate("cy.vcf", "1"), here(Side::Right, "bob.vcf", "1")],
+        );
+        let works = all_work(&mut db, &lease);
+        assert_eq!(sketch(&works), ["- ada.vcf -", "- bob.vcf -"]);
+        assert!(works.iter().all(|work| !work.news.right.as_ref().unwrap().candidate));
+    }
+
+    #[test]
+    fn the_cursor_is_staged_with_what_was_read_on_the_way_to_it() {
+        let (mut db, lease) = world();
+        let pages = db.bytes().unwrap() / u64::from(super::super::schema::PAGE_SIZE);
+        db.limit_pages(u32::try_from(pages).unwrap() + 1).unwrap();
+        let many: Vec<Staged> = (0..1000).map(|n| here(Side::Left, &format!("r{n}"), "1")).collect();
+        let cursor = Cursor(vec![9]);
+        let error = db.stage(&lease, &many, Some((Side::Left, &cursor))).unwrap_err();
+        assert!(matches!(error, crate::model::StoreError::Full { .. }), "{error}");
+        assert_eq!(db.memory(&lease).unwrap().cursors.left, None);
+        assert!(all_work(&mut db, &lease).is_empty());
+        db.limit_pages(100_000).unwrap();
+        db.stage(&lease, &many, Some((Side::Left, &cursor))).unwrap();
+        assert_eq!(db.memory(&lease).unwrap().cursors.left, Some(cursor));
+        assert_eq!(all_work(&mut db, &lease).len(), 1000);
+    }
+
+    #[test]
+    fn what_is_known_comes_in_the_order_asked() {
+        let (mut db, lease) = world();
+        let link = linked(&mut db, &lease, "ada", "ada.vcf");
+        stage(&mut db, &lease, &[here(Side::Left, "bob", "5")]);
+        let aside = crate::model::Aside {
+            side: Side::Left,
+            at: at("cy"),
+            version: Some("6".into()),
+            label: "Cy".into(),
+            kind: crate::model::AsideKind::Refused,
+            code: "filter".into(),
+            text: "kept out".into(),
+        };
+        settle(&mut db, &lease, Settlement { aside: vec![aside], ..Settlement::default() });
+        let other = RecordRef::new("event", "ada");
+        let known = db.known(&lease, Side::Left, &[at("cy"), at("ada"), at("bob"), at("dan"), other]).unwrap();
+        assert_eq!(known[0].aside.as_ref().unwrap().1.as_deref(), Some("6"));
+        assert_eq!(known[1].link, Some((link.id, Some("1".into()))));
+        assert_eq!(known[2].inbox.as_ref().unwrap().1.as_deref(), Some("5"));
+        assert_eq!(known[3..], [Known::default(), Known::default()]);
+        assert_eq!(db.known(&lease, Side::Right, &[at("ada")]).unwrap(), [Known::default()]);
+    }
+
+    #[test]
+    fn a_given_up_link_takes_the_removals_of_its_records_along() {
+        let (mut db, lease) = world();
+        let link = linked(&mut db, &lease, "ada", "ada.vcf");
+        stage(&mut db, &lease, &[gone(Side::Left, "ada"), here(Side::Right, "ada.vcf", "2")]);
+        settle(&mut db, &lease, Settlement { link: LinkChange::Retire(link.id), ..Settlement::default() });
+        assert_eq!(sketch(&all_work(&mut db, &lease)), ["- ada.vcf -"]);
+    }
+}

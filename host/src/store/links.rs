@@ -154,10 +154,11 @@ pub(super) fn put(tx: &Tx<'_>, link: &Link) -> Answer<LinkId> {
         right.and_then(|end| end.incarnation.as_ref()),
         right.and_then(|end| end.container.as_ref()),
     ];
+    // INSERT takes the lane where UPDATE takes the number; the rest is alike.
     let id = if link.id == 0 {
-        insert(tx, columns)?
+        tx.insert(INSERT, columns).map_err(|fault| taken(fault, link))?
     } else {
-        tx.run(UPDATE, columns)?;
+        tx.run(UPDATE, columns).map_err(|fault| taken(fault, link))?;
         link.id
     };
     count(tx, before, Some(link.state));
@@ -165,9 +166,19 @@ pub(super) fn put(tx: &Tx<'_>, link: &Link) -> Answer<LinkId> {
     Ok(id)
 }
 
-fn insert(tx: &Tx<'_>, columns: &[&dyn rusqlite::ToSql]) -> Answer<LinkId> {
-    // INSERT takes the lane where UPDATE takes the number, then state and the rest alike.
-    tx.insert(INSERT, columns)
+/// Says which records are meant when one of them is an end of another link.
+fn taken(fault: Fault, link: &Link) -> Fault {
+    match fault {
+        Fault::Sqlite(error) if error.sqlite_error_code() == Some(rusqlite::ErrorCode::ConstraintViolation) => {
+            let id = |side: Side| link.ends[side].as_ref().map_or("", |end| end.at.id.as_str());
+            Fault::Misused(format!(
+                "`{}` and `{}` cannot be linked, because one of them is the end of another link",
+                id(Side::Left),
+                id(Side::Right)
+            ))
+        }
+        other => other,
+    }
 }
 
 fn put_shadows(tx: &Tx<'_>, id: LinkId, exists: bool, shadows: &Sides<Fields>) -> Answer<()> {
@@ -219,4 +230,112 @@ fn state_of(tx: &Tx<'_>, id: LinkId) -> Answer<LinkState> {
 fn count(tx: &Tx<'_>, before: Option<LinkState>, after: Option<LinkState>) {
     let live = |state: Option<LinkState>| i64::from(state == Some(LinkState::Live));
     tx.live.set(tx.live.get() + live(after) - live(before));
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test may panic")]
+mod tests {
+    use super::super::testing::*;
+    use super::*;
+    use crate::model::{LinkChange, Settlement, Store};
+
+    fn put(link: &Link) -> Settlement {
+        Settlement { link: LinkChange::Put(Box::new(link.clone())), ..Settlement::default() }
+    }
+
+    #[test]
+    fn a_link_comes_back_as_it_was_put() {
+        let (mut db, lease) = world();
+        let mut link = linked(&mut db, &lease, "a", "a.vcf");
+        link.state = LinkState::Dormant;
+        link.born = Side::Right;
+        link.ends.left = None;
+        link.ends.right = Some(End {
+            at: RecordRef::new("person", "a"),
+            version: None,
+            incarnation: Some("i".into()),
+            container: Some("c".into()),
+        });
+        link.shadows.right.set("title", "Dr.");
+        settle(&mut db, &lease, put(&link));
+        assert_eq!(db.links(&lease, 0, 10).unwrap(), [link.clone()]);
+        link.shadows = Sides::default();
+        settle(&mut db, &lease, put(&link));
+        assert_eq!(db.links(&lease, 0, 10).unwrap(), [link.clone()]);
+        link.shadows.right.set("title", "Dr.");
+        settle(&mut db, &lease, put(&link));
+        assert_eq!(db.links(&lease, 0, 10).unwrap(), [link]);
+    }
+
+    #[test]
+    fn equal_shadows_are_stored_once() {
+        let (mut db, lease) = world();
+        let mut link = linked(&mut db, &lease, "a", "a.vcf");
+        let same = |db: &super::super::Db| -> bool {
+            db.conn.query_row("SELECT right_fields IS NULL FROM shadow", [], |row| row.get(0)).unwrap()
+        };
+        assert!(same(&db));
+        link.shadows.right.set("name/full", "A");
+        settle(&mut db, &lease, put(&link));
+        assert!(!same(&db));
+    }
+
+    #[test]
+    fn numbers_are_never_used_again() {
+        let (mut db, lease) = world();
+        let first = linked(&mut db, &lease, "a", "a.vcf").id;
+        settle(&mut db, &lease, Settlement { link: LinkChange::Retire(first), ..Settlement::default() });
+        assert!(linked(&mut db, &lease, "a", "a.vcf").id > first);
+    }
+
+    #[test]
+    fn live_links_are_counted_as_they_change() {
+        let (mut db, lease) = world();
+        let ids: Vec<LinkId> = ["a", "b", "c"].map(|id| linked(&mut db, &lease, id, &format!("{id}.vcf")).id).into();
+        let live = |db: &mut super::super::Db| db.memory(&lease).unwrap().live_links;
+        assert_eq!(live(&mut db), 3);
+        settle(
+            &mut db,
+            &lease,
+            Settlement { link: LinkChange::State(ids[0], LinkState::Dormant), ..Default::default() },
+        );
+        settle(
+            &mut db,
+            &lease,
+            Settlement { link: LinkChange::State(ids[0], LinkState::Dormant), ..Default::default() },
+        );
+        assert_eq!(live(&mut db), 2);
+        let batch = ids.iter().map(|id| Settlement { link: LinkChange::Retire(*id), ..Default::default() });
+        db.settle(&lease, "run", &batch.collect::<Vec<_>>()).unwrap();
+        assert_eq!(live(&mut db), 0);
+    }
+
+    #[test]
+    fn a_record_is_an_end_of_one_link_and_a_displaced_link_goes_first() {
+        let (mut db, lease) = world();
+        let old = linked(&mut db, &lease, "a", "a.vcf");
+        let new = link("a", "b.vcf");
+        let error = db.settle(&lease, "run", &[put(&new)]).unwrap_err().to_string();
+        assert!(error.contains("`a` and `b.vcf`") && error.contains("another link"), "{error}");
+        let retire = Settlement { link: LinkChange::Retire(old.id), ..Settlement::default() };
+        db.settle(&lease, "run", &[retire, put(&new)]).unwrap();
+        let links = db.links(&lease, 0, 10).unwrap();
+        assert_eq!(links.len(), 1);
+        assert_ne!(links[0].id, old.id);
+    }
+
+    #[test]
+    fn a_link_of_another_lane_or_of_none_is_refused() {
+        let (mut db, lease) = world();
+        let link = linked(&mut db, &lease, "a", "a.vcf");
+        let other = db.take(&crate::model::LaneKey { stream: "other".into(), ..key() }, &holder(1), 0).unwrap();
+        for change in [
+            LinkChange::Put(Box::new(link.clone())),
+            LinkChange::State(link.id, LinkState::Dormant),
+            LinkChange::Retire(link.id),
+        ] {
+            let settlement = Settlement { link: change, ..Settlement::default() };
+            assert!(db.settle(&other, "run", &[settlement]).unwrap_err().to_string().contains("no link"));
+        }
+    }
 }

@@ -123,3 +123,126 @@ pub(super) fn free_groups_of(tx: &Tx<'_>, keys: &[(u8, u64)]) -> Answer<()> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test may panic")]
+mod tests {
+    use super::super::testing::*;
+    use super::*;
+    use crate::model::{Hold, LaneKey, Lease, Settlement, Staged, Store};
+    use crate::store::Db;
+
+    fn groups(db: &mut Db, lease: &Lease, rank: u8) -> Vec<(Vec<InboxId>, Vec<InboxId>)> {
+        let mut groups = Vec::new();
+        db.key_groups(lease, rank, &mut |group| groups.push((group.rows.left, group.rows.right))).unwrap();
+        groups
+    }
+
+    fn rows(db: &mut Db, lease: &Lease, ids: &[(Side, &str)]) -> Vec<InboxId> {
+        ids.iter().map(|(side, id)| row(db, lease, *side, id).unwrap()).collect()
+    }
+
+    fn hold(db: &mut Db, lease: &Lease, rows: &[InboxId]) {
+        let rows = rows.iter().map(|row| (*row, "x".into())).collect();
+        db.hold(lease, &[Hold { kind: HoldKind::Match, side: None, summary: "which?".into(), rows }], "run").unwrap();
+    }
+
+    #[test]
+    fn groups_share_a_value_and_stand_on_both_sides() {
+        let (mut db, lease) = world();
+        let big = u64::MAX;
+        stage(
+            &mut db,
+            &lease,
+            &[
+                keyed(Side::Left, "a", &[(0, 1), (1, big)]),
+                keyed(Side::Left, "b", &[(0, 2), (0, 2)]),
+                keyed(Side::Left, "c", &[(1, big)]),
+                keyed(Side::Right, "x", &[(0, 1), (1, big)]),
+                keyed(Side::Right, "y", &[(0, 3)]),
+            ],
+        );
+        let r = rows(&mut db, &lease, &[(Side::Left, "a"), (Side::Left, "c"), (Side::Right, "x")]);
+        assert_eq!(groups(&mut db, &lease, 0), [(vec![r[0]], vec![r[2]])]);
+        assert_eq!(groups(&mut db, &lease, 1), [(vec![r[0], r[1]], vec![r[2]])]);
+        assert!(groups(&mut db, &lease, 2).is_empty());
+    }
+
+    #[test]
+    fn linked_paired_and_held_rows_are_in_no_group() {
+        let (mut db, lease) = world();
+        let both = |id: &str, key: u64| [keyed(Side::Left, id, &[(0, key)]), keyed(Side::Right, id, &[(0, key)])];
+        for (id, key) in [("linked", 1), ("paired", 2), ("held", 3), ("free", 4)] {
+            stage(&mut db, &lease, &both(id, key));
+        }
+        assert_eq!(groups(&mut db, &lease, 0).len(), 4);
+        linked(&mut db, &lease, "linked", "elsewhere");
+        let r = rows(&mut db, &lease, &[(Side::Left, "paired"), (Side::Right, "paired"), (Side::Right, "held")]);
+        db.pair(&lease, &[(r[0], r[1])]).unwrap();
+        hold(&mut db, &lease, &r[2..]);
+        let free = rows(&mut db, &lease, &[(Side::Left, "free"), (Side::Right, "free")]);
+        assert_eq!(groups(&mut db, &lease, 0), [(vec![free[0]], vec![free[1]])]);
+        let unmatched = db.unmatched(&lease, Side::Left, 0, 10).unwrap();
+        assert_eq!(unmatched.iter().map(|told| told.at.id.as_str()).collect::<Vec<_>>(), ["held", "free"]);
+        assert_eq!(db.unmatched(&lease, Side::Left, unmatched[0].id, 10).unwrap(), unmatched[1..]);
+    }
+
+    #[test]
+    fn only_one_of_each_side_is_a_pair() {
+        let (mut db, lease) = world();
+        stage(&mut db, &lease, &[here(Side::Left, "a", "1"), here(Side::Left, "b", "1")]);
+        let r = rows(&mut db, &lease, &[(Side::Left, "a"), (Side::Left, "b")]);
+        assert!(db.pair(&lease, &[(r[0], r[1])]).unwrap_err().to_string().contains("not one of each side"));
+        assert!(db.pair(&lease, &[(r[0], 999)]).is_err());
+    }
+
+    #[test]
+    fn a_pair_whose_one_half_was_linked_elsewhere_is_none() {
+        let (mut db, lease) = world();
+        stage(&mut db, &lease, &[here(Side::Left, "a", "1"), here(Side::Right, "x", "1")]);
+        let r = rows(&mut db, &lease, &[(Side::Left, "a"), (Side::Right, "x")]);
+        db.pair(&lease, &[(r[0], r[1])]).unwrap();
+        let link = linked(&mut db, &lease, "b", "x");
+        assert_eq!(sketch(&all_work(&mut db, &lease)), ["a - -".to_owned(), format!("- x {}", link.id)]);
+    }
+
+    #[test]
+    fn candidates_without_a_partner_are_forgotten() {
+        let (mut db, lease) = world();
+        let candidate = |id: &str| Staged { candidate: true, ..keyed(Side::Right, id, &[(0, 1)]) };
+        stage(&mut db, &lease, &[here(Side::Left, "a", "1"), candidate("x"), candidate("y"), candidate("z")]);
+        let r = rows(&mut db, &lease, &[(Side::Left, "a"), (Side::Right, "x"), (Side::Right, "z")]);
+        db.pair(&lease, &[(r[0], r[1])]).unwrap();
+        hold(&mut db, &lease, &r[2..]);
+        db.drop_candidates(&lease).unwrap();
+        assert_eq!(sketch(&all_work(&mut db, &lease)), ["a x -"]);
+        assert_eq!(row(&mut db, &lease, Side::Right, "y"), None);
+        assert!(row(&mut db, &lease, Side::Right, "z").is_some());
+    }
+
+    #[test]
+    fn a_newcomer_with_the_same_key_asks_the_question_anew() {
+        let (mut db, lease) = world();
+        stage(&mut db, &lease, &[keyed(Side::Left, "a", &[(0, 1)]), keyed(Side::Right, "x", &[(0, 1)])]);
+        let r = rows(&mut db, &lease, &[(Side::Left, "a"), (Side::Right, "x")]);
+        hold(&mut db, &lease, &r);
+        let other = db.take(&LaneKey { stream: "other".into(), ..key() }, &holder(1), 0).unwrap();
+        stage(&mut db, &other, &[keyed(Side::Right, "y", &[(0, 1)])]);
+        stage(&mut db, &lease, &[keyed(Side::Right, "z", &[(0, 2)])]);
+        assert_eq!(db.holds(0, 10).unwrap().len(), 1);
+        stage(&mut db, &lease, &[keyed(Side::Right, "y", &[(0, 1)])]);
+        assert!(db.holds(0, 10).unwrap().is_empty());
+        assert_eq!(groups(&mut db, &lease, 0)[0].1.len(), 2);
+    }
+
+    #[test]
+    fn a_question_that_lost_one_of_its_records_is_asked_anew() {
+        let (mut db, lease) = world();
+        stage(&mut db, &lease, &[keyed(Side::Left, "a", &[(0, 1)]), keyed(Side::Right, "x", &[(0, 1)])]);
+        let r = rows(&mut db, &lease, &[(Side::Left, "a"), (Side::Right, "x")]);
+        hold(&mut db, &lease, &r);
+        settle(&mut db, &lease, Settlement { settled: vec![r[1]], ..Settlement::default() });
+        assert!(db.holds(0, 10).unwrap().is_empty());
+        assert_eq!(sketch(&all_work(&mut db, &lease)), ["a - -"]);
+    }
+}
