@@ -4,6 +4,7 @@
 pub mod judges;
 pub mod lanes;
 pub mod memory;
+pub mod stage;
 pub mod twins;
 pub mod world;
 

@@ -2,68 +2,17 @@
 #![allow(clippy::expect_used, clippy::unwrap_used, reason = "a test may panic")]
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use pairwise_host::model::Remote;
-use pairwise_host::plugins::{
-    Deadlines, Installation, Isolation, LoadError, LockState, OpenError, Plugin, PluginStatus, Plugins, Session,
-    SessionSpec,
-};
+use pairwise_host::plugins::{Deadlines, Isolation, LoadError, LockState, OpenError, PluginStatus, Session};
 use pairwise_plugin_api::ops::{GetRequest, ListRequest, LoginRequest, WriteRequest};
 use pairwise_plugin_api::{Certainty, Class, Failure, Principal};
+use pairwise_tests::stage::Stage;
 use pairwise_tests::{plugin_path, program};
 use semver::VersionReq;
 use serde_json::{Value, json};
-use tempfile::TempDir;
-
-/// An installation in a temporary folder.
-struct Stage {
-    folder: TempDir,
-}
-
-impl Stage {
-    fn new() -> Self {
-        Stage { folder: tempfile::tempdir().unwrap() }
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.folder.path().join(name)
-    }
-
-    /// With the plugins of this workspace beside the executable.
-    fn development(&self) -> Plugins {
-        let installation = Installation::new(None, self.path("plugins.lock"), self.path("cache"));
-        Plugins::open(installation).unwrap()
-    }
-
-    /// With a plugin folder only.
-    fn installed(&self) -> Plugins {
-        let (plugins, lock) = (self.path("plugins"), self.path("plugins.lock"));
-        fs::create_dir_all(&plugins).unwrap();
-        let mut installation = Installation::new(Some(plugins), lock, self.path("cache"));
-        installation.beside = None;
-        Plugins::open(installation).unwrap()
-    }
-
-    /// Puts a file into the plugin folder.
-    fn install(&self, name: &str, content: &[u8]) -> PathBuf {
-        fs::create_dir_all(self.path("plugins")).unwrap();
-        let file = self.path("plugins").join(name);
-        fs::write(&file, content).unwrap();
-        file
-    }
-
-    fn spec(&self, plugin: Plugin, settings: Value) -> SessionSpec {
-        let mut spec = SessionSpec::new("crm", plugin, settings, self.folder.path(), self.path("cache"));
-        spec.executable = program();
-        spec
-    }
-
-    fn mock(&self, settings: Value) -> SessionSpec {
-        self.spec(self.development().resolve("mock", &VersionReq::STAR).unwrap(), settings)
-    }
-}
 
 fn library(id: &str) -> Vec<u8> {
     fs::read(plugin_path(id)).unwrap()

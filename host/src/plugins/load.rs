@@ -4,12 +4,13 @@
     reason = "a library's symbols have the types that its checked header promises, which no compiler sees"
 )]
 
+use std::error::Error;
 use std::path::PathBuf;
 use std::slice;
 
 use abi_stable::StableAbi;
 use abi_stable::abi_stability::abi_checking::{CheckingGlobals, check_layout_compatibility_with_globals};
-use abi_stable::library::{LibHeader, LibraryError, lib_header_from_path};
+use abi_stable::library::{LibHeader, lib_header_from_path};
 use libloading::Library;
 use pairwise_plugin_api::Failure;
 use pairwise_plugin_api::compat::{self, accepts};
@@ -20,6 +21,9 @@ use pairwise_plugin_api::raw::PluginRoot_Ref;
 use super::callbacks::{Hooks, host_api};
 use super::error::{LoadError, PluginName};
 use super::find;
+
+/// Characters of a reason that was written for programmers.
+const LONGEST_REASON: usize = 300;
 
 /// What is opened.
 #[derive(Debug, Clone)]
@@ -45,7 +49,7 @@ pub(super) fn open(opening: &Opening, hooks: &'static dyn Hooks) -> Result<Plugi
         return Err(LoadError::AbortsInProcess { name: name.clone().into() });
     }
 
-    let library = lib_header_from_path(&opening.library).map_err(|error| failed(name, first_lines(&error)))?;
+    let library = lib_header_from_path(&opening.library).map_err(|error| failed(name, in_one_line(&error)))?;
     check_layout(name, api, library)?;
     // SAFETY: its layout is the one that was just checked.
     let root = unsafe { library.unchecked_layout::<PluginRoot_Ref>() };
@@ -65,7 +69,7 @@ fn header(opening: &Opening) -> Result<&'static PluginHeader, LoadError> {
     let name = &opening.name;
     // SAFETY: opening runs the library's constructors. It is the file that was locked, and in a worker nothing is in their
     // reach that the sandbox does not allow.
-    let library = unsafe { Library::new(&opening.library) }.map_err(|error| failed(name, error.to_string()))?;
+    let library = unsafe { Library::new(&opening.library) }.map_err(|error| failed(name, in_one_line(&error)))?;
     // Libraries are never unloaded: their threads and thread-locals would be left without code.
     let library: &'static Library = Box::leak(Box::new(library));
     // SAFETY: the symbol is used as raw bytes until its magic number was seen.
@@ -144,8 +148,14 @@ fn differences(text: &str) -> Vec<String> {
     found
 }
 
-fn first_lines(error: &LibraryError) -> String {
-    error.to_string().split_whitespace().collect::<Vec<_>>().join(" ").chars().take(300).collect()
+/// An error with its causes, which libloading does not tell unasked, as one line that is not too long.
+fn in_one_line(error: &dyn Error) -> String {
+    let (mut text, mut cause) = (error.to_string(), error.source());
+    while let Some(deeper) = cause {
+        text = format!("{text}: {deeper}");
+        cause = deeper.source();
+    }
+    text.split_whitespace().collect::<Vec<_>>().join(" ").chars().take(LONGEST_REASON).collect()
 }
 
 #[cfg(test)]

@@ -37,7 +37,6 @@ mod session;
 pub mod worker;
 
 use std::fmt;
-use std::path::Path;
 use std::time::Duration;
 
 use pairwise_plugin_api::manifest::Manifest;
@@ -48,7 +47,7 @@ pub use error::{LoadError, OpenError, PluginName};
 pub use logs::TARGET as LOG_TARGET;
 pub use registry::{Installation, LockChange, LockState, Plugin, PluginStatus, Plugins};
 pub use sandbox::{Landlock, Sandbox, Status as SandboxStatus};
-pub use session::{KeepSecrets, Session, SessionSpec};
+pub use session::{KeepSecrets, Session, SessionSpec, probe};
 
 /// Where a connector runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -136,13 +135,4 @@ pub fn check_settings(manifest: &Manifest, settings: &Value) -> Vec<SettingProbl
         text: error.to_string(),
     });
     problems.collect()
-}
-
-/// Starts a worker with this plugin and no settings, to see what no look at the file shows: whether its library fits, and what
-/// the sandbox comes to on this machine.
-///
-/// # Errors
-/// If it does not fit or does not start.
-pub fn probe(plugin: &Plugin, cache_dir: &Path) -> Result<SandboxStatus, OpenError> {
-    session::probe(SessionSpec::new("probe", plugin.clone(), Value::Object(serde_json::Map::new()), "/", cache_dir))
 }

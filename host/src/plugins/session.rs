@@ -459,8 +459,12 @@ impl Session {
     }
 }
 
-/// Starts a worker and lets it go; a connector that refuses its settings has been loaded all the same.
-pub(super) fn probe(spec: SessionSpec) -> Result<sandbox::Status, OpenError> {
+/// Starts a worker and lets it go, to see what no look at the file shows: whether the library fits, and what the sandbox comes
+/// to on this machine. The settings may be empty: a connector that refuses them has been loaded all the same.
+///
+/// # Errors
+/// If it does not fit or does not start.
+pub fn probe(spec: SessionSpec) -> Result<sandbox::Status, OpenError> {
     let session = Session::prepare(spec)?;
     match session.launch() {
         Ok(worker) => {
