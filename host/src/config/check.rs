@@ -6,7 +6,8 @@ use jsonschema::{JsonType, ValidationError};
 use serde_json::Value as Json;
 
 use super::document::{Node, Tree, dotted};
-use super::problem::{Problem, nearest, one_of, suggest};
+use super::problem::{Problem, one_of, suggest};
+use crate::model::nearest;
 
 /// Whose keys are checked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -31,9 +31,9 @@ pub use profile::{Profile, User};
 pub use raw::{Isolation, Schedule, Secret};
 pub use secret::{SecretError, Vault};
 
+use crate::model::nearest;
 use check::Owner;
 use document::Node;
-use problem::nearest;
 
 /// How long values that lost are kept.
 const KEEP_HISTORY: &str = "90 days";

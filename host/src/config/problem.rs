@@ -9,6 +9,8 @@ use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet};
 use serde::ser::SerializeStruct;
 use serde::{Serialize, Serializer};
 
+use crate::model::nearest;
+
 /// A text that was read, with the name that people know it by.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Source {
@@ -222,18 +224,6 @@ pub fn suggest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) ->
         None if candidates.is_empty() => String::new(),
         None => format!("expected {}", one_of(&candidates)),
     }
-}
-
-/// The candidate that is spelled most alike, if any is near enough to be meant.
-#[must_use]
-pub fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    let word = word.to_lowercase();
-    candidates
-        .into_iter()
-        .map(|candidate| (strsim::damerau_levenshtein(&word, &candidate.to_lowercase()), candidate))
-        .filter(|(distance, candidate)| *distance <= 1.max(candidate.chars().count().min(word.chars().count()) / 3))
-        .min_by_key(|(distance, _)| *distance)
-        .map(|(_, candidate)| candidate)
 }
 
 /// `a`, `b` or `c`.

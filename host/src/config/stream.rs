@@ -6,12 +6,12 @@ use jiff::tz::TimeZone;
 use pairwise_plugin_api::{Name, Principal, Value};
 
 use super::document::Node;
-use super::problem::{Problem, Problems, nearest};
+use super::problem::{Problem, Problems};
 use super::raw::{self, OneOrMany, PerSide, Scalar};
 use super::units;
 use crate::model::{
     ConflictPolicy, Direction, FieldRow, GuardPolicy, LaneKey, LaneSpec, MapChange, MapSpec, MatchPolicy, Matching,
-    Per, Predicate, Removal, RemovalPolicy, Repair, Scan, Several, Side, Sides, Test, Transform, When, Winner,
+    Per, Predicate, Removal, RemovalPolicy, Repair, Scan, Several, Side, Sides, Test, Transform, When, Winner, nearest,
 };
 
 /// Runs between two whole listings of a side with a feed.

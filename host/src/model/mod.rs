@@ -6,6 +6,7 @@ mod plan;
 mod remote;
 mod run;
 mod side;
+mod spell;
 mod store;
 pub mod value;
 
@@ -18,6 +19,7 @@ pub use plan::{Counts, FieldChange, Item, LaneReport, LaneState, Op};
 pub use remote::Remote;
 pub use run::{Observer, RunOptions, Stage, Unwatched};
 pub use side::{Side, Sides};
+pub use spell::nearest;
 pub use store::{
     Announced, Aside, AsideId, AsideKind, Conflict, Hold, HoldId, HoldKind, Holder, InboxId, Intent, IntentId,
     KeyGroup, Known, LaneMemory, Lease, LinkChange, Lost, News, Seen, Select, Settlement, Staged, Store, StoreError,

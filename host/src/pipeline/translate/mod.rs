@@ -1,0 +1,248 @@
+//! Native fields to canonical ones and back.
+//!
+//! A [`FieldMap`] is compiled once per run from a stream's map and both catalogues. Between the stages values are canonical:
+//! named by the row of the map, and of the form that the right side has. A row without transforms, between fields of one
+//! type, changes nothing, so that most of translating is renaming.
+//!
+//! The left side's values come in through the row's steps and go out through their inverse. The right side's values go both
+//! ways, out and in again, if the row reaches the left side: so each side tells a value as the other would after having
+//! received it, and what a run wrote is no change in the next one.
+
+mod compile;
+mod steps;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use pairwise_plugin_api::{Fields, Name, Record, Value};
+
+use crate::model::value::Compare;
+use crate::model::{Direction, Side, Sides, Winner};
+
+pub use compile::MapProblem;
+use steps::Step;
+
+/// A stream's field map, ready for use.
+#[derive(Debug, Clone, Default)]
+pub struct FieldMap {
+    rows: Vec<Row>,
+    by_key: HashMap<Name, usize>,
+    by_native: Sides<HashMap<Name, Vec<Source>>>,
+    families: Vec<usize>,
+    constants: Vec<usize>,
+    fingerprint: String,
+}
+
+/// One row of a field map.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Row {
+    /// Canonical path, or the left native name where there is none; an open family ends in `/*`.
+    pub key: Name,
+    /// Native names on each side: the first one that is not empty is read, the first is written.
+    pub native: Sides<Vec<Name>>,
+    /// Which way changes travel.
+    pub direction: Direction,
+    /// Which way values travel when a record is created.
+    pub on_create: Direction,
+    /// Who wins, if not as the stream says.
+    pub winner: Option<Winner>,
+    /// When two values are the same.
+    pub compare: Compare,
+    /// Whether each side can be written.
+    pub writable: Sides<bool>,
+    /// The longest text that each side takes, in UTF-16 code units.
+    length: Sides<Option<u32>>,
+    /// What happens to values from left to right.
+    steps: Arc<[Step]>,
+}
+
+impl Row {
+    /// Whether a value of this row may be written to `side`.
+    #[must_use]
+    pub fn reaches(&self, side: Side, create: bool) -> bool {
+        let direction = if create { self.on_create } else { self.direction };
+        self.writable[side] && direction.reaches(side)
+    }
+
+    /// Whether this row stands for all members of an open family.
+    #[must_use]
+    pub fn is_family(&self) -> bool {
+        self.key.ends_with("/*")
+    }
+
+    /// A native value as the rest of the run sees it.
+    fn take_in(&self, side: Side, value: &Value) -> Result<Value, String> {
+        if self.steps.is_empty() {
+            return Ok(value.clone());
+        }
+        match side {
+            Side::Left => steps::forth(&self.steps, value.clone()),
+            Side::Right if self.reaches(Side::Left, false) || self.reaches(Side::Left, true) => {
+                steps::forth(&self.steps, steps::back(&self.steps, value.clone())?)
+            }
+            Side::Right => Ok(value.clone()),
+        }
+    }
+
+    /// A value as the side is to hold it.
+    fn give_out(&self, side: Side, value: &Value) -> Result<Value, String> {
+        let value = match side {
+            Side::Left if !self.steps.is_empty() => steps::back(&self.steps, value.clone())?,
+            _ => value.clone(),
+        };
+        match (self.length[side], &value) {
+            // Bytes are never fewer than UTF-16 code units, so that counting is rarely needed.
+            (Some(limit), Value::Text(text))
+                if text.len() > limit as usize && text.encode_utf16().count() > limit as usize =>
+            {
+                Err(format!(
+                    "the text has {} characters, the {side} side takes {limit}: shorten it",
+                    text.encode_utf16().count()
+                ))
+            }
+            _ => Ok(value),
+        }
+    }
+}
+
+/// Where a native field leads: to a row, of whose names it is the `rank`th.
+#[derive(Debug, Clone, Copy)]
+struct Source {
+    row: usize,
+    rank: usize,
+}
+
+/// A record that cannot be translated.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{field}: {text}")]
+pub struct TranslateProblem {
+    /// Row of the map.
+    pub field: Name,
+    /// A sentence for people.
+    pub text: String,
+}
+
+impl FieldMap {
+    /// All rows, in the order of their keys.
+    #[must_use]
+    pub fn rows(&self) -> &[Row] {
+        &self.rows
+    }
+
+    /// The row of a key; a member of an open family leads to its family's row.
+    #[must_use]
+    pub fn row(&self, key: &str) -> Option<&Row> {
+        let index = self.by_key.get(key).copied();
+        let family = || self.families.iter().copied().find(|index| tail(&self.rows[*index].key, key).is_some());
+        index.or_else(family).map(|index| &self.rows[index])
+    }
+
+    /// Changes whenever values would be translated differently.
+    #[must_use]
+    pub fn fingerprint(&self) -> &str {
+        &self.fingerprint
+    }
+
+    /// The record's mapped fields by row. What the record does not tell stays absent.
+    ///
+    /// # Errors
+    /// If a value is not of the kind that the catalogue says.
+    pub fn translate_in(&self, side: Side, record: &Record) -> Result<Fields, TranslateProblem> {
+        let mut values = Fields::new();
+        // Values of rows with several names, until it is known which one counts: row, rank, value.
+        let mut candidates: Vec<(usize, usize, &Value)> = Vec::new();
+        for (name, value) in record.fields.iter() {
+            match self.by_native[side].get(name) {
+                Some(sources) => {
+                    for source in sources {
+                        let row = &self.rows[source.row];
+                        if row.native[side].len() > 1 {
+                            candidates.push((source.row, source.rank, value));
+                        } else {
+                            values.set(row.key.clone(), taken(row, side, &row.key, value)?);
+                        }
+                    }
+                }
+                None => {
+                    if let Some((row, key)) = self.family(side, name) {
+                        let value = taken(row, side, &key, value)?;
+                        values.set(key, value);
+                    }
+                }
+            }
+        }
+        // In each row those that are filled come first, then by rank.
+        candidates.sort_by_key(|(row, rank, value)| (*row, value.is_empty(), *rank));
+        candidates.dedup_by_key(|(row, ..)| *row);
+        for (row, _, value) in candidates {
+            let row = &self.rows[row];
+            values.set(row.key.clone(), taken(row, side, &row.key, value)?);
+        }
+        if side == Side::Left {
+            for row in self.constants.iter().map(|index| &self.rows[*index]) {
+                values.set(row.key.clone(), taken(row, side, &row.key, &Value::Null)?);
+            }
+        }
+        Ok(values)
+    }
+
+    /// The native fields to be written to `side`: of rows whose direction reaches it and which it can write.
+    ///
+    /// # Errors
+    /// If a value cannot be carried by the side's field.
+    pub fn translate_out(&self, side: Side, values: &Fields, create: bool) -> Result<Fields, TranslateProblem> {
+        let mut fields = Fields::new();
+        for (key, value) in values.iter() {
+            let Some(row) = self.row(key).filter(|row| row.reaches(side, create)) else { continue };
+            let Some(native) = row.native[side].first() else { continue };
+            let name = tail(&row.key, key).map_or_else(|| native.clone(), |tail| member(native, tail));
+            let value = row.give_out(side, value).map_err(|text| TranslateProblem { field: key.clone(), text })?;
+            fields.set(name, value);
+        }
+        Ok(fields)
+    }
+
+    /// The row of the open family that a native name belongs to, and its key there.
+    fn family(&self, side: Side, name: &str) -> Option<(&Row, Name)> {
+        self.families.iter().map(|index| &self.rows[*index]).find_map(|row| {
+            let tail = tail(row.native[side].first()?, name)?;
+            Some((row, member(&row.key, tail)))
+        })
+    }
+}
+
+fn taken(row: &Row, side: Side, key: &Name, value: &Value) -> Result<Value, TranslateProblem> {
+    row.take_in(side, value).map_err(|text| TranslateProblem { field: key.clone(), text })
+}
+
+/// What a member of an open family has in the place of the `*`.
+fn tail<'a>(family: &str, name: &'a str) -> Option<&'a str> {
+    let stem = family.strip_suffix('*').filter(|stem| stem.ends_with('/'))?;
+    name.strip_prefix(stem).filter(|tail| !tail.is_empty() && *tail != "*")
+}
+
+/// A member of an open family by its tail.
+fn member(family: &str, tail: &str) -> Name {
+    let stem = family.strip_suffix('*').unwrap_or(family);
+    Name::from(format!("{stem}{tail}"))
+}
+
+/// What a person calls a record: the full name, title or e-mail address, else its id.
+#[must_use]
+pub fn label(values: &Fields, record_id: &str) -> String {
+    let parts = [values.text("name/given"), values.text("name/surname")];
+    let name = parts.into_iter().flatten().collect::<Vec<_>>().join(" ");
+    values
+        .text("name/full")
+        .or(Some(name.as_str()).filter(|name| !name.is_empty()))
+        .or_else(|| values.text("title"))
+        .or_else(|| values.text("organizations/1/name"))
+        .or_else(|| {
+            values.with_prefix("emails/").find_map(|(_, value)| value.as_text().filter(|text| !text.is_empty()))
+        })
+        .unwrap_or(record_id)
+        .to_owned()
+}
+
+#[cfg(test)]
+mod tests;
