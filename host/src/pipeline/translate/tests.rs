@@ -1,3 +1,4 @@
+//! Maps between two small catalogues, and what values look like on the other side.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 use pairwise_plugin_api::{Catalogue, Entity, Field, FieldType, RecordRef};
