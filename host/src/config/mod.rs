@@ -112,6 +112,18 @@ impl Config {
         })
     }
 
+    /// The state database.
+    #[must_use]
+    pub fn database(&self) -> PathBuf {
+        self.state_dir.join("pairwise.db")
+    }
+
+    /// The copies of plugins that are opened.
+    #[must_use]
+    pub fn cache(&self) -> PathBuf {
+        self.state_dir.join("cache")
+    }
+
     /// A connection by its name.
     ///
     /// # Errors

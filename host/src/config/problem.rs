@@ -86,6 +86,14 @@ impl Problem {
         self
     }
 
+    /// In one line, for reports: place, message, what was expected, what to do.
+    #[must_use]
+    pub fn sentence(&self) -> String {
+        let place = self.mark.as_ref().map(|mark| format!("{mark}: ")).unwrap_or_default();
+        let rest = [Some(&self.expected), self.help.as_ref()].into_iter().flatten().filter(|text| !text.is_empty());
+        rest.fold(format!("{place}{}", self.message), |line, text| format!("{line}; {text}"))
+    }
+
     /// With the source's lines, as a compiler shows it.
     #[must_use]
     pub fn render(&self, colour: bool) -> String {

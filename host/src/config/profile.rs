@@ -61,6 +61,12 @@ impl Profile {
         Some(&user.secrets[side]).filter(|secrets| !secrets.is_empty())
     }
 
+    /// The profile as it is meant: its keys over the preset's.
+    #[must_use]
+    pub fn merged(&self) -> serde_json::Value {
+        self.root.to_json()
+    }
+
     /// A mistake that was found later, at the place where `stream` first names `word`: a field, an entity, a selector.
     #[must_use]
     pub fn problem(
@@ -164,7 +170,8 @@ impl Profile {
     }
 
     /// Where the profile names its left connection.
-    pub(super) fn mark(&self) -> &super::problem::Mark {
+    #[must_use]
+    pub fn mark(&self) -> &super::problem::Mark {
         self.root.at("/left").map_or(&self.root.mark, |node| &node.mark)
     }
 }

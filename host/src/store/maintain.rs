@@ -172,6 +172,21 @@ impl Db {
         Ok(Compacted { before, after: self.bytes()?, history, runs })
     }
 
+    /// What is wrong with the file, by SQLite's own check; empty if it is sound.
+    ///
+    /// # Errors
+    /// If the database does not answer.
+    pub fn integrity(&self) -> StoreResult<Vec<String>> {
+        let check = || {
+            let mut statement = self.conn.prepare("PRAGMA integrity_check(10)")?;
+            let rows = statement.query_map([], |row| row.get(0))?;
+            rows.collect::<rusqlite::Result<Vec<String>>>()
+        };
+        let mut found = check().map_err(|error| super::store_error(&self.path, error))?;
+        found.retain(|line| line != "ok");
+        Ok(found)
+    }
+
     /// Bytes of the database without its log.
     ///
     /// # Errors
