@@ -1,12 +1,14 @@
 //! Pairwise: a plugin host that keeps contacts and calendars in step.
 
 pub mod chance;
+pub mod cli;
 pub mod config;
 pub mod demo;
 pub mod model;
 pub mod os;
 pub mod pipeline;
 pub mod plugins;
+pub mod schedule;
 pub mod store;
 
 /// Identifies this build: equal for equal sources, target and profile.

@@ -1,12 +1,5 @@
-//! The program: a worker, if it was started as one.
+//! The program; see [`pairwise_host::cli`].
 
-use std::process::ExitCode;
-
-use pairwise_host::plugins::worker;
-
-fn main() -> ExitCode {
-    if std::env::args_os().nth(1).is_some_and(|argument| argument == worker::ARGUMENT) {
-        return worker::main();
-    }
-    ExitCode::SUCCESS
+fn main() -> std::process::ExitCode {
+    pairwise_host::cli::main()
 }

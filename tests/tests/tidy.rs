@@ -15,9 +15,10 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("store", &["store", "model", "chance", "os"]),
     ("plugins", &["plugins", "model", "chance", "os"]),
     ("pipeline", &["pipeline", "model", "chance"]),
-    ("demo", &["demo", "cli", "config", "model", "chance"]),
+    ("demo", &["demo"]),
+    ("schedule", &["schedule", "pipeline", "plugins", "store", "config", "model", "chance", "os"]),
     // The outermost layer wires all the others.
-    ("cli", &["cli", "demo", "pipeline", "plugins", "store", "config", "model", "chance", "os"]),
+    ("cli", &["cli", "demo", "schedule", "pipeline", "plugins", "store", "config", "model", "chance", "os"]),
 ];
 
 /// Words that only some files may contain, outside of their tests: what it is for, the word, where.

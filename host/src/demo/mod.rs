@@ -1,4 +1,8 @@
-//! The demonstration, and the made-up people that it and the tests work with.
+//! What `pairwise demo` shows, and people for tests: everything made up, the same each time.
 
 mod lands;
 pub mod people;
+mod playground;
+mod programs;
+
+pub use playground::{Playground, PlaygroundError};

@@ -1,0 +1,138 @@
+//! Looks at lanes and connections without running anything: they are opened, logged in and asked whether work could start.
+
+use std::collections::BTreeMap;
+
+use pairwise_plugin_api::ops::{CheckRequest, Description, DiscoverRequest};
+use pairwise_plugin_api::{Condition, Failure, Level, Severity};
+
+use super::ready::{self, Unready};
+use super::scratch::Scratch;
+use super::{Selected, runner};
+use crate::config::{Config, Problem};
+use crate::model::{LaneKey, LaneSpec, LaneState, Remote, Side, Sides};
+use crate::pipeline::translate::FieldMap;
+use crate::plugins::{PluginName, Plugins, SandboxStatus, Session};
+
+/// What was found out about a lane.
+#[derive(Debug)]
+pub struct Inspected {
+    /// Which.
+    pub key: LaneKey,
+    /// Why it could not run now.
+    pub unready: Option<Unready>,
+    /// What each side said.
+    pub conditions: Sides<Vec<Condition>>,
+    /// How fields travel, if both sides could be asked.
+    pub map: Option<FieldMap>,
+}
+
+/// What was found out about a connection.
+#[derive(Debug)]
+pub struct Visited {
+    /// Its plugin.
+    pub plugin: PluginName,
+    /// What it can do and where it leads.
+    pub description: Description,
+    /// What it said.
+    pub conditions: Vec<Condition>,
+    /// What its worker is kept from; `None` without a worker.
+    pub sandbox: Option<SandboxStatus>,
+}
+
+/// Looks at lanes.
+#[must_use]
+pub fn inspect(config: &Config, plugins: &Plugins, selected: &[Selected<'_>]) -> Vec<Inspected> {
+    let scratch = Scratch::new(config);
+    let sessions = ready::open(config, scratch.path(), ready::check(config, plugins, selected));
+    let refused = runner::refused(config, plugins, selected, &sessions, scratch.path());
+    let lanes = selected.iter().flat_map(|selected| selected.lanes.iter().map(move |lane| (selected, *lane)));
+    let look = |(selected, lane): (&Selected<'_>, &LaneSpec)| {
+        let mut found = Inspected { key: lane.key.clone(), unready: None, conditions: Sides::default(), map: None };
+        match runner::pair(lane, &selected.profile.name, &sessions, &refused) {
+            Ok(pair) => found.look(selected, lane, pair),
+            Err(unready) => found.unready = Some(unready),
+        }
+        found
+    };
+    lanes.map(look).collect()
+}
+
+impl Inspected {
+    fn look(&mut self, selected: &Selected<'_>, lane: &LaneSpec, pair: Sides<&Session>) {
+        let mut catalogues = Sides::default();
+        for side in Side::BOTH {
+            let principal = lane.principals[side].clone();
+            let request = CheckRequest {
+                principal: principal.clone(),
+                scope: lane.scope[side].clone(),
+                entities: lane.entities[side].clone(),
+                write: lane.writes_to(side),
+            };
+            let asked = pair[side].check(request).and_then(|conditions| {
+                self.conditions[side] = conditions;
+                pair[side].discover(DiscoverRequest { principal, ..DiscoverRequest::default() })
+            });
+            match asked {
+                Ok(catalogue) => catalogues[side] = catalogue,
+                Err(failure) => {
+                    self.unready = Some(silent(&lane.connections[side], &failure));
+                    return;
+                }
+            }
+            if let Some(condition) = self.conditions[side].iter().find(|condition| blocks(condition)) {
+                let problem =
+                    Problem::new(format!("connection `{}` ({side}): {}", lane.connections[side], condition.text));
+                self.unready = Some(problem.into());
+            }
+        }
+        match FieldMap::compile(&lane.map, lane.direction, &lane.entities, &catalogues) {
+            Ok(map) => self.map = Some(map),
+            Err(problem) => {
+                let message = format!("the field map of `{}` does not fit: {problem}", lane.key);
+                self.unready = Some(selected.profile.problem(&lane.key.stream, "", message, "").into());
+            }
+        }
+    }
+}
+
+/// Looks at one connection.
+///
+/// # Errors
+/// Why it cannot be worked with.
+pub fn visit(config: &Config, plugins: &Plugins, name: &str) -> Result<Visited, Unready> {
+    let scratch = Scratch::new(config);
+    let session = ready::check_one(config, plugins, name)?.open(config, scratch.path())?;
+    let conditions = session.check(CheckRequest::default()).map_err(|failure| silent(name, &failure))?;
+    if let Some(condition) = conditions.iter().find(|condition| blocks(condition)) {
+        return Err(Problem::new(format!("connection `{name}`: {}", condition.text)).into());
+    }
+    Ok(Visited {
+        plugin: session.spec().plugin.name(),
+        description: session.description().clone(),
+        conditions,
+        sandbox: session.sandbox(),
+    })
+}
+
+/// Whether a condition keeps work from starting.
+fn blocks(condition: &Condition) -> bool {
+    condition.severity == Severity::Error && matches!(condition.level, Level::Profile | Level::Stream | Level::User)
+}
+
+fn silent(connection: &str, failure: &Failure) -> Unready {
+    let problem = Problem::new(format!("connection `{connection}`: {failure}"));
+    Unready { state: LaneState::Unreachable, problems: problem.into() }
+}
+
+/// Connections that are used by no profile or by several, by name, with the profiles that use them.
+#[must_use]
+pub fn uses(config: &Config) -> BTreeMap<&str, Vec<&str>> {
+    let mut uses: BTreeMap<&str, Vec<&str>> =
+        config.connections.keys().map(|name| (name.as_str(), Vec::new())).collect();
+    for profile in &config.profiles {
+        for side in Side::BOTH {
+            uses.entry(&profile.connections[side]).or_default().push(&profile.name);
+        }
+    }
+    uses
+}

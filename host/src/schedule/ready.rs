@@ -1,0 +1,339 @@
+//! From a profile to two connectors that are logged in: first all that can be checked without running a plugin, then the
+//! sessions, one for each connection.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+use std::thread;
+
+use pairwise_plugin_api::ops::{LoginRequest, Validate, ValidateRequest};
+use pairwise_plugin_api::{Class, Failure, Principal};
+use secrecy::{ExposeSecret, SecretString};
+use serde_json::Value as Json;
+
+use super::Selected;
+use crate::config::problem::Problem;
+use crate::config::{Config, Connection, Isolation, Problems, Secret};
+use crate::model::{LaneSpec, LaneState, Side, Sides};
+use crate::plugins::{
+    self, Deadlines, KeepSecrets, Limits, LoadError, OpenError, Plugin, Plugins, Session, SessionSpec,
+};
+
+/// Why a profile cannot run now.
+#[derive(Debug, Clone)]
+pub struct Unready {
+    /// How its lanes ended before they began.
+    pub state: LaneState,
+    /// What is wrong.
+    pub problems: Problems,
+}
+
+impl From<Problems> for Unready {
+    fn from(problems: Problems) -> Self {
+        Unready { state: LaneState::Misconfigured, problems }
+    }
+}
+
+impl From<Problem> for Unready {
+    fn from(problem: Problem) -> Self {
+        Problems::from(problem).into()
+    }
+}
+
+/// A connection of which everything is known that can be known without running its plugin.
+#[derive(Debug, Clone)]
+pub(super) struct Ready<'a> {
+    connection: &'a Connection,
+    plugin: Plugin,
+    settings: Json,
+    logins: Vec<Login>,
+}
+
+/// Who logs in, and with what.
+#[derive(Debug, Clone)]
+struct Login {
+    principal: Principal,
+    secrets: BTreeMap<String, SecretString>,
+}
+
+/// Checks the connections that these lanes use: plugin, settings, secrets. No code of a plugin runs and nothing is written.
+/// Answers each connection by its name.
+#[must_use]
+pub(super) fn check<'a>(
+    config: &'a Config,
+    plugins: &Plugins,
+    selected: &[Selected<'_>],
+) -> BTreeMap<String, Result<Ready<'a>, Unready>> {
+    let mut lanes: BTreeMap<&str, Vec<(&Selected<'_>, &LaneSpec, Side)>> = BTreeMap::new();
+    for profile in selected {
+        for lane in &profile.lanes {
+            for side in Side::BOTH {
+                lanes.entry(profile.profile.connections[side].as_str()).or_default().push((profile, lane, side));
+            }
+        }
+    }
+    let checked = lanes.into_iter().map(|(name, lanes)| (name.to_owned(), connection(config, plugins, name, &lanes)));
+    checked.collect()
+}
+
+/// Plugin and settings of a connection.
+fn resolve<'a>(config: &'a Config, plugins: &Plugins, name: &str) -> Result<Ready<'a>, Unready> {
+    let connection = config.connection(name)?;
+    let plugin = plugins.resolve(&connection.plugin, &connection.version).map_err(|error| {
+        let at = if matches!(error, LoadError::NoVersion { .. }) { "/version" } else { "/plugin" };
+        connection.problem(at, error.to_string(), "")
+    })?;
+    let settings = connection.settings(&plugin.manifest.config_schema)?;
+    Ok(Ready { connection, plugin, settings, logins: Vec::new() })
+}
+
+/// The same, and the secrets of everybody for whom these lanes work there.
+fn connection<'a>(
+    config: &'a Config,
+    plugins: &Plugins,
+    name: &str,
+    lanes: &[(&Selected<'_>, &LaneSpec, Side)],
+) -> Result<Ready<'a>, Unready> {
+    let mut ready = resolve(config, plugins, name)?;
+    for (profile, lane, side) in lanes {
+        let principal = &lane.principals[*side];
+        if !ready.logins.iter().any(|login| login.principal == *principal) {
+            let own = profile.profile.own_secrets(&lane.key, *side);
+            let secrets = own.unwrap_or(&ready.connection.secrets);
+            let secrets = read(config, ready.connection, &ready.plugin, principal, secrets)?;
+            ready.logins.push(Login { principal: principal.clone(), secrets });
+        }
+    }
+    Ok(ready)
+}
+
+/// Checks one connection on its own, as the connection itself. See [`check`].
+///
+/// # Errors
+/// What is wrong with it.
+pub(super) fn check_one<'a>(config: &'a Config, plugins: &Plugins, name: &str) -> Result<Ready<'a>, Unready> {
+    let mut ready = resolve(config, plugins, name)?;
+    let principal = Principal::connection();
+    let secrets = read(config, ready.connection, &ready.plugin, &principal, &ready.connection.secrets)?;
+    ready.logins.push(Login { principal, secrets });
+    Ok(ready)
+}
+
+fn read(
+    config: &Config,
+    connection: &Connection,
+    plugin: &Plugin,
+    principal: &Principal,
+    secrets: &BTreeMap<String, Secret>,
+) -> Result<BTreeMap<String, SecretString>, Unready> {
+    let mut problems = Problems::default();
+    for wanted in plugin.manifest.secrets.iter().filter(|wanted| wanted.required && !secrets.contains_key(&wanted.name))
+    {
+        let message = format!("connection `{}` has no secret `{}`", connection.name, wanted.name);
+        let help = format!(
+            "add secrets = {{ {} = {{ env = \"…\" }} }}, or {{ file = \"…\" }}, or {{ command = […] }}",
+            wanted.name
+        );
+        problems.push(connection.problem("/secrets", message, wanted.text.clone()).help(help));
+    }
+    match config.vault().open(&connection.name, principal, secrets) {
+        Ok(opened) => problems.check().map(|()| opened).map_err(Unready::from),
+        Err(errors) => {
+            problems.extend(errors.iter().map(|error| {
+                let at = format!("/secrets/{}", error.name);
+                connection
+                    .problem(&at, format!("no secret `{}`: {}", error.name, error.reason), "")
+                    .help(&*error.remedy)
+            }));
+            Err(problems.into())
+        }
+    }
+}
+
+/// Opens the sessions of connections that are ready, all at once, and logs their principals in. A login's rotated secrets
+/// are kept before anything else happens.
+#[must_use]
+pub(super) fn open(
+    config: &Config,
+    cache_dir: &Path,
+    checked: BTreeMap<String, Result<Ready<'_>, Unready>>,
+) -> BTreeMap<String, Result<Arc<Session>, Unready>> {
+    thread::scope(|scope| {
+        let opening: Vec<_> = checked
+            .into_iter()
+            .map(|(name, ready)| (name, scope.spawn(move || ready.and_then(|ready| ready.open(config, cache_dir)))))
+            .collect();
+        let joined = opening.into_iter().map(|(name, thread)| {
+            let opened = thread.join().unwrap_or_else(|_| {
+                let problem = Problem::new(format!("opening connection `{name}` came upon an error of pairwise's own"));
+                Err(Unready { state: LaneState::Failed, problems: problem.into() })
+            });
+            (name, opened.map(Arc::new))
+        });
+        joined.collect()
+    })
+}
+
+/// What connections lead to, without logging in to them; those that cannot be opened are left out.
+#[must_use]
+pub(super) fn look(config: &Config, plugins: &Plugins, cache_dir: &Path, names: &[&str]) -> BTreeMap<String, String> {
+    let identity = |name: &str| {
+        let session = resolve(config, plugins, name)?.start(config, cache_dir, None)?;
+        Ok(session.description().identity.clone())
+    };
+    let seen = names.iter().filter_map(|name| match identity(name) {
+        Ok(identity) => Some(((*name).to_owned(), identity)),
+        Err(Unready { problems, .. }) => {
+            tracing::debug!(connection = name, "not looked at: {problems}");
+            None
+        }
+    });
+    seen.collect()
+}
+
+impl Ready<'_> {
+    /// Starts the connector. Nobody is logged in yet.
+    fn start(&self, config: &Config, cache_dir: &Path, keep: Option<KeepSecrets>) -> Result<Session, Unready> {
+        let Ready { connection, plugin, settings, .. } = self;
+        let mut spec =
+            SessionSpec::new(&*connection.name, plugin.clone(), settings.clone(), &*config.folder, cache_dir);
+        spec.isolation = match connection.isolation {
+            Isolation::Worker => plugins::Isolation::Worker,
+            Isolation::InProcess => plugins::Isolation::InProcess,
+        };
+        let limits = connection.limits;
+        spec.limits = Limits { memory: limits.memory, files: limits.open_files, ..Limits::default() };
+        spec.deadlines = Deadlines {
+            startup: limits.start_deadline,
+            soft: limits.soft_deadline,
+            hard: limits.hard_deadline,
+            ..Deadlines::default()
+        };
+        spec.keep = keep;
+        Session::open(spec).map_err(|error| refused(connection, error))
+    }
+
+    /// Starts the connector, lets it look at its settings, and logs everybody in.
+    ///
+    /// # Errors
+    /// Why it cannot be worked with.
+    pub(super) fn open(&self, config: &Config, cache_dir: &Path) -> Result<Session, Unready> {
+        let connection = self.connection;
+        let keep = keeper(config, &connection.name);
+        let session = self.start(config, cache_dir, Some(keep.clone()))?;
+        let found = session.send::<Validate>(&ValidateRequest {}).map_err(|failure| failed(connection, &failure))?;
+        let mut problems = Problems::default();
+        problems.extend(
+            found.into_iter().map(|found| connection.problem(&format!("/settings/{}", found.setting), found.text, "")),
+        );
+        problems.check()?;
+        for Login { principal, secrets } in &self.logins {
+            let secrets = secrets.iter().map(|(name, secret)| (name.clone(), secret.expose_secret().to_owned()));
+            let request = LoginRequest { principal: principal.clone(), secrets: secrets.collect() };
+            let response = session.login(request).map_err(|failure| failed(connection, &failure))?;
+            keep(principal, &response.keep);
+        }
+        Ok(session)
+    }
+}
+
+/// Puts rotated secrets where the next run finds them.
+fn keeper(config: &Config, connection: &str) -> KeepSecrets {
+    let (vault, connection) = (config.vault(), connection.to_owned());
+    Arc::new(move |principal: &Principal, secrets: &BTreeMap<String, String>| {
+        for (name, value) in secrets {
+            if let Err(error) = vault.kept().put(&connection, principal, name, &value.clone().into()) {
+                tracing::error!(connection, secret = name, "a rotated secret cannot be kept: {error}");
+            }
+        }
+    })
+}
+
+fn refused(connection: &Connection, error: OpenError) -> Unready {
+    match error {
+        OpenError::Refused { failure, .. } => failed(connection, &failure),
+        OpenError::Load(error) => connection.problem("/plugin", error.to_string(), "").into(),
+        OpenError::Settings { problems, .. } => {
+            let mut found = Problems::default();
+            found.extend(problems.into_iter().map(|problem| {
+                let at = format!("/settings/{}", problem.setting.replace('.', "/"));
+                connection.problem(&at, problem.text, "")
+            }));
+            found.into()
+        }
+    }
+}
+
+/// A call that failed before any lane began.
+fn failed(connection: &Connection, failure: &Failure) -> Unready {
+    let name = &connection.name;
+    match failure.class {
+        Class::Config => {
+            let at = failure.setting.as_ref().map_or(String::new(), |setting| format!("/settings/{setting}"));
+            connection.problem(&at, failure.text.clone(), "").into()
+        }
+        Class::Auth => {
+            let problem = connection.problem("/secrets", format!("connection `{name}`: {failure}"), "");
+            let help = format!("put the login right, then try it: `pairwise connection check {name}`");
+            Unready { state: LaneState::Unreachable, problems: problem.help(help).into() }
+        }
+        class => {
+            let lasting = matches!(class, Class::Protocol | Class::Unimplemented | Class::Refused);
+            let state = if lasting { LaneState::Failed } else { LaneState::Unreachable };
+            Unready { state, problems: Problem::new(format!("connection `{name}`: {failure}")).into() }
+        }
+    }
+}
+
+/// Refuses a profile that pairs a store with itself, and two profiles that pair the same stores in the same lanes, whatever
+/// their connections are called. `identity` answers what a connection leads to, empty where nobody can tell.
+#[must_use]
+pub(super) fn identities(
+    config: &Config,
+    selected: &[Selected<'_>],
+    identity: &dyn Fn(&str) -> String,
+) -> BTreeMap<String, Unready> {
+    let mut refused = BTreeMap::new();
+    let pair = |profile: &crate::config::Profile| Sides::from_fn(|side| identity(&profile.connections[side]));
+    for Selected { profile, .. } in selected {
+        let mine = pair(profile);
+        if mine.left.is_empty() || mine.right.is_empty() {
+            continue;
+        }
+        let name = &profile.name;
+        if mine.left == mine.right {
+            let message = format!("profile `{name}` pairs a store with itself: both sides lead to {}", mine.left);
+            let problem = Problem::at(profile.mark(), message, "expected a connection that leads elsewhere");
+            refused.insert(name.clone(), problem.into());
+            continue;
+        }
+        for other in config.profiles.iter().filter(|other| other.enabled && other.name != *name) {
+            let theirs = pair(other);
+            let straight = mine == theirs;
+            let crossed = mine.left == theirs.right && mine.right == theirs.left;
+            if (straight || crossed) && overlap(profile.lanes(), other.lanes(), straight) {
+                let message = format!("profiles `{name}` and `{}` pair the same stores", other.name);
+                let expected = format!("`{}` leads to {} and {}, too", other.name, mine.left, mine.right);
+                let problem = Problem::at(profile.mark(), message, expected);
+                let help =
+                    format!("disable one: `pairwise profile disable {}`, or give them different streams", other.name);
+                refused.insert(name.clone(), problem.help(help).into());
+            }
+        }
+    }
+    refused
+}
+
+/// Whether two lanes work on the same records, once both sides are known to be the same.
+fn overlap(mine: &[LaneSpec], theirs: &[LaneSpec], straight: bool) -> bool {
+    mine.iter().any(|mine| {
+        theirs.iter().any(|theirs| {
+            Side::BOTH.into_iter().all(|side| {
+                let there = if straight { side } else { side.other() };
+                mine.principals[side] == theirs.principals[there]
+                    && mine.scope[side] == theirs.scope[there]
+                    && mine.entities[side].iter().any(|entity| theirs.entities[there].contains(entity))
+            })
+        })
+    })
+}

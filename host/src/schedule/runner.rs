@@ -1,0 +1,248 @@
+//! One run: the lanes that were asked for, one after the other, each through the pipeline.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+use std::sync::Arc;
+
+use super::ready::{self, Ready, Unready};
+use super::scratch::Scratch;
+use super::{PlannedLane, SavedPlan, Selected};
+use crate::chance::{Chance, Real};
+use crate::config::{Config, Problem, Problems, Profile};
+use crate::model::{LaneReport, LaneSpec, LaneState, Observer, Remote, RunOptions, Side, Sides, StoreError};
+use crate::os;
+use crate::pipeline::{self, DryRun};
+use crate::plugins::{Plugins, Session};
+use crate::store::Db;
+
+/// So many operations of a lane are kept with its run; the rest is counted.
+const KEPT_ITEMS: usize = 500;
+
+/// What is to be run, and who watches.
+#[allow(missing_debug_implementations, reason = "a watch has no text form")]
+pub struct Job<'a> {
+    /// The configuration.
+    pub config: &'a Config,
+    /// What is installed.
+    pub plugins: &'a Plugins,
+    /// Profiles and lanes.
+    pub selected: &'a [Selected<'a>],
+    /// What was asked for. Run id, list and dryness are filled in here.
+    pub options: RunOptions,
+    /// Makes the watch on one lane.
+    pub watch: &'a dyn Fn(&LaneSpec) -> Box<dyn Observer>,
+}
+
+/// What a run came to.
+#[derive(Debug, Clone, Default)]
+pub struct Outcome {
+    /// Lane by lane, in the order of the profiles.
+    pub reports: Vec<LaneReport>,
+    /// Why profiles were not ready.
+    pub problems: Problems,
+}
+
+/// Why there was no run at all.
+#[derive(Debug, thiserror::Error)]
+#[allow(missing_docs, reason = "the messages say it")]
+pub enum RunError {
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error(transparent)]
+    Plan(#[from] super::PlanError),
+}
+
+type Checked<'a> = BTreeMap<String, Result<Ready<'a>, Unready>>;
+pub(super) type Sessions = BTreeMap<String, Result<Arc<Session>, Unready>>;
+
+impl Job<'_> {
+    /// Runs the lanes, and stores what became of each.
+    ///
+    /// # Errors
+    /// If the state database cannot be used, or `saved` was made from another state. Then nothing was touched.
+    pub fn sync(&self, saved: Option<(&Path, &SavedPlan)>) -> Result<Outcome, RunError> {
+        let checked = ready::check(self.config, self.plugins, self.selected);
+        if !self.anything_ready(&checked) {
+            return Ok(self.nothing(&checked));
+        }
+        let mut db = Db::open(&self.config.database())?;
+        if let Some((file, plan)) = saved {
+            plan.check(file, &mut db)?;
+        }
+        let cache = self.config.cache();
+        let sessions = ready::open(self.config, &cache, checked);
+        let refused = refused(self.config, self.plugins, self.selected, &sessions, &cache);
+        let chance = Real::new();
+        let run = chance.id();
+        db.start_run(&run, "command", env!("CARGO_PKG_VERSION"))?;
+        let mut outcome = Outcome::default();
+        for (selected, lane) in self.lanes() {
+            let only = saved.map(|(_, plan)| plan.items(&lane.key));
+            let options = RunOptions { run: run.clone(), list_items: KEPT_ITEMS, only, ..self.options.clone() };
+            let report = self.lane(selected.profile, lane, &sessions, &refused, &mut outcome, |remotes, observer| {
+                let remotes = Sides { left: remotes.left as &dyn Remote, right: remotes.right as &dyn Remote };
+                let holder = os::this_process(chance.now());
+                pipeline::run(lane, remotes, &mut db, &chance, &options, observer, &holder)
+            });
+            db.finish_lane(&run, &report)?;
+            outcome.reports.push(report);
+        }
+        db.finish_run(&run)?;
+        Ok(outcome)
+    }
+
+    /// Decides what `sync` would do, over a copy of the state and with connectors that are asked for no write.
+    ///
+    /// # Errors
+    /// If the state database cannot be read.
+    pub fn plan(&self) -> Result<(Outcome, SavedPlan), RunError> {
+        let checked = ready::check(self.config, self.plugins, self.selected);
+        let database = self.config.database();
+        let mut db = if database.exists() { Db::open(&database)? } else { Db::in_memory()? };
+        let cache = Scratch::new(self.config);
+        let sessions = ready::open(self.config, cache.path(), checked);
+        let refused = refused(self.config, self.plugins, self.selected, &sessions, cache.path());
+        let chance = Real::new();
+        let options = RunOptions { run: chance.id(), list_items: usize::MAX, dry: true, ..self.options.clone() };
+        let mut outcome = Outcome::default();
+        let mut planned = Vec::new();
+        let mut copy = db.snapshot()?;
+        for (selected, lane) in self.lanes() {
+            let mark = db.lane_mark(&lane.key)?;
+            let report = self.lane(selected.profile, lane, &sessions, &refused, &mut outcome, |remotes, observer| {
+                let dry = Sides { left: DryRun(remotes.left), right: DryRun(remotes.right) };
+                let remotes = Sides { left: &dry.left as &dyn Remote, right: &dry.right as &dyn Remote };
+                let holder = os::this_process(chance.now());
+                pipeline::run(lane, remotes, &mut copy, &chance, &options, observer, &holder)
+            });
+            let items = report.items.clone().unwrap_or_default();
+            planned.push(PlannedLane { key: lane.key.clone(), mark, items });
+            outcome.reports.push(report);
+        }
+        Ok((outcome, SavedPlan::new(chance.now(), planned)))
+    }
+
+    fn lanes(&self) -> impl Iterator<Item = (&Selected<'_>, &LaneSpec)> {
+        self.selected.iter().flat_map(|selected| selected.lanes.iter().map(move |lane| (selected, *lane)))
+    }
+
+    /// One lane, or why it cannot run.
+    fn lane(
+        &self,
+        profile: &Profile,
+        lane: &LaneSpec,
+        sessions: &Sessions,
+        refused: &BTreeMap<String, Unready>,
+        outcome: &mut Outcome,
+        run: impl FnOnce(Sides<&Session>, &dyn Observer) -> LaneReport,
+    ) -> LaneReport {
+        let remotes = match pair(lane, &profile.name, sessions, refused) {
+            Ok(remotes) => remotes,
+            Err(unready) => return unready.report(lane, &mut outcome.problems),
+        };
+        let observer = (self.watch)(lane);
+        if observer.cancelled() {
+            let mut report = LaneReport::new(lane.key.clone());
+            report.state = LaneState::Cancelled;
+            report.error = Some("stopped before it began".into());
+            return report;
+        }
+        tracing::info!(lane = %lane.key, "begins");
+        let report = run(remotes, &*observer);
+        tracing::info!(lane = %lane.key, state = ?report.state, duration_ms = report.duration_ms, "ended");
+        report
+    }
+
+    fn anything_ready(&self, checked: &Checked<'_>) -> bool {
+        self.lanes().any(|(_, lane)| {
+            Side::BOTH.into_iter().all(|side| matches!(checked.get(&lane.connections[side]), Some(Ok(_))))
+        })
+    }
+
+    /// The outcome when no profile is ready: nothing was opened, nothing is stored.
+    fn nothing(&self, checked: &Checked<'_>) -> Outcome {
+        let mut outcome = Outcome::default();
+        for (_, lane) in self.lanes() {
+            let mut why =
+                Side::BOTH.into_iter().filter_map(|side| checked.get(&lane.connections[side])?.as_ref().err());
+            let unready = match (why.next(), why.next()) {
+                (Some(one), Some(other)) => one.clone().and(other.clone()),
+                (Some(one), None) => one.clone(),
+                _ => continue,
+            };
+            outcome.reports.push(unready.report(lane, &mut outcome.problems));
+        }
+        outcome
+    }
+}
+
+/// The two sessions of a lane, or why it cannot run.
+pub(super) fn pair<'a>(
+    lane: &LaneSpec,
+    profile: &str,
+    sessions: &'a Sessions,
+    refused: &BTreeMap<String, Unready>,
+) -> Result<Sides<&'a Session>, Unready> {
+    let session = |side: Side| match sessions.get(&lane.connections[side]) {
+        Some(Ok(session)) => Ok(&**session),
+        Some(Err(unready)) => Err(unready.clone()),
+        None => Err(Problem::new(format!("connection `{}` was not opened", lane.connections[side])).into()),
+    };
+    match (session(Side::Left), session(Side::Right)) {
+        (Ok(left), Ok(right)) => match refused.get(profile) {
+            Some(refused) => Err(refused.clone()),
+            None => Ok(Sides { left, right }),
+        },
+        (Err(left), Err(right)) => Err(left.and(right)),
+        (Err(unready), Ok(_)) | (Ok(_), Err(unready)) => Err(unready),
+    }
+}
+
+/// Profiles that must not run because of what their connections lead to. Enabled profiles that were not asked for are
+/// looked at, too, where they use the same plugins.
+pub(super) fn refused(
+    config: &Config,
+    plugins: &Plugins,
+    selected: &[Selected<'_>],
+    sessions: &Sessions,
+    cache: &Path,
+) -> BTreeMap<String, Unready> {
+    let mut known: BTreeMap<String, String> = sessions
+        .iter()
+        .filter_map(|(name, session)| Some((name.clone(), session.as_ref().ok()?.description().identity.clone())))
+        .collect();
+    let used = |profile: &Profile| -> BTreeSet<&str> {
+        let names = profile.connections.iter().map(|(_, name)| name);
+        names.filter_map(|name| Some(config.connections.get(name)?.plugin.as_str())).collect()
+    };
+    let asked: Vec<BTreeSet<&str>> = selected.iter().map(|selected| used(selected.profile)).collect();
+    let others = config.profiles.iter().filter(|other| other.enabled && asked.contains(&used(other)));
+    let names: BTreeSet<&str> =
+        others.flat_map(|other| [other.connections.left.as_str(), other.connections.right.as_str()]).collect();
+    let unseen: Vec<&str> = names.into_iter().filter(|name| !sessions.contains_key(*name)).collect();
+    known.extend(ready::look(config, plugins, cache, &unseen));
+    ready::identities(config, selected, &|name| known.get(name).cloned().unwrap_or_default())
+}
+
+impl Unready {
+    /// Both at once.
+    #[must_use]
+    fn and(mut self, other: Unready) -> Unready {
+        self.problems.extend(other.problems.iter().cloned());
+        // A mistake that a person has to put right is told before a system that does not answer.
+        if other.state == LaneState::Misconfigured {
+            self.state = other.state;
+        }
+        self
+    }
+
+    /// The report of a lane that could not begin.
+    fn report(&self, lane: &LaneSpec, problems: &mut Problems) -> LaneReport {
+        problems.extend(self.problems.iter().cloned());
+        let sentences: Vec<String> = self.problems.iter().map(Problem::sentence).collect();
+        let mut report = LaneReport::new(lane.key.clone());
+        report.state = self.state;
+        report.error = Some(sentences.join("; "));
+        report
+    }
+}
