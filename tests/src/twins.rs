@@ -90,14 +90,14 @@ impl World {
 
     /// One run.
     pub fn run(&mut self) -> LaneReport {
-        self.run_with(RunOptions::default())
+        self.run_with(RunOptions { list_items: 1_000, ..RunOptions::default() })
     }
 
     /// One run with options.
     pub fn run_with(&mut self, options: RunOptions) -> LaneReport {
         self.runs += 1;
         self.chance.advance(60_000);
-        let options = RunOptions { run: format!("run-{}", self.runs), list_items: 1_000, ..options };
+        let options = RunOptions { run: format!("run-{}", self.runs), ..options };
         let holder = Holder { boot: "boot".into(), pid: 1, started: 1, since: self.chance.now() };
         let remotes = Sides { left: &self.left as _, right: &self.right as _ };
         pipeline::run(&self.spec, remotes, &mut self.db, &self.chance, &options, &Unwatched, &holder)

@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 use pairwise_host::model::{
-    Direction, LaneReport, LaneState, Op, Predicate, Removal, Repair, RunOptions, Side, Test, Winner,
+    Direction, LaneReport, LaneState, Op, Predicate, Removal, Repair, Side, Test, Winner,
 };
 use pairwise_host::store::Chosen;
 use pairwise_tests::lanes::mirror;
@@ -346,7 +346,7 @@ fn a_new_row_in_the_map_is_no_edit() {
 fn the_plan_lists_what_the_run_does() {
     let mut world = World::default();
     people(&world, 3);
-    let report = world.run_with(RunOptions::default());
+    let report = world.run();
     let items = report.items.unwrap();
     assert_eq!(items.len(), 3);
     assert!(items.iter().all(|item| item.op == Op::Create && item.side == Side::Right && !item.fields.is_empty()));
