@@ -227,7 +227,7 @@ impl Remote for Memory {
         Ok(Description { capabilities: self.abilities.clone(), target: self.name.clone(), identity: self.name.clone() })
     }
 
-    fn discover(&self, _: DiscoverRequest) -> Result<Catalogue, Failure> {
+    fn discover(&self, _: &DiscoverRequest) -> Result<Catalogue, Failure> {
         let field = |path: &&str| {
             let field = Field::new(*path, FieldType::Text).path(*path);
             if path.starts_with("emails/") { field.caseless() } else { field }
@@ -243,35 +243,35 @@ impl Remote for Memory {
         Ok(Catalogue { entities: vec![entity] })
     }
 
-    fn login(&self, _: LoginRequest) -> Result<LoginResponse, Failure> {
+    fn login(&self, _: &LoginRequest) -> Result<LoginResponse, Failure> {
         Ok(LoginResponse::default())
     }
 
-    fn check(&self, _: CheckRequest) -> Result<Vec<Condition>, Failure> {
+    fn check(&self, _: &CheckRequest) -> Result<Vec<Condition>, Failure> {
         Ok(Vec::new())
     }
 
-    fn users(&self, _: UsersRequest) -> Result<UsersResponse, Failure> {
+    fn users(&self, _: &UsersRequest) -> Result<UsersResponse, Failure> {
         Err(Failure::unimplemented("users"))
     }
 
-    fn settings(&self, _: SettingsRequest) -> Result<BTreeMap<String, Value>, Failure> {
+    fn settings(&self, _: &SettingsRequest) -> Result<BTreeMap<String, Value>, Failure> {
         Err(Failure::unimplemented("settings"))
     }
 
-    fn containers(&self, _: ContainersRequest) -> Result<Vec<Container>, Failure> {
+    fn containers(&self, _: &ContainersRequest) -> Result<Vec<Container>, Failure> {
         Err(Failure::unimplemented("containers"))
     }
 
-    fn ensure_container(&self, _: EnsureContainerRequest) -> Result<Container, Failure> {
+    fn ensure_container(&self, _: &EnsureContainerRequest) -> Result<Container, Failure> {
         Err(Failure::unimplemented("ensure_container"))
     }
 
-    fn changes(&self, _: ChangesRequest) -> Result<Page, Failure> {
+    fn changes(&self, _: &ChangesRequest) -> Result<Page, Failure> {
         Err(Failure::unimplemented("changes"))
     }
 
-    fn list(&self, request: ListRequest) -> Result<Page, Failure> {
+    fn list(&self, request: &ListRequest) -> Result<Page, Failure> {
         let mut state = self.state();
         state.calls.push("list");
         let start = position(request.page.as_ref());
@@ -302,7 +302,7 @@ impl Remote for Memory {
         })
     }
 
-    fn get(&self, request: GetRequest) -> Result<Vec<Found>, Failure> {
+    fn get(&self, request: &GetRequest) -> Result<Vec<Found>, Failure> {
         let mut state = self.state();
         state.calls.push("get");
         Ok(request
@@ -312,7 +312,7 @@ impl Remote for Memory {
             .collect())
     }
 
-    fn find(&self, request: FindRequest) -> Result<Vec<Vec<Record>>, Failure> {
+    fn find(&self, request: &FindRequest) -> Result<Vec<Vec<Record>>, Failure> {
         let mut state = self.state();
         state.calls.push("find");
         let find = |value: &String| -> Vec<Record> {
@@ -330,7 +330,7 @@ impl Remote for Memory {
         Ok(request.values.iter().map(find).collect())
     }
 
-    fn write(&self, request: WriteRequest) -> Result<Vec<Outcome>, Failure> {
+    fn write(&self, request: &WriteRequest) -> Result<Vec<Outcome>, Failure> {
         let mut state = self.state();
         state.calls.push("write");
         let trouble = state.troubles.pop_front();
@@ -352,11 +352,11 @@ impl Remote for Memory {
         if trouble == Some(Trouble::AnswerLost) { Err(lost()) } else { Ok(outcomes) }
     }
 
-    fn acknowledge(&self, _: AcknowledgeRequest) -> Result<Vec<Outcome>, Failure> {
+    fn acknowledge(&self, _: &AcknowledgeRequest) -> Result<Vec<Outcome>, Failure> {
         Err(Failure::unimplemented("acknowledge"))
     }
 
-    fn stamp(&self, _: StampRequest) -> Result<StampResponse, Failure> {
+    fn stamp(&self, _: &StampRequest) -> Result<StampResponse, Failure> {
         Err(Failure::unimplemented("stamp"))
     }
 }

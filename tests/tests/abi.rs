@@ -20,7 +20,7 @@ fn library(id: &str) -> Vec<u8> {
 
 fn list(session: &Session) -> Result<usize, Failure> {
     let request = ListRequest { entities: vec!["contact".into()], limit: 100, ..ListRequest::default() };
-    Remote::list(session, request).map(|page| page.changes.len())
+    Remote::list(session, &request).map(|page| page.changes.len())
 }
 
 fn fault(does: &str) -> Value {
@@ -28,7 +28,7 @@ fn fault(does: &str) -> Value {
 }
 
 fn get(session: &Session) -> Result<(), Failure> {
-    Remote::get(session, GetRequest::default()).map(drop)
+    Remote::get(session, &GetRequest::default()).map(drop)
 }
 
 fn soon() -> Deadlines {
@@ -123,7 +123,7 @@ fn a_crash_during_a_write_leaves_the_outcome_open() {
     let stage = Stage::new();
     let settings = json!({ "faults": [{ "operation": "write", "does": "abort" }] });
     let session = Session::open(stage.mock(settings)).unwrap();
-    let failure = Remote::write(&session, WriteRequest::default()).unwrap_err();
+    let failure = Remote::write(&session, &WriteRequest::default()).unwrap_err();
     assert_eq!((failure.class, failure.certainty), (Class::Crashed, Certainty::Unknown));
 }
 

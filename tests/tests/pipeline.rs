@@ -1,9 +1,7 @@
 //! The pipeline over two systems in memory: what a person would see after each run.
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
-use pairwise_host::model::{
-    Direction, LaneReport, LaneState, Op, Predicate, Removal, Repair, Side, Test, Winner,
-};
+use pairwise_host::model::{Direction, LaneReport, LaneState, Op, Predicate, Removal, Repair, Side, Test, Winner};
 use pairwise_host::store::Chosen;
 use pairwise_tests::lanes::mirror;
 use pairwise_tests::memory::Trouble;

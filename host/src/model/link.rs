@@ -24,6 +24,16 @@ pub struct Link {
     pub state: LinkState,
 }
 
+impl Link {
+    /// Takes everything out and leaves a link of nothing with nothing.
+    #[must_use]
+    pub fn take(&mut self) -> Link {
+        let nothing =
+            Link { id: 0, ends: Sides::default(), shadows: Sides::default(), born: self.born, state: self.state };
+        std::mem::replace(self, nothing)
+    }
+}
+
 /// Whether a link takes part in runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

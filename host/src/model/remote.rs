@@ -15,18 +15,18 @@ use pairwise_plugin_api::{Catalogue, Condition, Failure, Found, Outcome, Page, R
 #[allow(missing_docs, reason = "each method is the operation of the same name in `pairwise_plugin_api::ops`")]
 pub trait Remote: Send + Sync {
     fn describe(&self) -> Result<Description, Failure>;
-    fn discover(&self, request: DiscoverRequest) -> Result<Catalogue, Failure>;
-    fn login(&self, request: LoginRequest) -> Result<LoginResponse, Failure>;
-    fn check(&self, request: CheckRequest) -> Result<Vec<Condition>, Failure>;
-    fn users(&self, request: UsersRequest) -> Result<UsersResponse, Failure>;
-    fn settings(&self, request: SettingsRequest) -> Result<std::collections::BTreeMap<String, Value>, Failure>;
-    fn containers(&self, request: ContainersRequest) -> Result<Vec<Container>, Failure>;
-    fn ensure_container(&self, request: EnsureContainerRequest) -> Result<Container, Failure>;
-    fn changes(&self, request: ChangesRequest) -> Result<Page, Failure>;
-    fn list(&self, request: ListRequest) -> Result<Page, Failure>;
-    fn get(&self, request: GetRequest) -> Result<Vec<Found>, Failure>;
-    fn find(&self, request: FindRequest) -> Result<Vec<Vec<Record>>, Failure>;
-    fn write(&self, request: WriteRequest) -> Result<Vec<Outcome>, Failure>;
-    fn acknowledge(&self, request: AcknowledgeRequest) -> Result<Vec<Outcome>, Failure>;
-    fn stamp(&self, request: StampRequest) -> Result<StampResponse, Failure>;
+    fn discover(&self, request: &DiscoverRequest) -> Result<Catalogue, Failure>;
+    fn login(&self, request: &LoginRequest) -> Result<LoginResponse, Failure>;
+    fn check(&self, request: &CheckRequest) -> Result<Vec<Condition>, Failure>;
+    fn users(&self, request: &UsersRequest) -> Result<UsersResponse, Failure>;
+    fn settings(&self, request: &SettingsRequest) -> Result<std::collections::BTreeMap<String, Value>, Failure>;
+    fn containers(&self, request: &ContainersRequest) -> Result<Vec<Container>, Failure>;
+    fn ensure_container(&self, request: &EnsureContainerRequest) -> Result<Container, Failure>;
+    fn changes(&self, request: &ChangesRequest) -> Result<Page, Failure>;
+    fn list(&self, request: &ListRequest) -> Result<Page, Failure>;
+    fn get(&self, request: &GetRequest) -> Result<Vec<Found>, Failure>;
+    fn find(&self, request: &FindRequest) -> Result<Vec<Vec<Record>>, Failure>;
+    fn write(&self, request: &WriteRequest) -> Result<Vec<Outcome>, Failure>;
+    fn acknowledge(&self, request: &AcknowledgeRequest) -> Result<Vec<Outcome>, Failure>;
+    fn stamp(&self, request: &StampRequest) -> Result<StampResponse, Failure>;
 }

@@ -213,7 +213,7 @@ pub struct Intent {
     pub write: Write,
     /// The payload by field-map row: what `side`'s shadow becomes where the remote confirms it.
     pub asked: Fields,
-    /// What the source's end and shadow become once the write is settled.
+    /// The source's end, and what it holds beside `asked`. Once the write is settled, its shadow is both together.
     pub source: Option<(End, Fields)>,
     /// The announcements it answers.
     pub inbox: Vec<InboxId>,

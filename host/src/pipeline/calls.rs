@@ -48,7 +48,7 @@ impl Lane<'_> {
                 at: chunk.to_vec(),
                 fields: Vec::new(),
             };
-            let found = self.must(side, |remote| remote.get(request.clone()))?;
+            let found = self.must(side, |remote| remote.get(&request))?;
             if found.len() != chunk.len() {
                 return Err(self.contract(side, format!("`get` of {} ids answered {}", chunk.len(), found.len())));
             }

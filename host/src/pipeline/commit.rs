@@ -1,8 +1,8 @@
 //! Turns the outcomes of a case into its settlement: link, shadows, intents and announcements change together or not at all.
 
-use pairwise_plugin_api::{Action, Fields, Outcome, Reason, Record, Status};
+use pairwise_plugin_api::{Action, Fields, Outcome, Reason, Record, Status, Value};
 
-use super::apply::Case;
+use super::decide::Case;
 use super::pull::{announce, gone};
 use super::reconcile::{Fate, Told};
 use super::{Lane, Stop};
@@ -24,20 +24,20 @@ pub(super) enum Part {
 
 impl Lane<'_> {
     /// The settlement of a case whose writes were answered.
-    pub(super) fn commit(&mut self, case: Case, parts: Vec<(&Intent, Outcome)>) -> Result<Settlement, Stop> {
+    pub(super) fn commit(&mut self, mut case: Case, parts: Vec<(Intent, Outcome)>) -> Result<Settlement, Stop> {
         let mut settlement = Settlement::default();
-        let mut link = case.judgement.link.clone();
+        let mut link = case.judgement.link.take();
         let mut worst = Part::Done;
         let wrote = !parts.is_empty();
-        for (intent, outcome) in parts {
+        for (mut intent, outcome) in parts {
             // A new link got its row number when the intent was written down.
             link.id = intent.link.id;
-            let part = self.absorb(intent, outcome, &mut link, &mut settlement)?;
+            let part = self.absorb(&mut intent, outcome, &mut link, &mut settlement)?;
             if part != Part::Open {
                 settlement.closed.push(intent.id);
             }
             if part == Part::Done {
-                self.count(intent);
+                self.count(&intent);
                 for item in case.items.iter().filter(|item| item.side == intent.side) {
                     self.tell(item.clone());
                 }
@@ -84,7 +84,7 @@ impl Lane<'_> {
     /// Takes one outcome into the link.
     fn absorb(
         &mut self,
-        intent: &Intent,
+        intent: &mut Intent,
         outcome: Outcome,
         link: &mut Link,
         settlement: &mut Settlement,
@@ -126,46 +126,39 @@ impl Lane<'_> {
 
     /// The remote confirms the write. The shadow of each row is the remote's spelling where it equals what we asked for, else
     /// what we asked for: then the difference shows as a change of that side, and nothing is lost.
-    pub(super) fn settle_write(&self, intent: &Intent, outcome: &Outcome, link: &mut Link) {
-        let side = intent.side;
+    pub(super) fn settle_write(&self, intent: &mut Intent, outcome: &Outcome, link: &mut Link) {
+        let (side, other) = (intent.side, intent.side.other());
         let stored =
             outcome.record.as_ref().and_then(|record| self.map.translate_in(side, record).ok()).unwrap_or_default();
-        let shadow = &mut link.shadows[side];
-        for (path, asked) in intent.asked.iter() {
+        for (path, asked) in std::mem::take(&mut intent.asked) {
             let kept = self
                 .map
-                .row(path)
-                .zip(stored.get(path))
-                .filter(|(row, stored)| same(row.compare, stored, asked))
+                .row(&path)
+                .zip(stored.get(&path))
+                .filter(|(row, stored)| same(row.compare, stored, &asked))
                 .map_or_else(|| asked.clone(), |(_, stored)| stored.clone());
-            shadow.set(path.clone(), kept);
+            link.shadows[side].set(path.clone(), kept);
+            link.shadows[other].set(path, asked);
         }
         if let Some(record) = &outcome.record {
             let before = link.ends[side].take();
             link.ends[side] = Some(merged_end(before, record));
         }
-        if let Some((end, values)) = &intent.source {
-            let other = side.other();
-            if intent.write.action == Action::Create {
-                link.ends[other] = Some(end.clone());
-            }
-            for (path, value) in values.iter() {
-                link.shadows[other].set(path.clone(), value.clone());
-            }
-            // Rows that do not travel to this side are known from now on, too.
-            if intent.write.action == Action::Create {
-                self.fill_unsent(link, side, values);
-            }
+        if intent.write.action == Action::Create
+            && let Some((end, unsent)) = intent.source.take()
+        {
+            link.ends[other] = Some(end);
+            self.note_unsent(link, side, unsent);
         }
     }
 
-    /// After a create, a row that was not sent stands empty on the new side.
-    fn fill_unsent(&self, link: &mut Link, side: Side, values: &Fields) {
-        for (path, _) in values.iter() {
-            let Some(row) = self.map.row(path) else { continue };
-            if link.shadows[side].get(path).is_none() && row.writable[side] {
-                link.shadows[side].set(path.clone(), pairwise_plugin_api::Value::Null);
+    /// After a create, a row that did not travel is known on the source and stands empty on the new side.
+    fn note_unsent(&self, link: &mut Link, side: Side, unsent: Fields) {
+        for (path, value) in unsent {
+            if self.map.row(&path).is_some_and(|row| row.writable[side]) {
+                link.shadows[side].set(path.clone(), Value::Null);
             }
+            link.shadows[side.other()].set(path, value);
         }
     }
 
@@ -173,7 +166,7 @@ impl Lane<'_> {
     /// be somebody else's, or ours and edited since: it is tied like a first match, so that nothing is overwritten unseen.
     pub(super) fn settle_existing(
         &mut self,
-        intent: &Intent,
+        intent: &mut Intent,
         outcome: Outcome,
         link: &mut Link,
         settlement: &mut Settlement,

@@ -10,8 +10,9 @@ use pairwise_plugin_api::ops::FindRequest;
 use pairwise_plugin_api::{Fields, Name, RecordRef};
 
 use super::pull::announce;
+use super::translate::FieldMap;
 use super::{Lane, Stop};
-use crate::model::{Hold, HoldKind, InboxId, KeyGroup, MatchPolicy, Matching, News, Several, Side, Sides};
+use crate::model::{Hold, HoldKind, InboxId, KeyGroup, LaneSpec, MatchPolicy, Matching, News, Several, Side, Sides};
 
 pub(super) fn match_unlinked(lane: &mut Lane<'_>) -> Result<(), Stop> {
     let Matching::Keys(policy) = &lane.spec.matching else { return Ok(()) };
@@ -170,7 +171,7 @@ fn look_up_candidates(lane: &mut Lane<'_>, target: Side, policy: &MatchPolicy) -
                     case_sensitive: policy.case_sensitive,
                     fields: Vec::new(),
                 };
-                let found = lane.must(target, |remote| remote.find(request.clone()))?;
+                let found = lane.must(target, |remote| remote.find(&request))?;
                 let records: Vec<_> = found.into_iter().flatten().collect();
                 let at: Vec<RecordRef> = records.iter().map(|record| record.at.clone()).collect();
                 let known = lane.store.known(&lane.lease, target, &at)?;
@@ -185,6 +186,14 @@ fn look_up_candidates(lane: &mut Lane<'_>, target: Side, policy: &MatchPolicy) -
             }
         }
         lane.breathe()?;
+    }
+}
+
+/// The rows of a map that match keys are made of.
+pub(super) fn rows_of_keys(spec: &LaneSpec, map: &FieldMap) -> FieldMap {
+    match &spec.matching {
+        Matching::Never => FieldMap::default(),
+        Matching::Keys(policy) => map.only(|row| policy.keys.iter().flatten().any(|path| fits(path, &row.key))),
     }
 }
 

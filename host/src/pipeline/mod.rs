@@ -19,10 +19,12 @@ mod absence;
 mod apply;
 mod calls;
 mod commit;
+mod decide;
 mod dry;
 pub mod filter;
 mod guard;
 pub mod keys;
+mod look;
 mod matching;
 mod prepare;
 mod pull;
@@ -105,6 +107,7 @@ fn run_leased(
         renewed: chance.now(),
         lease,
         abilities: prepared.abilities,
+        keys: matching::rows_of_keys(spec, &prepared.map),
         map: prepared.map,
         map_changed: prepared.map_changed,
         memory: prepared.memory,
@@ -163,6 +166,8 @@ struct Lane<'a> {
     lease: Lease,
     abilities: Sides<Capabilities>,
     map: FieldMap,
+    /// The rows of the map that match keys are made of.
+    keys: FieldMap,
     map_changed: bool,
     memory: LaneMemory,
     /// Records of each side whose linked id belongs to another record now.

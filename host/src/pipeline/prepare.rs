@@ -33,7 +33,7 @@ pub(super) fn prepare(
     for side in Side::BOTH {
         abilities[side] = remotes[side].describe().map_err(failed(side))?.capabilities;
         let conditions = remotes[side]
-            .check(CheckRequest {
+            .check(&CheckRequest {
                 principal: spec.principals[side].clone(),
                 scope: spec.scope[side].clone(),
                 entities: spec.entities[side].clone(),
@@ -51,7 +51,7 @@ pub(super) fn prepare(
             }
         }
         catalogues[side] = remotes[side]
-            .discover(DiscoverRequest { principal: spec.principals[side].clone(), ..DiscoverRequest::default() })
+            .discover(&DiscoverRequest { principal: spec.principals[side].clone(), ..DiscoverRequest::default() })
             .map_err(failed(side))?;
     }
     let map = FieldMap::compile(&spec.map, spec.direction, &spec.entities, &catalogues)?;

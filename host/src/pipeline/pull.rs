@@ -53,7 +53,7 @@ fn feed(lane: &mut Lane<'_>, side: Side, since: Option<Cursor>) -> Result<(), St
             limit: lane.spec.batch,
             fields: Vec::new(),
         };
-        let page = lane.must(side, |remote| remote.changes(request.clone()))?;
+        let page = lane.must(side, |remote| remote.changes(&request))?;
         check_progress(lane, side, &page, cursor.as_ref())?;
         measure_skew(lane, side, &page);
         let known = known_of(lane, side, &page)?;
@@ -105,7 +105,7 @@ fn list(lane: &mut Lane<'_>, side: Side, previous: Option<Cursor>) -> Result<(),
             detail: if whole { ListDetail::Full } else { ListDetail::Ids },
             ..ListRequest::default()
         };
-        let page = lane.must(side, |remote| remote.list(request.clone()))?;
+        let page = lane.must(side, |remote| remote.list(&request))?;
         check_progress(lane, side, &page, at.as_ref())?;
         measure_skew(lane, side, &page);
         let known = known_of(lane, side, &page)?;
@@ -239,7 +239,7 @@ impl Lane<'_> {
 pub(super) fn announce(lane: &Lane<'_>, side: Side, record: Record, unlinked: bool, candidate: bool) -> Staged {
     let keys = match &lane.spec.matching {
         Matching::Keys(policy) if unlinked => lane
-            .map
+            .keys
             .translate_in(side, &record)
             .map(|values| match_keys(policy, &values, record.uid.as_deref()))
             .unwrap_or_default(),

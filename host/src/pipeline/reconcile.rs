@@ -81,8 +81,8 @@ pub struct Planned {
     pub removal: Option<Removal>,
     /// Values by field-map row: of an update what changes, of a create everything.
     pub asked: Fields,
-    /// What the source's shadow becomes for these rows.
-    pub source: Fields,
+    /// Of a create: what the source holds beside that. It does not travel, but its shadow knows it from now on.
+    pub unsent: Fields,
     /// For people and plans.
     pub changes: Vec<FieldChange>,
     /// Why, in a stable word.
@@ -168,7 +168,7 @@ fn removed(rules: Rules<'_>, link: &Link, gone: Side, reason: Reason, other: &To
         op: Op::Delete,
         removal: Some(action),
         asked: Fields::new(),
-        source: Fields::new(),
+        unsent: Fields::new(),
         changes: Vec::new(),
         reason: if reason == Reason::LeftScope { "left_scope" } else { "deleted_on_other_side" },
     });
@@ -210,11 +210,12 @@ fn sleep(link: &Link, gone: Side) -> Judgement {
 /// What a record without a counterpart becomes on the other side.
 #[must_use]
 pub fn creation(rules: Rules<'_>, target: Side, values: &Fields, op: Op, reason: &'static str) -> Planned {
-    let mut asked = Fields::new();
+    let (mut asked, mut unsent) = (Fields::new(), Fields::new());
     let mut changes = Vec::new();
     for (path, value) in values.iter() {
         let Some(row) = rules.map.row(path) else { continue };
         if !row.reaches(target, true) || value.is_empty() {
+            unsent.set(path.clone(), value.clone());
             continue;
         }
         asked.set(path.clone(), value.clone());
@@ -227,7 +228,7 @@ pub fn creation(rules: Rules<'_>, target: Side, values: &Fields, op: Op, reason:
             });
         }
     }
-    Planned { op, removal: None, asked, source: values.clone(), changes, reason }
+    Planned { op, removal: None, asked, unsent, changes, reason }
 }
 
 /// Both records are there, as far as we know.
@@ -247,7 +248,6 @@ fn merge(rules: Rules<'_>, link: &Link, told: &Sides<Told>, conflicts: &[Conflic
     .then(|| winner(rules, rules.lane.conflict.winner, &modified));
 
     let mut asked: Sides<Fields> = Sides::default();
-    let mut sources: Sides<Fields> = Sides::default();
     let mut changes: Sides<Vec<FieldChange>> = Sides::default();
 
     for path in paths(rules.map, link, told, conflicts) {
@@ -277,7 +277,6 @@ fn merge(rules: Rules<'_>, link: &Link, told: &Sides<Told>, conflicts: &[Conflic
                 if lost && !old.is_empty() {
                     judgement.lost[to].push((path.to_string(), old.clone(), new.clone()));
                 }
-                sources[from].set(path.clone(), new.clone());
                 asked[to].set(path.clone(), new.clone());
                 if rules.explain {
                     changes[to].push(FieldChange { path: path.to_string(), old, new, from });
@@ -293,7 +292,7 @@ fn merge(rules: Rules<'_>, link: &Link, told: &Sides<Told>, conflicts: &[Conflic
             op: Op::Update,
             removal: None,
             asked: std::mem::take(&mut asked[to]),
-            source: std::mem::take(&mut sources[to.other()]),
+            unsent: Fields::new(),
             changes: std::mem::take(&mut changes[to]),
             reason: "changed_on_other_side",
         });

@@ -77,7 +77,7 @@ fn by_key(lane: &mut Lane<'_>, intent: &Intent) -> Result<Option<Option<Record>>
         case_sensitive: true,
         ..FindRequest::default()
     };
-    match lane.call(intent.side, |remote| remote.find(request.clone())) {
+    match lane.call(intent.side, |remote| remote.find(&request)) {
         Ok(found) => Ok(Some(found.into_iter().flatten().next())),
         Err(failure) if failure.class == Class::Transient => Ok(None),
         Err(failure) => Err(lane.stop(intent.side, failure)),
@@ -101,7 +101,7 @@ fn by_nature(lane: &mut Lane<'_>, intent: &Intent) -> Result<Option<Option<Recor
         case_sensitive: false,
         ..FindRequest::default()
     };
-    let found = match lane.call(side, |remote| remote.find(request.clone())) {
+    let found = match lane.call(side, |remote| remote.find(&request)) {
         Ok(found) => found.into_iter().flatten().collect::<Vec<_>>(),
         Err(failure) if matches!(failure.class, Class::Transient | Class::Unimplemented) => return Ok(None),
         Err(failure) => return Err(lane.stop(side, failure)),
@@ -151,9 +151,7 @@ fn updated(lane: &mut Lane<'_>, intent: &Intent) -> Result<Option<Settlement>, S
         let Some((row, value)) = lane.map.row(path).zip(values.get(path)) else { continue };
         if same(row.compare, value, asked) {
             link.shadows[side].set(path.clone(), value.clone());
-            if let Some(source) = intent.source.as_ref().and_then(|(_, values)| values.get(path)) {
-                link.shadows[side.other()].set(path.clone(), source.clone());
-            }
+            link.shadows[side.other()].set(path.clone(), asked.clone());
         }
     }
     let announce = vec![announce(lane, side, record, false, false)];
@@ -175,13 +173,14 @@ impl Lane<'_> {
     fn adopt_created(&mut self, intent: &Intent, outcome: Outcome) -> Result<Option<Settlement>, Stop> {
         let mut settlement = Settlement::default();
         let mut link = intent.link.clone();
+        let mut intent = intent.clone();
         match outcome.status {
             Status::Applied => {
-                self.settle_write(intent, &outcome, &mut link);
+                self.settle_write(&mut intent, &outcome, &mut link);
                 self.report.side(intent.side).created += 1;
             }
             Status::Exists => {
-                self.settle_existing(intent, outcome, &mut link, &mut settlement)?;
+                self.settle_existing(&mut intent, outcome, &mut link, &mut settlement)?;
             }
             Status::Unknown => return Ok(None),
             // Certainly not there: its announcement makes it anew.

@@ -1,6 +1,6 @@
 //! What happened, in counts and sentences.
 
-use super::apply::Case;
+use super::decide::Case;
 use super::translate::label;
 use super::{Lane, Stop};
 use crate::model::{Aside, AsideKind, Conflict, FieldChange, InboxId, Item, LaneReport, LaneState, News, Op, Side};
@@ -78,7 +78,8 @@ impl Lane<'_> {
 
 /// A field that waits for a person, as a line of a plan.
 pub(super) fn conflict_item(case: &Case, conflict: &Conflict) -> Item {
-    let id = |side: Side| case.judgement.link.ends[side].as_ref().map(|end| end.at.clone()).unwrap_or_default();
+    let ends = case.looked.link.as_ref().map(|link| &link.ends);
+    let id = |side: Side| ends.and_then(|ends| ends[side].as_ref()).map(|end| end.at.clone()).unwrap_or_default();
     let (left, right) = (id(Side::Left), id(Side::Right));
     Item {
         op: Op::Conflict,

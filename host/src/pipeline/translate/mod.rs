@@ -137,6 +137,20 @@ impl FieldMap {
         index.or_else(family).map(|index| &self.rows[index])
     }
 
+    /// The same map, which reads only some of its rows.
+    #[must_use]
+    pub fn only(&self, wanted: impl Fn(&Row) -> bool) -> FieldMap {
+        let mut map = self.clone();
+        for side in Side::BOTH {
+            for sources in map.by_native[side].values_mut() {
+                sources.retain(|source| wanted(&self.rows[source.row]));
+            }
+        }
+        map.families.retain(|index| wanted(&self.rows[*index]));
+        map.constants.retain(|index| wanted(&self.rows[*index]));
+        map
+    }
+
     /// Changes whenever values would be translated differently.
     #[must_use]
     pub fn fingerprint(&self) -> &str {

@@ -1,0 +1,222 @@
+//! Decides what is to be done about a case, and says it in lines of a plan. Nothing is sent here.
+
+use pairwise_plugin_api::Reason;
+
+use super::look::Looked;
+use super::reconcile::{Fate, Judgement, Seen, Told, creation, judge};
+use super::translate::label;
+use super::{Lane, filter};
+use crate::model::value::same;
+use crate::model::{Aside, AsideKind, End, Hold, HoldKind, Item, Link, LinkState, Op, Settlement, Side, Sides};
+
+/// A case whose writes are to be sent.
+pub(super) struct Case {
+    pub(super) looked: Looked,
+    pub(super) judgement: Judgement,
+    pub(super) label: String,
+    /// The side on which another record bears the linked id now.
+    pub(super) reused: Option<Side>,
+    /// The case as lines of a plan, where somebody wants them.
+    pub(super) items: Vec<Item>,
+    /// Places of its intents in the page's list.
+    pub(super) intents: Vec<usize>,
+}
+
+/// Decides one case: it either needs no more than a settlement, or becomes a case whose writes are to be sent.
+pub(super) fn decide(
+    lane: &mut Lane<'_>,
+    looked: Looked,
+    cases: &mut Vec<Case>,
+    settlements: &mut Vec<Settlement>,
+    holds: &mut Vec<Hold>,
+) {
+    if looked.link.as_ref().is_some_and(|link| lane.blocked.contains(&link.id)) {
+        return;
+    }
+    if let Some(hold) = suspicious(lane, &looked) {
+        lane.report.held += 1;
+        lane.report.notes.push(hold.summary.clone());
+        holds.push(hold);
+        return;
+    }
+    let reused = looked.link.as_ref().and_then(|link| displaced(link, &looked.told));
+    let judged = match (&looked.link, reused) {
+        (Some(link), Some(side)) => Ok(judge_reused(lane, link, &looked.told, side)),
+        (Some(link), None) => Ok(judge(lane.rules(), link, &looked.told, &looked.conflicts)),
+        (None, _) => newcomer(lane, &looked.told),
+    };
+    let judgement = match judged {
+        Ok(judgement) => judgement,
+        Err(aside) => {
+            let mut settlement = Settlement { settled: looked.ids(), ..Settlement::default() };
+            if let Some(aside) = aside {
+                lane.tell_aside(&aside);
+                settlement.aside.push(*aside);
+            }
+            settlements.push(settlement);
+            return;
+        }
+    };
+    let label = name(&judgement, &looked);
+    let mut case = Case { looked, judgement, label, reused, items: Vec::new(), intents: Vec::new() };
+    if lane.explains() {
+        case.items = items(&case);
+    }
+    if let Some(allowed) = &lane.options.only
+        && !case.items.iter().all(|item| allowed.iter().any(|planned| planned.same_as(item)))
+    {
+        lane.unplanned += 1;
+        return;
+    }
+    cases.push(case);
+}
+
+/// All fields that identify a person changed at once: it may be another person under the same id.
+fn suspicious(lane: &Lane<'_>, looked: &Looked) -> Option<Hold> {
+    let link = looked.link.as_ref()?;
+    let fields = &lane.spec.guard.identity;
+    let changed = |side: Side, seen: &Seen| {
+        fields.iter().all(|path| {
+            let row = lane.map.row(path);
+            match (row, link.shadows[side].get(path), seen.values.get(path)) {
+                (Some(row), Some(then), Some(now)) => {
+                    !then.is_empty() && !now.is_empty() && !same(row.compare, then, now)
+                }
+                _ => false,
+            }
+        })
+    };
+    let (side, row, seen) = Side::BOTH.into_iter().find_map(|side| match (&looked.told[side], &looked.rows[side]) {
+        (Told::Here(seen), Some(row)) if !fields.is_empty() && !row.released && changed(side, seen) => {
+            Some((side, row, seen))
+        }
+        _ => None,
+    })?;
+    let (then, now) = (label(&link.shadows[side], &row.at.id), label(&seen.values, &row.at.id));
+    let summary = format!(
+        "`{}` on the {side} was {then} and is now {now}: all of {} changed at once. It waits; `pairwise holds release ID` \
+         carries the change over",
+        row.at.id,
+        fields.iter().map(|path| &**path).collect::<Vec<_>>().join(", ")
+    );
+    Some(Hold { kind: HoldKind::Identity, side: Some(side.other()), summary, rows: vec![(row.id, now)] })
+}
+
+/// A record without a link: it is created on the other side, or it is kept out for a reason. `Err(None)` is no problem.
+fn newcomer(lane: &Lane<'_>, told: &Sides<Told>) -> Result<Judgement, Option<Box<Aside>>> {
+    let (side, seen) = match (&told.left, &told.right) {
+        (Told::Here(seen), Told::Nothing) => (Side::Left, seen),
+        (Told::Nothing, Told::Here(seen)) => (Side::Right, seen),
+        _ => return Err(None),
+    };
+    let target = side.other();
+    let refused = |code: &str, text: String| {
+        Err(Some(Box::new(Aside {
+            side,
+            at: seen.record.at.clone(),
+            version: seen.record.version.clone(),
+            label: label(&seen.values, &seen.record.at.id),
+            kind: AsideKind::Refused,
+            code: code.to_owned(),
+            text,
+        })))
+    };
+    if let Some(predicate) = filter::refuses(&lane.spec.admit[side], &seen.record, &seen.values, lane.started) {
+        return refused(&predicate.reason, format!("the stream's filter keeps it out: {}", predicate.reason));
+    }
+    if !lane.spec.writes_to(target) || !lane.spec.create[target] {
+        return refused("no_right_to_create", format!("the stream makes no new records on the {target}"));
+    }
+    let mut judgement = Judgement {
+        link: Link { id: 0, ends: Sides::default(), shadows: Sides::default(), born: side, state: LinkState::Live },
+        writes: Sides::default(),
+        fate: Fate::Stays,
+        conflicts: Vec::new(),
+        lost: Sides::default(),
+    };
+    judgement.link.ends[side] = Some(End::of(&seen.record));
+    judgement.writes[target] = Some(creation(lane.rules(), target, &seen.values, Op::Create, "new_on_other_side"));
+    Ok(judgement)
+}
+
+/// The side on which another record bears the linked id now.
+fn displaced(link: &Link, told: &Sides<Told>) -> Option<Side> {
+    Side::BOTH.into_iter().find(|side| match (&told[*side], &link.ends[*side]) {
+        (Told::Here(seen), Some(end)) => {
+            matches!((&seen.record.incarnation, &end.incarnation), (Some(now), Some(then)) if now != then)
+        }
+        _ => false,
+    })
+}
+
+/// A reused id is another record: the linked one is gone, and the new one is announced as a newcomer once the link is.
+fn judge_reused(lane: &Lane<'_>, link: &Link, told: &Sides<Told>, side: Side) -> Judgement {
+    let mut told = told.clone();
+    told[side] = Told::Gone(Reason::Deleted);
+    let mut judgement = judge(lane.rules(), link, &told, &[]);
+    if judgement.writes[side].is_none() {
+        // Whatever the policy keeps, this id belongs to somebody else now.
+        judgement.fate = Fate::Ends;
+    }
+    judgement
+}
+
+/// What a person calls the record.
+fn name(judgement: &Judgement, looked: &Looked) -> String {
+    let id = looked.rows.iter().find_map(|(_, row)| row.as_ref().map(|row| row.at.id.as_str())).unwrap_or_default();
+    for side in Side::BOTH {
+        if let Told::Here(seen) = &looked.told[side] {
+            return label(&seen.values, id);
+        }
+    }
+    label(&judgement.link.shadows.left, id)
+}
+
+/// The case as lines of a plan.
+fn items(case: &Case) -> Vec<Item> {
+    let id_of = |side: Side| {
+        let known = case.judgement.link.ends[side].as_ref().map(|end| end.at.clone());
+        let linked = || case.looked.link.as_ref().and_then(|link| link.ends[side].as_ref()).map(|end| end.at.clone());
+        known.or_else(linked).unwrap_or_default()
+    };
+    let mut items: Vec<Item> = Side::BOTH
+        .into_iter()
+        .filter_map(|side| {
+            let planned = case.judgement.writes[side].as_ref()?;
+            let (at, other) = (id_of(side), id_of(side.other()));
+            Some(Item {
+                op: planned.op,
+                side,
+                entity: if at.entity.is_empty() { other.entity.clone() } else { at.entity },
+                id: at.id,
+                other_id: other.id,
+                label: case.label.clone(),
+                reason: planned.reason.to_owned(),
+                held: false,
+                fields: planned.changes.clone(),
+            })
+        })
+        .collect();
+    if items.is_empty() && case.judgement.fate == Fate::Ends && case.looked.link.is_some() {
+        let (left, right) = (id_of(Side::Left), id_of(Side::Right));
+        items.push(Item {
+            op: Op::Unlink,
+            side: Side::Right,
+            entity: right.entity,
+            id: right.id,
+            other_id: left.id,
+            label: case.label.clone(),
+            reason: "gone_on_both_sides".to_owned(),
+            held: false,
+            fields: Vec::new(),
+        });
+    }
+    items
+}
+
+impl Lane<'_> {
+    /// Whether anybody wants to see operations field by field.
+    pub(super) fn explains(&self) -> bool {
+        self.options.list_items > 0 || self.options.only.is_some()
+    }
+}

@@ -1,0 +1,142 @@
+//! What both sides tell about a case: announcements with their values, and fresh reads where older knowledge will not do.
+
+use pairwise_plugin_api::{Reason, Record, RecordRef};
+
+use super::calls::is_gone;
+use super::reconcile::{Seen, Told};
+use super::{Lane, Stop};
+use crate::model::{Aside, AsideKind, Conflict, InboxId, Link, News, Settlement, Side, Sides, Work};
+
+/// A row of the inbox whose content was taken out of it.
+#[derive(Debug, Clone)]
+pub(super) struct Row {
+    pub(super) id: InboxId,
+    pub(super) at: RecordRef,
+    pub(super) attempts: u32,
+    pub(super) released: bool,
+}
+
+/// Announcements of a link, of a pair or of a newcomer, and what both sides tell.
+pub(super) struct Looked {
+    pub(super) rows: Sides<Option<Row>>,
+    pub(super) link: Option<Link>,
+    pub(super) conflicts: Vec<Conflict>,
+    pub(super) told: Sides<Told>,
+}
+
+impl Looked {
+    pub(super) fn ids(&self) -> Vec<InboxId> {
+        self.rows.iter().filter_map(|(_, row)| row.as_ref().map(|row| row.id)).collect()
+    }
+}
+
+/// What both sides tell: the announcements, and fresh reads where a decision must not rest on older knowledge. What cannot be
+/// looked at now is settled otherwise.
+pub(super) fn look(
+    lane: &mut Lane<'_>,
+    page: Vec<Work>,
+    settlements: &mut Vec<Settlement>,
+) -> Result<Vec<Looked>, Stop> {
+    let mut all = Vec::with_capacity(page.len());
+    for work in page {
+        match translated(lane, work) {
+            Ok(looked) => all.push(looked),
+            Err(aside) => {
+                lane.tell_aside(&aside);
+                settlements.push(Settlement { aside: vec![*aside], ..Settlement::default() });
+            }
+        }
+    }
+    for side in Side::BOTH {
+        read_afresh(lane, side, &mut all, settlements)?;
+    }
+    Ok(all)
+}
+
+fn translated(lane: &Lane<'_>, work: Work) -> Result<Looked, Box<Aside>> {
+    let mut looked = Looked {
+        rows: Sides::default(),
+        link: work.link,
+        conflicts: work.conflicts,
+        told: Sides::from_fn(|_| Told::Nothing),
+    };
+    for announced in [work.news.left, work.news.right].into_iter().flatten() {
+        let side = announced.side;
+        looked.told[side] = match announced.news {
+            News::Gone(reason) => Told::Gone(reason),
+            News::Here(record) => match lane.map.translate_in(side, &record) {
+                Ok(values) => Told::Here(Box::new(Seen { record: *record, values })),
+                Err(problem) => return Err(Box::new(untranslatable(side, &record, &problem.to_string()))),
+            },
+        };
+        looked.rows[side] = Some(Row {
+            id: announced.id,
+            at: announced.at,
+            attempts: announced.attempts,
+            released: announced.released,
+        });
+    }
+    Ok(looked)
+}
+
+fn read_afresh(
+    lane: &mut Lane<'_>,
+    side: Side,
+    all: &mut Vec<Looked>,
+    settlements: &mut Vec<Settlement>,
+) -> Result<(), Stop> {
+    let cautious = !lane.abilities[side].conditional_writes || !lane.spec.reads(side);
+    let mut places = Vec::new();
+    let mut at = Vec::new();
+    for (place, looked) in all.iter().enumerate() {
+        let Some(end) = looked.link.as_ref().and_then(|link| link.ends[side].as_ref()) else { continue };
+        let released = looked.rows[side].as_ref().is_some_and(|row| row.released);
+        let wanted = match (&looked.told[side], &looked.told[side.other()]) {
+            (Told::Nothing, Told::Gone(_)) => true,
+            (Told::Nothing, Told::Here(_)) => cautious && lane.spec.writes_to(side),
+            (Told::Gone(_), _) => released,
+            _ => false,
+        };
+        if wanted {
+            places.push(place);
+            at.push(end.at.clone());
+        }
+    }
+    let found = lane.get(side, &at)?;
+    let mut waiting = Vec::new();
+    for (place, found) in places.into_iter().zip(found) {
+        if is_gone(&found) {
+            all[place].told[side] = Told::Gone(Reason::Deleted);
+        } else if let Some(seen) = found.record.and_then(|record| lane.seen(side, record)) {
+            all[place].told[side] = Told::Here(seen);
+        } else {
+            // It does not answer now: nothing may be concluded, so it waits.
+            settlements.push(Settlement { deferred: all[place].ids(), ..Settlement::default() });
+            waiting.push(place);
+        }
+    }
+    for place in waiting.into_iter().rev() {
+        all.remove(place);
+    }
+    Ok(())
+}
+
+fn untranslatable(side: Side, record: &Record, text: &str) -> Aside {
+    Aside {
+        side,
+        at: record.at.clone(),
+        version: record.version.clone(),
+        label: record.at.id.clone(),
+        kind: AsideKind::Quarantined,
+        code: "untranslatable".to_owned(),
+        text: text.to_owned(),
+    }
+}
+
+impl Lane<'_> {
+    /// A record with its values, unless it cannot be read.
+    pub(super) fn seen(&self, side: Side, record: Record) -> Option<Box<Seen>> {
+        let values = self.map.translate_in(side, &record).ok()?;
+        Some(Box::new(Seen { record, values }))
+    }
+}
