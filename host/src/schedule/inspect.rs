@@ -68,9 +68,9 @@ impl Inspected {
                 entities: lane.entities[side].clone(),
                 write: lane.writes_to(side),
             };
-            let asked = pair[side].check(request).and_then(|conditions| {
+            let asked = pair[side].check(&request).and_then(|conditions| {
                 self.conditions[side] = conditions;
-                pair[side].discover(DiscoverRequest { principal, ..DiscoverRequest::default() })
+                pair[side].discover(&DiscoverRequest { principal, ..DiscoverRequest::default() })
             });
             match asked {
                 Ok(catalogue) => catalogues[side] = catalogue,
@@ -102,7 +102,7 @@ impl Inspected {
 pub fn visit(config: &Config, plugins: &Plugins, name: &str) -> Result<Visited, Unready> {
     let scratch = Scratch::new(config);
     let session = ready::check_one(config, plugins, name)?.open(config, scratch.path())?;
-    let conditions = session.check(CheckRequest::default()).map_err(|failure| silent(name, &failure))?;
+    let conditions = session.check(&CheckRequest::default()).map_err(|failure| silent(name, &failure))?;
     if let Some(condition) = conditions.iter().find(|condition| blocks(condition)) {
         return Err(Problem::new(format!("connection `{name}`: {}", condition.text)).into());
     }
