@@ -11,7 +11,7 @@ use super::output;
 use crate::chance::{Chance, Real};
 use crate::config::Config;
 use crate::model::StoreError;
-use crate::plugins::{self, Plugins, SessionSpec};
+use crate::plugins::Plugins;
 use crate::schedule;
 use crate::store::Db;
 
@@ -162,13 +162,7 @@ fn libraries(app: &App, config: &Config, plugins: &Plugins, found: &mut Findings
             continue;
         }
         probed.push(plugin.sha256.clone());
-        match plugins::probe(SessionSpec::new(
-            "probe",
-            plugin.clone(),
-            serde_json::json!({}),
-            &*config.folder,
-            config.cache(),
-        )) {
+        match schedule::probe(config, &plugin) {
             Ok(sandbox) if sandbox.missing.is_empty() => {
                 found.well(&part, format!("{} loads, {}; sandbox: {sandbox}", name.version, plugin.lock));
             }

@@ -12,7 +12,8 @@ use super::args::PluginCommand;
 use super::error::{Error, Result};
 use super::exit::Exit;
 use super::output;
-use crate::plugins::{self, PluginStatus, SessionSpec};
+use crate::plugins::PluginStatus;
+use crate::schedule;
 
 /// So much of a hash tells files apart for people.
 const HASH_WIDTH: usize = 12;
@@ -89,16 +90,7 @@ fn inspect(app: &App, file: &Path) -> Result<Exit> {
                 }],
             };
             let plugin = plugins.resolve(&manifest.id, &requirement)?;
-            Some(
-                plugins::probe(SessionSpec::new(
-                    "probe",
-                    plugin.clone(),
-                    serde_json::json!({}),
-                    &*config.folder,
-                    config.cache(),
-                ))
-                .map_err(|error| error.to_string()),
-            )
+            Some(schedule::probe(&config, &plugin).map_err(|error| error.to_string()))
         }
         _ => None,
     };

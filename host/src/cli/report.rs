@@ -10,6 +10,8 @@ use crate::model::{Counts, Item, LaneReport, LaneState, Op, Side};
 
 /// Values in a plan are cut to so many characters.
 const VALUE_WIDTH: usize = 48;
+/// So many operations of a lane are shown; JSON has all.
+const SHOWN: usize = 200;
 
 /// The document of `sync` and `plan`.
 #[derive(Debug, Serialize)]
@@ -37,6 +39,9 @@ pub(crate) enum Tense {
 
 /// One line for each lane, then the reasons of those that did not end well, then what waits.
 pub(crate) fn lanes(out: Out, reports: &[LaneReport], tense: Tense, command: &dyn Fn(&str) -> String) {
+    if reports.is_empty() {
+        return;
+    }
     let mut table = output::table(&["Lane", "Read", "To the left", "To the right", "Linked", "State", "Time"]);
     for report in reports {
         table.add_row([
@@ -137,22 +142,26 @@ fn waiting(out: Out, reports: &[LaneReport], tense: Tense, command: &dyn Fn(&str
 pub(crate) fn items(out: Out, report: &LaneReport) {
     let Some(items) = report.items.as_deref().filter(|items| !items.is_empty()) else { return };
     out.line(format_args!("\n{}", report.key.bold()));
-    for item in items {
+    for item in items.iter().take(SHOWN) {
         self::item(out, item);
+    }
+    if items.len() > SHOWN {
+        out.line(format_args!("  … and {} more; --format json tells them all", items.len() - SHOWN));
     }
 }
 
 fn item(out: Out, item: &Item) {
     let label = if item.label.is_empty() { &item.id } else { &item.label };
-    let line = format!("{} {:<8} {:<5}  {}", sign(item.op), verb(item.op), item.side, output::short(label, 60));
+    let line = format!("{} {:<9} {:<5}  {}", sign(item.op), verb(item.op), item.side.name(), output::short(label, 48));
     let line = match item.op {
         Op::Create | Op::Recreate => line.green().to_string(),
         Op::Update | Op::Adopt => line.cyan().to_string(),
         Op::Delete | Op::Unlink => line.red().to_string(),
         Op::Conflict | Op::Quarantine => line.yellow().to_string(),
     };
-    let held = if item.held { " (held)".yellow().to_string() } else { String::new() };
-    out.line(format_args!("  {line}{held}  {}", item.reason.dimmed()));
+    let held = if item.held { " (waits)".yellow().to_string() } else { String::new() };
+    let id = if item.id.is_empty() { &item.other_id } else { &item.id };
+    out.line(format_args!("  {line}{held}  {}", format_args!("{}  {id}", item.reason).dimmed()));
     if matches!(item.op, Op::Create | Op::Recreate) {
         return;
     }

@@ -124,10 +124,14 @@ fn nothing(app: &App, config: &Config) -> Result<Exit> {
 }
 
 /// Shows what became of the lanes, and what is wrong with those that could not begin.
-pub(super) fn tell(app: &App, outcome: &Outcome, tense: Tense) -> Exit {
-    report::lanes(app.out, &outcome.reports, tense, &|verb| app.command(verb));
+fn tell(app: &App, outcome: &Outcome, tense: Tense) -> Exit {
+    // The problems are shown whole, with the lines of the files that they speak of: no need to say them twice.
+    let begun = outcome.reports.iter().filter(|report| !outcome.unready.contains(&report.key));
+    let begun: Vec<LaneReport> = begun.cloned().collect();
+    report::lanes(app.out, &begun, tense, &|verb| app.command(verb));
     if !outcome.problems.is_empty() {
-        anstream::eprintln!("\n{}", outcome.problems.render(true));
+        let left_out = outcome.unready.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+        anstream::eprintln!("{}\n\n{} {left_out}", outcome.problems.render(true), "did not begin:".red().bold());
     }
     Exit::of_lanes(&outcome.reports)
 }

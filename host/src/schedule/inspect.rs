@@ -11,7 +11,7 @@ use super::{Selected, runner};
 use crate::config::{Config, Problem};
 use crate::model::{LaneKey, LaneSpec, LaneState, Remote, Side, Sides};
 use crate::pipeline::translate::FieldMap;
-use crate::plugins::{PluginName, Plugins, SandboxStatus, Session};
+use crate::plugins::{self, OpenError, Plugin, PluginName, Plugins, SandboxStatus, Session, SessionSpec};
 
 /// What was found out about a lane.
 #[derive(Debug)]
@@ -93,6 +93,16 @@ impl Inspected {
             }
         }
     }
+}
+
+/// Whether a plugin loads here, and what it is kept from.
+///
+/// # Errors
+/// Why it does not load.
+pub fn probe(config: &Config, plugin: &Plugin) -> Result<SandboxStatus, OpenError> {
+    let scratch = Scratch::new(config);
+    let nothing = serde_json::Value::Object(serde_json::Map::new());
+    plugins::probe(SessionSpec::new("probe", plugin.clone(), nothing, &*config.folder, scratch.path()))
 }
 
 /// Looks at one connection.

@@ -18,7 +18,7 @@ mod saved;
 mod scratch;
 mod select;
 
-pub use inspect::{Inspected, Visited, inspect, uses, visit};
+pub use inspect::{Inspected, Visited, inspect, probe, uses, visit};
 pub use ready::Unready;
 pub use runner::{Job, Outcome, RunError};
 pub use saved::{PlanError, PlannedLane, SavedPlan};

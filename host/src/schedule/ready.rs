@@ -81,10 +81,22 @@ fn resolve<'a>(config: &'a Config, plugins: &Plugins, name: &str) -> Result<Read
     let connection = config.connection(name)?;
     let plugin = plugins.resolve(&connection.plugin, &connection.version).map_err(|error| {
         let at = if matches!(error, LoadError::NoVersion { .. }) { "/version" } else { "/plugin" };
-        connection.problem(at, error.to_string(), "")
+        let problem = connection.problem(at, error.to_string(), "");
+        match unreadable(plugins, &error) {
+            Some(files) => problem.help(files),
+            None => problem,
+        }
     })?;
     let settings = connection.settings(&plugin.manifest.config_schema)?;
     Ok(Ready { connection, plugin, settings, logins: Vec::new() })
+}
+
+/// Where a plugin is not found, one of the files that cannot be read may be it.
+fn unreadable(plugins: &Plugins, error: &LoadError) -> Option<String> {
+    let LoadError::Unknown { .. } = error else { return None };
+    let files = plugins.list().into_iter().filter(|found| found.manifest.is_none());
+    let problems: Vec<String> = files.filter_map(|found| found.problem).collect();
+    (!problems.is_empty()).then(|| format!("it may be in a file that cannot be used: {}", problems.join("; ")))
 }
 
 /// The same, and the secrets of everybody for whom these lanes work there.

@@ -9,7 +9,7 @@ use super::scratch::Scratch;
 use super::{PlannedLane, SavedPlan, Selected};
 use crate::chance::{Chance, Real};
 use crate::config::{Config, Problem, Problems, Profile};
-use crate::model::{LaneReport, LaneSpec, LaneState, Observer, Remote, RunOptions, Side, Sides, StoreError};
+use crate::model::{LaneKey, LaneReport, LaneSpec, LaneState, Observer, Remote, RunOptions, Side, Sides, StoreError};
 use crate::os;
 use crate::pipeline::{self, DryRun};
 use crate::plugins::{Plugins, Session};
@@ -38,7 +38,9 @@ pub struct Job<'a> {
 pub struct Outcome {
     /// Lane by lane, in the order of the profiles.
     pub reports: Vec<LaneReport>,
-    /// Why profiles were not ready.
+    /// Lanes that could not begin.
+    pub unready: Vec<LaneKey>,
+    /// Why not.
     pub problems: Problems,
 }
 
@@ -138,7 +140,7 @@ impl Job<'_> {
     ) -> LaneReport {
         let remotes = match pair(lane, &profile.name, sessions, refused) {
             Ok(remotes) => remotes,
-            Err(unready) => return unready.report(lane, &mut outcome.problems),
+            Err(unready) => return unready.report(lane, outcome),
         };
         let observer = (self.watch)(lane);
         if observer.cancelled() {
@@ -170,7 +172,8 @@ impl Job<'_> {
                 (Some(one), None) => one.clone(),
                 _ => continue,
             };
-            outcome.reports.push(unready.report(lane, &mut outcome.problems));
+            let report = unready.report(lane, &mut outcome);
+            outcome.reports.push(report);
         }
         outcome
     }
@@ -237,8 +240,9 @@ impl Unready {
     }
 
     /// The report of a lane that could not begin.
-    fn report(&self, lane: &LaneSpec, problems: &mut Problems) -> LaneReport {
-        problems.extend(self.problems.iter().cloned());
+    fn report(&self, lane: &LaneSpec, outcome: &mut Outcome) -> LaneReport {
+        outcome.problems.extend(self.problems.iter().cloned());
+        outcome.unready.push(lane.key.clone());
         let sentences: Vec<String> = self.problems.iter().map(Problem::sentence).collect();
         let mut report = LaneReport::new(lane.key.clone());
         report.state = self.state;
