@@ -159,3 +159,70 @@ impl Db {
         })
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test may panic")]
+mod tests {
+    use super::super::testing::*;
+    use super::*;
+    use crate::model::{Lease, LinkChange, Settlement, Store};
+
+    fn put_aside(db: &mut Db, lease: &Lease, id: &str, kind: AsideKind) {
+        let aside = Aside {
+            side: Side::Left,
+            at: at(id),
+            version: Some("1".into()),
+            label: id.to_uppercase(),
+            kind,
+            code: "broken".into(),
+            text: "line 3 is no line".into(),
+        };
+        settle(db, lease, Settlement { aside: vec![aside], ..Settlement::default() });
+    }
+
+    fn known(db: &mut Db, lease: &Lease, id: &str) -> bool {
+        db.known(lease, Side::Left, &[at(id)]).unwrap()[0].aside.is_some()
+    }
+
+    #[test]
+    fn a_record_set_aside_is_announced_no_more_until_it_takes_part_again() {
+        let (mut db, lease) = world();
+        stage(&mut db, &lease, &[here(Side::Left, "a", "1"), here(Side::Left, "b", "1")]);
+        for id in ["a", "b", "c"] {
+            put_aside(&mut db, &lease, id, AsideKind::Quarantined);
+        }
+        assert!(all_work(&mut db, &lease).is_empty());
+        stage(&mut db, &lease, &[here(Side::Left, "a", "2"), gone(Side::Left, "c")]);
+        settle(
+            &mut db,
+            &lease,
+            Settlement { link: LinkChange::Put(Box::new(link("b", "b.vcf"))), ..Default::default() },
+        );
+        assert_eq!(["a", "b", "c"].map(|id| known(&mut db, &lease, id)), [false; 3]);
+    }
+
+    #[test]
+    fn people_see_the_quarantine_and_decide() {
+        let (mut db, lease) = world();
+        for (id, kind) in [("a", AsideKind::Quarantined), ("b", AsideKind::Refused), ("c", AsideKind::Quarantined)] {
+            put_aside(&mut db, &lease, id, kind);
+        }
+        let list = db.quarantine(&key(), 0, 10).unwrap();
+        assert_eq!(list.iter().map(|row| row.label.as_str()).collect::<Vec<_>>(), ["A", "C"]);
+        assert_eq!(db.quarantine(&key(), list[0].id, 10).unwrap(), list[1..]);
+        assert_eq!(db.quarantined(list[0].id).unwrap().as_ref(), Some(&list[0]));
+        let mark = db.lane_mark(&key()).unwrap();
+
+        assert!(db.retry_quarantined(list[0].id).unwrap());
+        assert_eq!(db.revisits(&lease, 10).unwrap(), [(Side::Left, at("a"))]);
+        assert!(!known(&mut db, &lease, "a"));
+        db.visited(&lease, &[(Side::Left, at("a"))]).unwrap();
+        assert!(db.revisits(&lease, 10).unwrap().is_empty());
+
+        assert!(db.drop_quarantined(list[1].id).unwrap());
+        assert!(db.quarantine(&key(), 0, 10).unwrap().is_empty());
+        assert!(known(&mut db, &lease, "c"), "a dropped record stays out at its version");
+        assert!(!db.retry_quarantined(99).unwrap() && !db.drop_quarantined(99).unwrap());
+        assert_ne!(db.lane_mark(&key()).unwrap(), mark, "a decision makes plans stale");
+    }
+}

@@ -221,3 +221,71 @@ fn revisit(tx: &Tx<'_>, link: LinkId) -> Answer<()> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test may panic")]
+mod tests {
+    use super::super::testing::*;
+    use super::*;
+    use crate::model::{Lease, LinkChange, LinkState, Settlement, Store};
+
+    fn conflict(path: &str, left: &str) -> Conflict {
+        Conflict {
+            path: path.into(),
+            values: Sides { left: left.into(), right: "r".into() },
+            modified: Sides { left: Some(5), right: None },
+            decision: None,
+        }
+    }
+
+    fn note(db: &mut Db, lease: &Lease, link: &Link, open: Vec<Conflict>) {
+        let change = LinkChange::State(link.id, LinkState::Live);
+        settle(db, lease, Settlement { link: change, conflicts: Some(open), ..Settlement::default() });
+    }
+
+    #[test]
+    fn a_decision_stands_while_the_values_do() {
+        let (mut db, lease) = world();
+        let link = linked(&mut db, &lease, "Ada", "a.vcf");
+        note(&mut db, &lease, &link, vec![conflict("title", "x"), conflict("note", "y")]);
+        let rows = db.conflicts(&key(), 0, 10).unwrap();
+        assert_eq!(rows.iter().map(|row| row.path.as_str()).collect::<Vec<_>>(), ["title", "note"]);
+        assert_eq!((rows[0].label.as_str(), rows[0].records.right.clone()), ("Ada", Some(at("a.vcf"))));
+        assert_eq!(db.conflict(rows[1].id).unwrap().as_ref(), Some(&rows[1]));
+
+        assert_eq!(db.decide_conflicts(&Chosen::One(rows[0].id), Winner::Left).unwrap(), 1);
+        assert_eq!(db.revisits(&lease, 10).unwrap(), [(Side::Left, at("Ada")), (Side::Right, at("a.vcf"))]);
+        note(&mut db, &lease, &link, vec![conflict("title", "x"), conflict("note", "y")]);
+        assert_eq!(db.conflict(rows[0].id).unwrap().unwrap().decision, Some(Winner::Left));
+        stage(&mut db, &lease, &[here(Side::Left, "Ada", "2")]);
+        let told = all_work(&mut db, &lease).remove(0).conflicts;
+        assert_eq!(
+            told.iter().map(|c| (c.path.as_str(), c.decision)).collect::<Vec<_>>(),
+            [("note", None), ("title", Some(Winner::Left))]
+        );
+
+        note(&mut db, &lease, &link, vec![conflict("title", "z")]);
+        let rows = db.conflicts(&key(), 0, 10).unwrap();
+        assert_eq!((rows.len(), rows[0].decision), (1, None), "another value is another question");
+        note(&mut db, &lease, &link, Vec::new());
+        assert!(db.conflicts(&key(), 0, 10).unwrap().is_empty());
+    }
+
+    #[test]
+    fn all_of_a_link_or_of_a_lane_are_decided_at_once() {
+        let (mut db, lease) = world();
+        let one = linked(&mut db, &lease, "a", "a.vcf");
+        let two = linked(&mut db, &lease, "b", "b.vcf");
+        note(&mut db, &lease, &one, vec![conflict("title", "x"), conflict("note", "y")]);
+        note(&mut db, &lease, &two, vec![conflict("title", "x")]);
+        assert_eq!(db.decide_conflicts(&Chosen::Link(one.id), Winner::Right).unwrap(), 2);
+        assert_eq!(db.status().unwrap()[0].conflicts, 1);
+        assert_eq!(db.decide_conflicts(&Chosen::Lane(key()), Winner::Latest).unwrap(), 3);
+        assert_eq!(db.decide_conflicts(&Chosen::One(99), Winner::Latest).unwrap(), 0);
+        let other = LaneKey { stream: "other".into(), ..key() };
+        assert_eq!(db.decide_conflicts(&Chosen::Lane(other), Winner::Latest).unwrap(), 0);
+        assert_eq!(db.revisits(&lease, 10).unwrap().len(), 4);
+        settle(&mut db, &lease, Settlement { link: LinkChange::Retire(one.id), ..Settlement::default() });
+        assert_eq!(db.conflicts(&key(), 0, 10).unwrap().len(), 1);
+    }
+}

@@ -146,3 +146,42 @@ fn of_link(tx: &Tx<'_>, link: LinkId) -> Answer<Vec<HistoryRow>> {
     }
     Ok(found)
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test may panic")]
+mod tests {
+    use super::super::testing::*;
+    use super::*;
+    use crate::model::{LinkChange, Settlement};
+    use pairwise_plugin_api::RecordRef;
+
+    #[test]
+    fn a_record_is_followed_through_its_links() {
+        let (mut db, lease) = world();
+        let first = linked(&mut db, &lease, "a", "a.vcf").id;
+        let lost = |link: LinkId, side: Side, id: &str, old: &str| Settlement {
+            history: Some(Lost {
+                link,
+                side,
+                at: RecordRef::new("contact", id),
+                label: "Ada".into(),
+                op: "update".into(),
+                reason: "latest".into(),
+                values: vec![("title".into(), old.into(), "Dr.".into())],
+            }),
+            ..Settlement::default()
+        };
+        settle(&mut db, &lease, lost(first, Side::Right, "a.vcf", "one"));
+        settle(&mut db, &lease, Settlement { link: LinkChange::Retire(first), ..Settlement::default() });
+        let second = linked(&mut db, &lease, "a", "b.vcf").id;
+        settle(&mut db, &lease, lost(second, Side::Left, "a", "two"));
+        settle(&mut db, &lease, lost(second, Side::Right, "b.vcf", "three"));
+        let old = |rows: Vec<HistoryRow>| rows.iter().map(|row| row.values[0].old.to_string()).collect::<Vec<_>>();
+        assert_eq!(old(db.history_of_record("a").unwrap()), ["two", "three"]);
+        assert_eq!(old(db.history_of_record("a.vcf").unwrap()), ["one"]);
+        assert_eq!(old(db.history_of_link(first).unwrap()), ["one"]);
+        let row = &db.history_of_record("b.vcf").unwrap()[1];
+        assert_eq!((row.lane.clone(), row.side, row.entity.as_str()), (key(), Side::Right, "contact"));
+        assert!(db.history_of_record("nobody").unwrap().is_empty());
+    }
+}

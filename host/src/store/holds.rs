@@ -282,3 +282,134 @@ fn drop_row(tx: &Tx<'_>, hold: &HoldRow, row: &HeldRow) -> Answer<()> {
         _ => inbox::remove(tx, row.row),
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test may panic")]
+mod tests {
+    use super::super::testing::*;
+    use super::*;
+    use crate::model::{Lease, News, Select, Store};
+
+    fn hold(db: &mut Db, lease: &Lease, kind: HoldKind, rows: &[(Side, &str)]) -> HoldId {
+        let rows = rows.iter().map(|(side, id)| (row(db, lease, *side, id).unwrap(), id.to_uppercase())).collect();
+        db.hold(lease, &[Hold { kind, side: None, summary: "why".into(), rows }], "run").unwrap();
+        db.holds(0, 100).unwrap().last().unwrap().id
+    }
+
+    fn two_removals() -> (Db, Lease, HoldId) {
+        let (mut db, lease) = world();
+        linked(&mut db, &lease, "a", "a.vcf");
+        linked(&mut db, &lease, "b", "b.vcf");
+        stage(&mut db, &lease, &[gone(Side::Left, "a"), gone(Side::Left, "b")]);
+        let id = hold(&mut db, &lease, HoldKind::Removals, &[(Side::Left, "a"), (Side::Left, "b")]);
+        (db, lease, id)
+    }
+
+    #[test]
+    fn a_release_lets_exactly_its_rows_through() {
+        let (mut db, lease, id) = two_removals();
+        linked(&mut db, &lease, "c", "c.vcf");
+        stage(&mut db, &lease, &[gone(Side::Left, "a"), gone(Side::Left, "c")]);
+        assert_eq!(sketch(&db.work(&lease, Select::Removals, 0, 10).unwrap()), ["!c - 3"]);
+        let (shown, rows) = db.held(id).unwrap().unwrap();
+        assert_eq!((shown.count, shown.kind, shown.lane), (2, HoldKind::Removals, key()));
+        assert_eq!(rows.iter().map(|row| row.label.as_str()).collect::<Vec<_>>(), ["A", "B"]);
+        assert_eq!(rows[0].removed, Some(Reason::Deleted));
+
+        assert_eq!(db.release_hold(id).unwrap(), Some(2));
+        let works = db.work(&lease, Select::Removals, 0, 10).unwrap();
+        let released: Vec<bool> = works.iter().map(|work| work.news.left.as_ref().unwrap().released).collect();
+        assert_eq!(released, [true, true, false]);
+        stage(&mut db, &lease, &[gone(Side::Left, "a")]);
+        assert!(db.work(&lease, Select::Removals, 0, 1).unwrap()[0].news.left.as_ref().unwrap().released);
+        assert_eq!((db.release_hold(id).unwrap(), db.held(id).unwrap()), (None, None));
+    }
+
+    #[test]
+    fn dropped_removals_put_their_links_to_sleep() {
+        let (mut db, lease, id) = two_removals();
+        assert_eq!(db.drop_hold(id).unwrap(), Some(2));
+        assert!(all_work(&mut db, &lease).is_empty());
+        assert_eq!(db.memory(&lease).unwrap().live_links, 0);
+        assert!(db.links(&lease, 0, 10).unwrap().iter().all(|link| link.state == LinkState::Dormant));
+        assert!(db.holds(0, 10).unwrap().is_empty());
+        assert_eq!(db.drop_hold(id).unwrap(), None);
+    }
+
+    #[test]
+    fn dropped_doubts_stay_out_until_they_change() {
+        let (mut db, lease) = world();
+        let candidate = crate::model::Staged { candidate: true, ..here(Side::Right, "x", "1") };
+        stage(&mut db, &lease, &[here(Side::Left, "a", "1"), candidate]);
+        let id = hold(&mut db, &lease, HoldKind::Match, &[(Side::Left, "a"), (Side::Right, "x")]);
+        db.drop_hold(id).unwrap();
+        let known = |db: &mut Db, side, id: &str| db.known(&lease, side, &[at(id)]).unwrap().remove(0);
+        assert_eq!(known(&mut db, Side::Left, "a").aside.unwrap().1.as_deref(), Some("1"));
+        assert_eq!(known(&mut db, Side::Right, "x"), crate::model::Known::default());
+        assert!(db.quarantine(&key(), 0, 10).unwrap().is_empty(), "it is no error");
+    }
+
+    fn question() -> (Db, Lease, HoldId) {
+        let (mut db, lease) = world();
+        let keyed = |side, id: &str| keyed(side, id, &[(0, 1)]);
+        stage(&mut db, &lease, &[keyed(Side::Left, "a"), keyed(Side::Left, "b"), keyed(Side::Right, "x")]);
+        let rows = [(Side::Left, "a"), (Side::Left, "b"), (Side::Right, "x")];
+        let id = hold(&mut db, &lease, HoldKind::Match, &rows);
+        (db, lease, id)
+    }
+
+    #[test]
+    fn a_person_pairs_two_and_the_rest_is_matched_again() {
+        let (mut db, lease, id) = question();
+        assert!(!db.pair_held(id, "x", "a").unwrap() && !db.pair_held(id, "a", "y").unwrap());
+        assert!(!db.pair_held(99, "a", "x").unwrap());
+        assert!(all_work(&mut db, &lease).is_empty());
+        assert!(db.pair_held(id, "b", "x").unwrap());
+        assert_eq!(sketch(&all_work(&mut db, &lease)), ["a - -", "b x -"]);
+        assert!(db.holds(0, 10).unwrap().is_empty());
+    }
+
+    #[test]
+    fn what_still_has_a_counterpart_in_the_hold_goes_on_waiting() {
+        let (mut db, lease, old) = question();
+        stage(&mut db, &lease, &[here(Side::Right, "y", "1")]);
+        let rows = [(Side::Left, "a"), (Side::Right, "y")];
+        let id = hold(&mut db, &lease, HoldKind::Match, &rows);
+        assert_eq!(db.holds(0, 10).unwrap().len(), 1, "two questions that share a record are one");
+        assert_eq!((db.held(old).unwrap(), db.held(id).unwrap().unwrap().1.len()), (None, 4));
+        assert!(db.pair_held(id, "b", "x").unwrap());
+        assert_eq!(sketch(&all_work(&mut db, &lease)), ["b x -"]);
+        assert_eq!(db.held(id).unwrap().unwrap().0.count, 2);
+    }
+
+    #[test]
+    fn released_doubts_are_new_records_and_asked_about_no_more() {
+        let (mut db, lease, id) = question();
+        db.release_hold(id).unwrap();
+        assert_eq!(sketch(&all_work(&mut db, &lease)), ["a - -", "b - -", "- x -"]);
+        let mut groups = 0;
+        db.key_groups(&lease, 0, &mut |_| groups += 1).unwrap();
+        assert_eq!(groups, 0);
+        assert!(db.unmatched(&lease, Side::Left, 0, 10).unwrap().is_empty());
+    }
+
+    #[test]
+    fn rows_that_are_gone_make_no_hold() {
+        let (mut db, lease) = world();
+        let nothing =
+            Hold { kind: HoldKind::Removals, side: None, summary: String::new(), rows: vec![(5, "x".into())] };
+        db.hold(&lease, &[nothing], "run").unwrap();
+        assert!(db.holds(0, 10).unwrap().is_empty());
+    }
+
+    #[test]
+    fn a_changed_suspect_is_looked_at_again() {
+        let (mut db, lease) = world();
+        linked(&mut db, &lease, "a", "a.vcf");
+        stage(&mut db, &lease, &[here(Side::Left, "a", "2")]);
+        hold(&mut db, &lease, HoldKind::Identity, &[(Side::Left, "a")]);
+        stage(&mut db, &lease, &[here(Side::Left, "a", "3")]);
+        assert!(db.holds(0, 10).unwrap().is_empty());
+        assert!(matches!(all_work(&mut db, &lease)[0].news.left.as_ref().unwrap().news, News::Here(_)));
+    }
+}

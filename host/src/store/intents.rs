@@ -71,3 +71,94 @@ pub(super) fn close(tx: &Tx<'_>, id: IntentId) -> Answer<()> {
     tx.run(CLOSE, (id, tx.lane()))?;
     Ok(())
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test may panic")]
+mod tests {
+    use super::super::testing::*;
+    use super::*;
+    use crate::model::{Lease, Link, LinkChange, LinkState, Settlement, Sides, Store};
+    use crate::store::Db;
+    use pairwise_plugin_api::Value;
+
+    fn update(link: &Link, side: Side) -> Intent {
+        Intent {
+            id: 0,
+            call: "call".into(),
+            link: link.clone(),
+            side,
+            write: Write { action: Action::Update, key: "k".into(), ..Write::default() },
+            asked: [("title", "Dr.")].into_iter().collect(),
+            source: None,
+            inbox: vec![3, 4],
+        }
+    }
+
+    fn lost(link: LinkId, id: &str) -> Lost {
+        Lost {
+            link,
+            side: Side::Left,
+            at: at(id),
+            label: "Ada".into(),
+            op: "update".into(),
+            reason: "changed".into(),
+            values: vec![("title".into(), "Prof.".into(), Value::Null)],
+        }
+    }
+
+    fn open(db: &mut Db, lease: &Lease) -> Vec<Intent> {
+        db.open_intents(lease).unwrap()
+    }
+
+    #[test]
+    fn an_update_leaves_its_link_as_it_is_stored() {
+        let (mut db, lease) = world();
+        let stored = linked(&mut db, &lease, "a", "a.vcf");
+        let mut judged = stored.clone();
+        judged.shadows.left.set("title", "Dr.");
+        let mut intents = [update(&judged, Side::Left), update(&judged, Side::Right)];
+        db.intend(&lease, "run", &mut intents, &[lost(stored.id, "a")]).unwrap();
+        let open = open(&mut db, &lease);
+        assert_eq!(open[0], Intent { link: stored.clone(), ..intents[0].clone() });
+        assert_eq!(open[1].side, Side::Right);
+        assert_eq!(db.history_of_link(stored.id).unwrap()[0].values[0].old, "Prof.".into());
+    }
+
+    #[test]
+    fn making_a_record_again_takes_the_old_end_off() {
+        let (mut db, lease) = world();
+        let mut link = linked(&mut db, &lease, "a", "a.vcf");
+        link.ends.right = None;
+        let mut again = update(&link, Side::Right);
+        again.write.action = Action::Create;
+        db.intend(&lease, "run", &mut [again], &[]).unwrap();
+        assert_eq!(db.links(&lease, 0, 10).unwrap(), [link]);
+    }
+
+    #[test]
+    fn a_second_write_waits_for_the_outcome_of_the_first() {
+        let (mut db, lease) = world();
+        let link = linked(&mut db, &lease, "a", "a.vcf");
+        db.intend(&lease, "run", &mut [update(&link, Side::Left)], &[]).unwrap();
+        assert!(db.intend(&lease, "run", &mut [update(&link, Side::Left)], &[]).is_err());
+        let id = open(&mut db, &lease)[0].id;
+        let retire = Settlement { link: LinkChange::Retire(link.id), ..Settlement::default() };
+        assert!(db.settle(&lease, "run", std::slice::from_ref(&retire)).is_err(), "a link with an open write stays");
+        settle(&mut db, &lease, Settlement { closed: vec![id], ..retire });
+        assert!(open(&mut db, &lease).is_empty());
+    }
+
+    #[test]
+    fn what_is_lost_by_a_new_link_is_found_under_its_number() {
+        let (mut db, lease) = world();
+        let mut new = link("a", "-");
+        new.ends.right = None;
+        new.state = LinkState::Live;
+        new.shadows = Sides::default();
+        let mut intents = [update(&new, Side::Right)];
+        db.intend(&lease, "run", &mut intents, &[lost(0, "a")]).unwrap();
+        assert_ne!(intents[0].link.id, 0);
+        assert_eq!(db.history_of_link(intents[0].link.id).unwrap().len(), 1);
+        assert_eq!(db.history_of_record("a").unwrap().len(), 1);
+    }
+}

@@ -123,3 +123,47 @@ fn status(tx: &Tx<'_>, lane: i64) -> Answer<LaneStatus> {
         last: runs::last_of_lane(tx, lane)?,
     })
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test may panic")]
+mod tests {
+    use super::super::testing::*;
+    use crate::model::{LinkChange, LinkState, Settlement, Side, Store};
+
+    #[test]
+    fn status_counts_what_a_lane_has() {
+        let (mut db, lease) = world();
+        let link = linked(&mut db, &lease, "a", "a.vcf");
+        linked(&mut db, &lease, "b", "b.vcf");
+        settle(
+            &mut db,
+            &lease,
+            Settlement { link: LinkChange::State(link.id, LinkState::Dormant), ..Default::default() },
+        );
+        stage(&mut db, &lease, &[here(Side::Left, "c", "1")]);
+        let status = db.status().unwrap().remove(0);
+        assert_eq!((status.links, status.live, status.waiting, status.held), (2, 1, 1, 0));
+        assert_eq!(status.holder.unwrap().pid, 1);
+        let json = serde_json::to_value(db.status().unwrap()).unwrap();
+        assert_eq!(json[0]["profile"], "sales");
+        db.release(&lease).unwrap();
+        assert_eq!(db.status().unwrap()[0].holder, None);
+    }
+
+    #[test]
+    fn marks_move_with_the_state_and_with_nothing_else() {
+        let (mut db, lease) = world();
+        let other = crate::model::LaneKey { stream: "other".into(), ..key() };
+        let elsewhere = db.take(&other, &holder(1), 0).unwrap();
+        let before = (db.lane_mark(&key()).unwrap(), db.mark().unwrap());
+        stage(&mut db, &elsewhere, &[here(Side::Left, "x", "1")]);
+        db.renew(&lease, 5).unwrap();
+        db.release(&lease).unwrap();
+        let lease = db.take(&key(), &holder(1), 0).unwrap();
+        all_work(&mut db, &lease);
+        assert_eq!(db.lane_mark(&key()).unwrap(), before.0);
+        assert!(db.mark().unwrap().serial > before.1.serial);
+        stage(&mut db, &lease, &[here(Side::Left, "x", "1")]);
+        assert_ne!(db.lane_mark(&key()).unwrap(), before.0);
+    }
+}

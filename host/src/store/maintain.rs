@@ -329,3 +329,150 @@ fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
 fn open_error(path: &Path, error: &std::io::Error) -> StoreError {
     StoreError::Open { path: path.display().to_string(), reason: error.to_string() }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test may panic")]
+mod tests {
+    use super::super::testing::*;
+    use super::*;
+    use crate::chance::Chance;
+    use crate::model::{LinkChange, Lost, Settlement, Side, Store};
+    use pairwise_plugin_api::Cursor;
+
+    #[test]
+    fn a_snapshot_is_another_database_that_nobody_leases() {
+        let (mut db, lease) = world();
+        stage(&mut db, &lease, &[here(Side::Left, "a", "1")]);
+        let mut copy = db.snapshot().unwrap();
+        let own = copy.take(&key(), &holder(2), 0).unwrap();
+        assert_eq!(sketch(&all_work(&mut copy, &own)), ["a - -"]);
+        linked(&mut copy, &own, "a", "a.vcf");
+        assert!(db.links(&lease, 0, 10).unwrap().is_empty());
+        stage(&mut db, &lease, &[here(Side::Left, "b", "1")]);
+        assert_eq!(all_work(&mut copy, &own).len(), 1);
+    }
+
+    #[test]
+    fn a_snapshot_of_a_file_leaves_no_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let clock = Clock::new();
+        let mut db = Db::open_with(&folder.path().join("p.db"), environment(&clock)).unwrap();
+        let lease = db.take(&key(), &holder(1), clock.now()).unwrap();
+        linked(&mut db, &lease, "a", "a.vcf");
+        let files = || fs::read_dir(folder.path()).unwrap().count();
+        let before = files();
+        let mut copy = db.snapshot().unwrap();
+        let own = copy.take(&key(), &holder(2), 0).unwrap();
+        assert_eq!(copy.links(&own, 0, 10).unwrap(), db.links(&lease, 0, 10).unwrap());
+        linked(&mut copy, &own, "b", "b.vcf");
+        assert!(
+            copy.settle(&own, "run", &[Settlement { link: LinkChange::Retire(99), ..Default::default() }]).is_err()
+        );
+        assert_eq!(copy.links(&own, 0, 10).unwrap().len(), 2);
+        assert_eq!(files(), before);
+        drop(copy);
+        assert_eq!(files(), before);
+    }
+
+    #[test]
+    fn backup_and_restore() {
+        let folder = tempfile::tempdir().unwrap();
+        let (path, backup) = (folder.path().join("p.db"), folder.path().join("backup.db"));
+        let clock = Clock::new();
+        let mut db = Db::open_with(&path, environment(&clock)).unwrap();
+        let lease = db.take(&key(), &holder(1), clock.now()).unwrap();
+        linked(&mut db, &lease, "a", "a.vcf");
+        db.stage(&lease, &[], Some((Side::Left, &Cursor(vec![1])))).unwrap();
+        db.backup(&backup).unwrap();
+        assert!(db.backup(&backup).unwrap_err().to_string().contains("there already"));
+        linked(&mut db, &lease, "b", "b.vcf");
+        let before = db.mark().unwrap();
+
+        let error = Db::restore(&path, &backup, environment(&clock)).unwrap_err();
+        assert!(matches!(error, StoreError::Busy { .. }), "{error}");
+        db.release(&lease).unwrap();
+        drop(db);
+        let restored = Db::restore(&path, &backup, environment(&clock)).unwrap();
+        assert_eq!((&restored.mark.lineage, restored.mark.restored), (&before.lineage, 1));
+
+        let mut db = Db::open_with(&path, environment(&clock)).unwrap();
+        let lease = db.take(&key(), &holder(2), clock.now()).unwrap();
+        assert_eq!(db.links(&lease, 0, 10).unwrap().len(), 1);
+        assert_eq!(db.memory(&lease).unwrap().cursors.left, None, "both sides are listed whole");
+        let mut kept = Db::open_with(&restored.kept.unwrap(), environment(&clock)).unwrap();
+        assert_eq!(kept.status().unwrap()[0].links, 2);
+        let mut names: Vec<_> =
+            fs::read_dir(folder.path()).unwrap().map(|file| file.unwrap().file_name().into_string().unwrap()).collect();
+        names.retain(|name| !name.ends_with("-wal") && !name.ends_with("-shm"));
+        names.sort();
+        assert_eq!(names, ["backup.db", "p.db", "p.db.before-restore-1"]);
+    }
+
+    #[test]
+    fn a_restore_takes_whole_databases_of_ours_only() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("p.db");
+        let clock = Clock::new();
+        let mut db = Db::open_with(&path, environment(&clock)).unwrap();
+        let mark = db.mark().unwrap();
+        let refuse = |backup: &Path| Db::restore(&path, backup, environment(&clock)).unwrap_err().to_string();
+        assert!(refuse(&folder.path().join("none")).contains("no such file"));
+        let text = folder.path().join("text");
+        fs::write(&text, "no database, but longer than the header of one, so that it is looked at".repeat(20)).unwrap();
+        assert!(refuse(&text).contains("not a database"));
+        let strange = folder.path().join("strange.db");
+        Connection::open(&strange).unwrap().execute_batch("CREATE TABLE t (x)").unwrap();
+        assert!(refuse(&strange).contains("another program"));
+        let newer = folder.path().join("newer.db");
+        db.backup(&newer).unwrap();
+        Connection::open(&newer).unwrap().pragma_update(None, "user_version", 99).unwrap();
+        assert!(matches!(Db::restore(&path, &newer, environment(&clock)), Err(StoreError::Newer { found: 99, .. })));
+        let damaged = folder.path().join("damaged.db");
+        db.backup(&damaged).unwrap();
+        let mut bytes = fs::read(&damaged).unwrap();
+        let middle = bytes.len() / 2;
+        bytes[middle..middle + 8000].fill(0xa5);
+        fs::write(&damaged, bytes).unwrap();
+        assert!(refuse(&damaged).contains("damaged"));
+        assert_eq!(db.mark().unwrap(), mark);
+        assert_eq!(db.mark().unwrap(), Db::open_with(&path, environment(&clock)).unwrap().mark().unwrap());
+    }
+
+    #[test]
+    fn a_database_that_cannot_be_read_any_more_can_be_replaced() {
+        let folder = tempfile::tempdir().unwrap();
+        let (path, backup) = (folder.path().join("p.db"), folder.path().join("backup.db"));
+        let clock = Clock::new();
+        Db::open_with(&path, environment(&clock)).unwrap().backup(&backup).unwrap();
+        fs::write(&path, vec![7; 20_000]).unwrap();
+        assert!(Db::open_with(&path, environment(&clock)).is_err());
+        let restored = Db::restore(&path, &backup, environment(&clock)).unwrap();
+        assert_eq!(fs::read(restored.kept.unwrap()).unwrap(), vec![7; 20_000]);
+        assert!(Db::open_with(&path, environment(&clock)).is_ok());
+    }
+
+    #[test]
+    fn compaction_forgets_what_is_old() {
+        let clock = Clock::new();
+        let mut db = Db::in_memory_with(environment(&clock)).unwrap();
+        let lease = db.take(&key(), &holder(1), clock.now()).unwrap();
+        for day in 0..10 {
+            db.start_run(&format!("r{day}"), "command", "0").unwrap();
+            let history = Lost {
+                link: 1,
+                side: Side::Left,
+                at: at("a"),
+                label: "x".repeat(50_000),
+                op: "update".into(),
+                reason: "latest".into(),
+                values: Vec::new(),
+            };
+            settle(&mut db, &lease, Settlement { history: Some(history), ..Settlement::default() });
+            clock.advance(86_400_000);
+        }
+        let done = db.compact(clock.now() - 3 * 86_400_000).unwrap();
+        assert_eq!((done.history, done.runs), (7, 7));
+        assert!(done.after < done.before / 2);
+        assert_eq!((db.history_of_link(1).unwrap().len(), db.runs(100).unwrap().len()), (3, 3));
+    }
+}

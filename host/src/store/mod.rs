@@ -315,3 +315,87 @@ fn store_error(path: &str, error: rusqlite::Error) -> StoreError {
         _ => StoreError::Failed { path, reason: error.to_string() },
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test may panic")]
+mod tests {
+    use std::fs;
+
+    use super::testing::*;
+    use super::*;
+    use crate::model::{Side, Store};
+
+    #[test]
+    fn what_was_committed_is_there_after_opening_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("state").join("pairwise.db");
+        let clock = Clock::new();
+        let mut db = Db::open_with(&path, environment(&clock)).unwrap();
+        let lease = db.take(&key(), &holder(13), clock.now()).unwrap();
+        linked(&mut db, &lease, "a", "a.vcf");
+        stage(&mut db, &lease, &[here(Side::Left, "b", "1")]);
+        let mark = db.mark().unwrap();
+        drop(db);
+        let mut db = Db::open_with(&path, environment(&clock)).unwrap();
+        assert_eq!(db.mark().unwrap(), mark);
+        let lease = db.take(&key(), &holder(1), clock.now()).unwrap();
+        assert_eq!((db.links(&lease, 0, 9).unwrap().len(), sketch(&all_work(&mut db, &lease)).len()), (1, 1));
+    }
+
+    #[test]
+    fn the_file_is_durable_and_private() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("pairwise.db");
+        let db = Db::open(&path).unwrap();
+        let pragma = |name: &str| -> String {
+            db.conn.query_row(&format!("PRAGMA {name}"), [], |row| row.get_ref(0).map(|v| format!("{v:?}"))).unwrap()
+        };
+        assert!(pragma("journal_mode").contains("Text"));
+        assert_eq!(pragma("synchronous"), "Integer(2)");
+        assert_eq!(pragma("foreign_keys"), "Integer(1)");
+        assert_eq!(pragma("auto_vacuum"), "Integer(2)");
+        assert_eq!(pragma("page_size"), format!("Integer({})", schema::PAGE_SIZE));
+        #[cfg(unix)]
+        for file in fs::read_dir(folder.path()).unwrap() {
+            use std::os::unix::fs::PermissionsExt;
+            assert_eq!(file.unwrap().metadata().unwrap().permissions().mode() & 0o077, 0);
+        }
+    }
+
+    /// Whatever cannot be opened is named with the way out, and left as it is.
+    #[test]
+    fn what_is_not_ours_is_refused_and_not_touched() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = |name: &str| folder.path().join(name);
+        fs::write(file("text"), "a text that somebody keeps under this name\n".repeat(40)).unwrap();
+        Connection::open(file("other")).unwrap().execute_batch("CREATE TABLE t (x); PRAGMA user_version = 1").unwrap();
+        drop(Db::open(&file("newer")).unwrap());
+        Connection::open(file("newer")).unwrap().pragma_update(None, "user_version", 7).unwrap();
+        for (name, expected) in [
+            ("text", "it is not a database: move it away, or put a backup back with `pairwise state restore`"),
+            ("other", "it is a database of another program: move it away, or choose another `state_dir`"),
+            ("newer", "has schema 7, this version knows 1: use a newer pairwise, or restore a backup"),
+            ("text/pairwise.db", "cannot be made"),
+        ] {
+            let before: Vec<_> = fs::read_dir(folder.path()).unwrap().map(|file| file.unwrap().file_name()).collect();
+            let bytes = fs::read(file(name)).ok();
+            let error = Db::open(&file(name)).unwrap_err().to_string();
+            assert!(error.contains(expected) && error.contains(name.split('/').next().unwrap()), "{error}");
+            assert_eq!(fs::read(file(name)).ok(), bytes);
+            assert_eq!(fs::read_dir(folder.path()).unwrap().count(), before.len());
+        }
+        assert!(Db::open(folder.path()).unwrap_err().to_string().contains("cannot open the state database"));
+    }
+
+    #[test]
+    fn several_processes_may_make_the_database_at_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("pairwise.db");
+        let open = || Db::open(&path).unwrap().mark().unwrap().lineage;
+        let lineages: Vec<String> = std::thread::scope(|scope| {
+            let threads: Vec<_> = (0..8).map(|_| scope.spawn(open)).collect();
+            threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+        });
+        assert!(lineages.iter().all(|lineage| *lineage == lineages[0]), "{lineages:?}");
+    }
+}

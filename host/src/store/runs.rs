@@ -155,3 +155,70 @@ fn bounded(report: &LaneReport) -> Answer<String> {
     }
     Ok(json)
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test may panic")]
+mod tests {
+    use super::super::testing::*;
+    use super::*;
+    use crate::model::{Item, LaneState, Op, Side, Store};
+
+    fn item() -> Item {
+        Item {
+            op: Op::Create,
+            side: Side::Right,
+            entity: "contact".into(),
+            id: String::new(),
+            other_id: "a".repeat(100),
+            label: "A".into(),
+            reason: "new".into(),
+            held: false,
+            fields: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn runs_are_listed_latest_first_and_shown_whole() {
+        let (mut db, _) = world();
+        let mut report = LaneReport::new(key());
+        report.items = Some(vec![item()]);
+        for run in ["r1", "r2"] {
+            db.start_run(run, "command", "0.1.0").unwrap();
+            db.finish_lane(run, &report).unwrap();
+        }
+        report.state = LaneState::Partial;
+        db.finish_lane("r1", &report).unwrap();
+        db.finish_run("r1").unwrap();
+        let runs = db.runs(10).unwrap();
+        assert_eq!(runs.iter().map(|run| run.id.as_str()).collect::<Vec<_>>(), ["r2", "r1"]);
+        assert_eq!((runs[0].finished, runs[1].finished), (None, Some(runs[1].started)));
+        assert_eq!(runs[1].lanes[0].items, None);
+        assert_eq!(db.show_run("r1").unwrap().unwrap().lanes, [report]);
+        assert_eq!((db.runs(1).unwrap().len(), db.show_run("r9").unwrap()), (1, None));
+        assert_eq!(db.status().unwrap()[0].last.as_ref().unwrap().run, "r2");
+        assert!(db.finish_lane("r9", &LaneReport::new(key())).unwrap_err().to_string().contains("never started"));
+    }
+
+    #[test]
+    fn a_report_is_kept_as_far_as_it_fits() {
+        let (mut db, _) = world();
+        let mut report = LaneReport::new(key());
+        report.items = Some(vec![item(); 10_000]);
+        db.start_run("r", "command", "0.1.0").unwrap();
+        db.finish_lane("r", &report).unwrap();
+        let kept = db.show_run("r").unwrap().unwrap().lanes.remove(0);
+        let items = kept.items.unwrap().len();
+        assert!(items > 500 && items < 10_000);
+        assert_eq!(kept.notes, [format!("the first {items} of 10000 operations are kept")]);
+    }
+
+    #[test]
+    fn a_lane_that_never_came_to_its_lease_has_a_report_too() {
+        let mut db = Db::in_memory().unwrap();
+        db.start_run("r", "schedule", "0.1.0").unwrap();
+        db.finish_lane("r", &LaneReport::new(key())).unwrap();
+        assert_eq!(db.lanes().unwrap(), [key()]);
+        let lease = db.take(&key(), &holder(1), 0).unwrap();
+        assert_eq!(lease.epoch, 1);
+    }
+}

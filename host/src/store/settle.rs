@@ -49,3 +49,64 @@ fn change(tx: &Tx<'_>, change: &LinkChange) -> Answer<Option<LinkId>> {
         LinkChange::Retire(id) => links::retire(tx, *id).map(|()| None),
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test may panic")]
+mod tests {
+    use super::super::testing::*;
+    use crate::model::{Aside, AsideKind, Lost, Settlement, Side, Store};
+
+    /// At first refused, then read again, then linked: within one settlement the later word stands.
+    #[test]
+    fn the_order_within_a_settlement_is_fixed() {
+        let (mut db, lease) = world();
+        stage(&mut db, &lease, &[here(Side::Left, "a", "1")]);
+        let first = row(&mut db, &lease, Side::Left, "a").unwrap();
+        let settlement = Settlement {
+            settled: vec![first],
+            link: crate::model::LinkChange::Put(Box::new(link("a", "a.vcf"))),
+            announce: vec![here(Side::Left, "a", "2"), gone(Side::Right, "a.vcf"), gone(Side::Right, "b.vcf")],
+            history: Some(Lost {
+                link: 0,
+                side: Side::Right,
+                at: at("a.vcf"),
+                label: "A".into(),
+                op: "conflict".into(),
+                reason: "first_match".into(),
+                values: Vec::new(),
+            }),
+            ..Settlement::default()
+        };
+        settle(&mut db, &lease, settlement);
+        let works = all_work(&mut db, &lease);
+        assert_eq!(sketch(&works), ["a !a.vcf 1"]);
+        assert_ne!(works[0].news.left.as_ref().unwrap().id, first);
+        assert_eq!(db.history_of_link(1).unwrap()[0].op, "conflict");
+    }
+
+    #[test]
+    fn one_bad_settlement_undoes_its_batch() {
+        let (mut db, lease) = world();
+        let good = Settlement {
+            link: crate::model::LinkChange::Put(Box::new(link("a", "a.vcf"))),
+            aside: vec![Aside {
+                side: Side::Left,
+                at: crate::store::testing::at("q"),
+                version: None,
+                label: "q".into(),
+                kind: AsideKind::Quarantined,
+                code: "c".into(),
+                text: "t".into(),
+            }],
+            ..Settlement::default()
+        };
+        let bad = Settlement { link: crate::model::LinkChange::Retire(77), ..Settlement::default() };
+        let before = db.mark().unwrap();
+        assert!(db.settle(&lease, "run", &[good.clone(), bad]).is_err());
+        assert_eq!(db.mark().unwrap(), before);
+        assert!(db.links(&lease, 0, 10).unwrap().is_empty());
+        // What was learnt in the transaction that failed is forgotten with it.
+        settle(&mut db, &lease, good);
+        assert_eq!(db.links(&lease, 0, 10).unwrap()[0].ends.left.as_ref().unwrap().at, at("a"));
+    }
+}
