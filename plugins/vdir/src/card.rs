@@ -5,6 +5,7 @@ use std::sync::LazyLock;
 
 use pairwise_plugin_api::{Fields, Value};
 
+use crate::content::Block;
 use crate::draft::{Draft, Edited, preference};
 use crate::lines::{Broken, Line, Text, split_escaped};
 use crate::property::{Format, Property};
@@ -390,12 +391,15 @@ fn natural_order(name: &str) -> String {
     [3, 1, 2, 0, 4].map(part).into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(" ")
 }
 
-/// A part of a file.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Block {
-    pub(crate) span: Range<usize>,
-    /// The number of its first line, counted from 1.
-    pub(crate) line: usize,
+/// What tells a card of a file from the others: its UID, else (as an error) the name that it bears.
+pub(crate) fn identity(text: &Text<'_>, block: &Block) -> Result<String, String> {
+    let lines = text.lines(block.span.clone(), block.line).unwrap_or_default();
+    let value = |name: &str| lines.iter().find(|line| line.is(name)).map(|line| line.value.trim()).unwrap_or_default();
+    match value("UID") {
+        "" if value("FN").is_empty() && value("N").is_empty() => Err(text.as_str()[block.span.clone()].to_owned()),
+        "" => Err(format!("{}\n{}", value("FN"), value("N"))),
+        uid => Ok(uid.to_owned()),
+    }
 }
 
 /// Where the cards of a file stand. A card that never ends goes on to the next one, or to the end of the file, and is broken;

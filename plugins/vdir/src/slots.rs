@@ -100,8 +100,7 @@ impl Names {
             slots.iter().flat_map(|slot| slot.fields.iter().map(|&name| Arc::from(name))).collect();
         sorted.sort();
         let rank = |name: &&str| sorted.partition_point(|other| **other < **name);
-        let ranks: Vec<Vec<usize>> =
-            slots.iter().map(|slot| slot.fields.iter().map(|name| rank(name)).collect()).collect();
+        let ranks: Vec<Vec<usize>> = slots.iter().map(|slot| slot.fields.iter().map(&rank).collect()).collect();
         let mut places = vec![(0, 0); sorted.len()];
         for (slot, ranks) in ranks.iter().enumerate() {
             for (field, rank) in ranks.iter().enumerate() {
@@ -256,10 +255,9 @@ fn field_values(slot: &Slot, property: &Property, mut values: Values) -> Vec<Val
         Shape::Date => {
             let mut date = values.date().and_then(print_date).unwrap_or_else(|| values.text(0));
             // Apple has no dates without a year; it writes one and says that it means none.
-            if let Some(year) = property.first("X-APPLE-OMIT-YEAR").filter(|year| year.len() == 4) {
-                if let Some(rest) = date.strip_prefix(year) {
-                    date = format!("-{rest}");
-                }
+            let omitted = property.first("X-APPLE-OMIT-YEAR").filter(|year| year.len() == 4);
+            if let Some(rest) = omitted.and_then(|year| date.strip_prefix(year)) {
+                date = format!("-{rest}");
             }
             vec![text(date)]
         }

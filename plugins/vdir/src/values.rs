@@ -135,6 +135,13 @@ pub(crate) fn print_date(date: &PartialDateTime) -> Option<String> {
     }
 }
 
+/// `20260301T093000Z` in seconds since 1970.
+pub(crate) fn timestamp(text: &str) -> Option<i64> {
+    let mut date = PartialDateTime::default();
+    let is_whole = date.parse_timestamp(&mut text.as_bytes().iter().peekable(), true);
+    date.to_timestamp().filter(|_| is_whole)
+}
+
 /// True if a time of day stands beside the date, and it is not midnight.
 pub(crate) fn has_time(date: &PartialDateTime) -> bool {
     [date.hour, date.minute, date.second].into_iter().flatten().any(|part| part != 0)

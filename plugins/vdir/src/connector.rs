@@ -1,0 +1,428 @@
+//! The connector: settings, and the operations one by one.
+
+use std::collections::HashSet;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+
+use pairwise_plugin_api::ops::{
+    CheckRequest, Container, ContainersRequest, Description, DiscoverRequest, EnsureContainerRequest, FindRequest,
+    GetRequest, ListDetail, ListRequest, Problem, Scope, WriteRequest,
+};
+use pairwise_plugin_api::schemars::JsonSchema;
+use pairwise_plugin_api::serde::Deserialize;
+use pairwise_plugin_api::{
+    Capabilities, Catalogue, Change, Class, Condition, Connector, Context, CreateKey, Failure, Found, Level, Outcome,
+    Page, Record, RecordRef, Result, Severity, Value,
+};
+use rustix::fs::{Access, access};
+
+use crate::catalogue::{CONTAINER, catalogue};
+use crate::content::Kind;
+use crate::durable::make_folder;
+use crate::folder::{Place, Root, is_safe};
+use crate::property::Format;
+use crate::records::{self, Shelf, part_version, record};
+use crate::scan::{Listing, Memory, Seen, scan};
+use crate::write::{Rules, write};
+
+/// Writes in one call.
+const LARGEST_BATCH: u32 = 500;
+
+/// Records in one page, whatever the host asks for: a page of whole records must not hold a folder of photos in memory.
+const LARGEST_PAGE: usize = 2_000;
+
+/// The bytes of files after which a page of whole records ends.
+const HEAVIEST_PAGE: usize = 8 * 1024 * 1024;
+
+/// A folder of vCard and iCalendar files.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(crate = "pairwise_plugin_api::serde", deny_unknown_fields)]
+#[schemars(crate = "pairwise_plugin_api::schemars")]
+pub struct Config {
+    /// The folder. Its subfolders are containers; hidden ones are left out.
+    pub path: PathBuf,
+    /// Make the folder if it is not there.
+    #[serde(default)]
+    pub create_path: bool,
+    /// Where deleted files go; on the same file system as `path`. Absent: they are deleted.
+    #[serde(default)]
+    pub trash: Option<PathBuf>,
+    /// The version of new vCards that do not come from another folder of vCards.
+    #[serde(default)]
+    pub version: CardVersion,
+}
+
+/// A version of vCard.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, JsonSchema)]
+#[serde(crate = "pairwise_plugin_api::serde")]
+#[schemars(crate = "pairwise_plugin_api::schemars")]
+pub enum CardVersion {
+    /// What old mobile phones and Outlook exchange.
+    #[serde(rename = "2.1")]
+    V21,
+    /// What all programs read.
+    #[default]
+    #[serde(rename = "3.0")]
+    V30,
+    /// The present standard, RFC 6350.
+    #[serde(rename = "4.0")]
+    V40,
+}
+
+/// The connector.
+#[derive(Debug)]
+pub struct Vdir {
+    config: Config,
+    state: Mutex<State>,
+}
+
+/// What a call leaves for the next one. All of it can be made again.
+#[derive(Debug, Default)]
+struct State {
+    /// The listing whose pages are being asked for.
+    listing: Option<Listing>,
+    /// Folders that were looked through for left-overs.
+    swept: HashSet<String>,
+}
+
+impl Vdir {
+    fn root(&self) -> Result<Root> {
+        Root::open(&self.config.path, self.config.trash.as_deref())
+    }
+
+    /// The folder, made if the settings allow it.
+    fn root_to_write(&self) -> Result<Root> {
+        if self.config.create_path && !self.config.path.exists() {
+            std::fs::create_dir_all(&self.config.path).map_err(|error| {
+                let text = format!("cannot make the folder {}: {error}", self.config.path.display());
+                Failure::config("path", text)
+            })?;
+        }
+        self.root()
+    }
+
+    fn state(&self) -> std::sync::MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What is wrong with the settings as the disk is now: code, setting, text.
+    fn problems(&self, write: bool) -> Vec<(&'static str, &'static str, String)> {
+        let Config { path, create_path, trash, .. } = &self.config;
+        let mut problems = Vec::new();
+        if !path.exists() {
+            if *create_path {
+                return problems;
+            }
+            let text = format!(
+                "{} does not exist: make the folder, correct `path`, or say `create_path = true`",
+                path.display()
+            );
+            return vec![("folder_missing", "path", text)];
+        }
+        if !path.is_dir() {
+            return vec![("not_a_folder", "path", format!("{} is not a folder: `path` must name one", path.display()))];
+        }
+        if access(path, Access::READ_OK | Access::EXEC_OK).is_err() {
+            let text = format!("{} may not be read: give its user the right to read it", path.display());
+            problems.push(("folder_unreadable", "path", text));
+        }
+        if write && access(path, Access::WRITE_OK).is_err() {
+            let text = format!(
+                "{} may not be written: give its user the right to write, or let records travel only from here",
+                path.display()
+            );
+            problems.push(("folder_read_only", "path", text));
+        }
+        if let Some(trash) = trash {
+            problems.extend(trash_problem(path, trash).map(|text| ("bad_trash", "trash", text)));
+        }
+        problems
+    }
+
+    fn kinds(entities: &[String]) -> Result<Vec<Kind>> {
+        if entities.is_empty() {
+            return Ok(Kind::ALL.to_vec());
+        }
+        let kind = |entity: &String| {
+            Kind::of_entity(entity).ok_or_else(|| {
+                let text = format!("a folder of files has no entity `{entity}`; it has `contact` and `event`");
+                Failure::new(Class::NotFound, text)
+            })
+        };
+        let wanted: Vec<Kind> = entities.iter().map(kind).collect::<Result<_>>()?;
+        Ok(Kind::ALL.into_iter().filter(|kind| wanted.contains(kind)).collect())
+    }
+
+    /// The next lines of a listing. `begun` is the page before.
+    fn page(&self, root: &Root, request: &ListRequest, begun: Option<Memory>, cx: &Context) -> Result<Page> {
+        let previous = request.previous.as_ref().and_then(Memory::of);
+        let after = begun.as_ref().and_then(|memory| memory.after.clone());
+        let mut state = self.state();
+        let known = state.listing.take().filter(|listing| {
+            begun.as_ref().is_some_and(|begun| {
+                (begun.started, begun.device, begun.inode)
+                    == (listing.memory.started, listing.memory.device, listing.memory.inode)
+            })
+        });
+        let listing = match known {
+            Some(listing) => listing,
+            None => {
+                let scope = containers_of(&request.scope)?;
+                let wanted =
+                    |folder: &str| scope.as_ref().is_none_or(|scope| scope.iter().any(|container| container == folder));
+                let mut listing = scan(root, &Self::kinds(&request.entities)?, wanted, previous.as_ref(), cx)?;
+                if let Some(begun) = &begun {
+                    // The first pages were told by an earlier look: what changed since then may be missing in them.
+                    listing.memory.started = listing.memory.started.min(begun.started);
+                }
+                listing
+            }
+        };
+        let limit = usize::try_from(request.limit).unwrap_or(LARGEST_PAGE).clamp(1, LARGEST_PAGE);
+        let mut page = Page::default();
+        let mut shelf = Shelf::default();
+        let mut weight = 0;
+        let mut last = None;
+        let mut rest = listing.after(after.as_deref()).peekable();
+        while let Some((id, seen)) = rest.next() {
+            crate::stop_if_cancelled(cx)?;
+            let kind = listed_kind(id);
+            match request.detail {
+                ListDetail::Ids => page.changes.push(Change::upsert(brief(root, kind, id, seen, &mut shelf)?)),
+                ListDetail::Full => {
+                    let Some(place) = Place::of(kind, id) else { continue };
+                    if let Some(loaded) = shelf.load(root, &place)? {
+                        weight += loaded.bytes.len();
+                        page.changes.push(Change::upsert(record(root, &place, &loaded, &request.fields)));
+                    }
+                    cx.progress(page.changes.len() as u64, 0);
+                }
+            }
+            if rest.peek().is_some() && (page.changes.len() >= limit || weight >= HEAVIEST_PAGE) {
+                last = Some(id.to_owned());
+                break;
+            }
+        }
+        drop(rest);
+        page.more = last.is_some();
+        if page.more {
+            let brief = Memory { after: last, ..bare(&listing.memory) };
+            page.next = Some(brief.cursor()?);
+            state.listing = Some(listing);
+        } else {
+            page.complete = listing.complete;
+            page.same_store = previous.is_some_and(|memory| (memory.device, memory.inode) == (root.device, root.inode));
+            page.next = Some(listing.memory.cursor()?);
+        }
+        Ok(page)
+    }
+}
+
+/// A memory that only names its listing.
+fn bare(memory: &Memory) -> Memory {
+    Memory { device: memory.device, inode: memory.inode, started: memory.started, ..Memory::default() }
+}
+
+/// The kind of a listed id: that of the file, which a part of a file carries in its middle.
+fn listed_kind(id: &str) -> Kind {
+    Kind::ALL.into_iter().find(|kind| Place::of(*kind, id).is_some()).unwrap_or(Kind::Contact)
+}
+
+/// Id and version.
+fn brief(root: &Root, kind: Kind, id: &str, seen: Seen, shelf: &mut Shelf) -> Result<Record> {
+    let version = match seen {
+        Seen::Part(digest) => part_version(digest),
+        Seen::File(stamp) if root.is_unsettled(&stamp) => match Place::of(kind, id) {
+            Some(place) => match shelf.load(root, &place)? {
+                Some(loaded) => records::version(root, &loaded, &crate::lines::Text::new(loaded.bytes)),
+                None => stamp.version(),
+            },
+            None => stamp.version(),
+        },
+        Seen::File(stamp) => stamp.version(),
+    };
+    Ok(Record { at: RecordRef::new(kind.entity(), id), version: Some(version), ..Record::default() })
+}
+
+/// The containers that a scope names; `None` for all.
+fn containers_of(scope: &Scope) -> Result<Option<Vec<String>>> {
+    if let Some(unknown) = scope.keys().find(|key| *key != CONTAINER) {
+        let text = format!("a folder of files has no selector `{unknown}`; it has `{CONTAINER}`");
+        return Err(Failure::new(Class::Config, text));
+    }
+    match scope.get(CONTAINER) {
+        None | Some(Value::Null) => Ok(None),
+        Some(Value::Text(container)) => Ok(Some(vec![container.trim_matches('/').to_owned()])),
+        Some(Value::List(list)) => {
+            Ok(Some(list.iter().map(|value| value.to_string().trim_matches('/').to_owned()).collect()))
+        }
+        Some(other) => {
+            let text = format!("`{CONTAINER}` is `{other}`; expected the path of a subfolder, or a list of such paths");
+            Err(Failure::new(Class::Config, text))
+        }
+    }
+}
+
+/// What is wrong with a trash folder: files are moved there by renaming.
+fn trash_problem(path: &Path, trash: &Path) -> Option<String> {
+    let here = rustix::fs::stat(path).ok()?;
+    // Where the folder is not there yet, the one that it will be made in counts.
+    let there = trash.ancestors().find_map(|folder| rustix::fs::stat(folder).ok())?;
+    if trash.exists() && !trash.is_dir() {
+        return Some(format!("{} is not a folder: `trash` must name one", trash.display()));
+    }
+    if (here.st_dev, here.st_ino) == (there.st_dev, there.st_ino) && trash.exists() {
+        return Some(format!("{} is `path` itself: deleted files would come back", trash.display()));
+    }
+    (here.st_dev != there.st_dev).then(|| {
+        format!(
+            "{} is on another file system than {}: choose a folder on the same one, or leave `trash` out",
+            trash.display(),
+            path.display()
+        )
+    })
+}
+
+impl Connector for Vdir {
+    type Config = Config;
+
+    fn create(config: Config, _cx: &Context) -> Result<Self> {
+        if config.path.as_os_str().is_empty() {
+            return Err(Failure::config("path", "`path` is empty: name the folder of the files"));
+        }
+        Ok(Vdir { config, state: Mutex::default() })
+    }
+
+    fn describe(&self, _cx: &Context) -> Result<Description> {
+        let identity = match self.root() {
+            Ok(root) => format!("{}:{}", root.device, root.inode),
+            // A folder that is yet to be made is known by its path.
+            Err(_) => std::path::absolute(&self.config.path).map_or(String::new(), |path| path.display().to_string()),
+        };
+        Ok(Description {
+            capabilities: Capabilities {
+                authoritative_get: true,
+                conditional_writes: true,
+                create_key: CreateKey::Takes,
+                incarnation: true,
+                uid: true,
+                containers: true,
+                create_containers: true,
+                trash: self.config.trash.is_some(),
+                largest_batch: LARGEST_BATCH,
+                ..Capabilities::default()
+            },
+            target: self.config.path.display().to_string(),
+            identity,
+        })
+    }
+
+    fn discover(&self, _cx: &Context, request: DiscoverRequest) -> Result<Catalogue> {
+        let only = match &request.entity {
+            Some(entity) => Some(Self::kinds(std::slice::from_ref(entity))?[0]),
+            None => None,
+        };
+        Ok(catalogue(only))
+    }
+
+    fn validate(&self, _cx: &Context) -> Result<Vec<Problem>> {
+        let problem = |(_, setting, text): (&str, &str, String)| Problem { setting: setting.to_owned(), text };
+        Ok(self.problems(false).into_iter().map(problem).collect())
+    }
+
+    fn check(&self, _cx: &Context, request: CheckRequest) -> Result<Vec<Condition>> {
+        let condition = |(code, setting, text): (&str, &str, String)| Condition {
+            code: code.to_owned(),
+            level: Level::Profile,
+            severity: Severity::Error,
+            subject: setting.to_owned(),
+            text,
+        };
+        let mut conditions: Vec<Condition> = self.problems(request.write).into_iter().map(condition).collect();
+        if let Err(failure) = containers_of(&request.scope) {
+            conditions
+                .push(Condition { level: Level::Stream, ..condition(("unknown_selector", CONTAINER, failure.text)) });
+        }
+        Ok(conditions)
+    }
+
+    fn containers(&self, _cx: &Context, _request: ContainersRequest) -> Result<Vec<Container>> {
+        let root = self.root()?;
+        let mut complete = true;
+        let container = |id: String| Container { path: id.clone(), id, columns: Vec::new(), writable: true };
+        Ok(root.folders(&mut complete)?.into_iter().map(container).collect())
+    }
+
+    fn ensure_container(&self, _cx: &Context, request: EnsureContainerRequest) -> Result<Container> {
+        let folder = request.path.trim_matches('/');
+        if !folder.is_empty() && !is_safe(folder) {
+            let text =
+                format!("`{}` is no subfolder: it must be relative, without `..` and hidden parts", request.path);
+            return Err(Failure::new(Class::Refused, text));
+        }
+        let root = self.root_to_write()?;
+        make_folder(&root, folder).map_err(|error| crate::folder::failed("make", &root.show(folder), error))?;
+        Ok(Container { id: folder.to_owned(), path: folder.to_owned(), columns: Vec::new(), writable: true })
+    }
+
+    fn list(&self, cx: &Context, request: ListRequest) -> Result<Page> {
+        let begun = match &request.page {
+            Some(cursor) => Some(Memory::of(cursor).ok_or_else(|| {
+                Failure::new(Class::CursorExpired, "the cursor is not one of this connector: start the listing again")
+            })?),
+            None => None,
+        };
+        let is_new = self.config.create_path && begun.is_none() && request.previous.is_none();
+        if is_new && !self.config.path.exists() {
+            // It is made with the first write.
+            return Ok(Page { complete: true, ..Page::default() });
+        }
+        let root = self.root()?;
+        self.page(&root, &request, begun, cx)
+    }
+
+    fn get(&self, cx: &Context, request: GetRequest) -> Result<Vec<Found>> {
+        let root = self.root()?;
+        let mut found = records::get(&root, &request.at, &request.fields, cx)?;
+        if let Some(scope) = containers_of(&request.scope)? {
+            for found in &mut found {
+                let is_inside = |record: &Record| record.container.as_ref().is_some_and(|held| scope.contains(held));
+                if found.record.as_ref().is_some_and(|record| !is_inside(record)) {
+                    *found = Found::default();
+                }
+            }
+        }
+        Ok(found)
+    }
+
+    fn find(&self, cx: &Context, request: FindRequest) -> Result<Vec<Vec<Record>>> {
+        let root = self.root()?;
+        let kind = Self::kinds(std::slice::from_ref(&request.entity))?[0];
+        let scope = containers_of(&request.scope)?;
+        let wanted = |folder: &str| scope.as_ref().is_none_or(|scope| scope.iter().any(|held| held == folder));
+        if request.by.is_empty() {
+            let mut complete = true;
+            let folders: Vec<String> =
+                root.folders(&mut complete)?.into_iter().filter(|folder| wanted(folder)).collect();
+            return records::find_by_key(&root, kind, &folders, &request.values, &request.fields);
+        }
+        let listing = scan(&root, &[kind], wanted, None, cx)?;
+        records::find(&root, kind, listing.after(None).map(|(id, _)| id), &request, cx)
+    }
+
+    fn write(&self, cx: &Context, request: WriteRequest) -> Result<Vec<Outcome>> {
+        let root = self.root_to_write()?;
+        let scope = containers_of(&request.scope)?.unwrap_or_default();
+        let home = if let [only] = scope.as_slice() { only.as_str() } else { "" };
+        let rules = Rules {
+            root: &root,
+            trash: self.config.trash.as_deref(),
+            version: match self.config.version {
+                CardVersion::V21 => Format::V21,
+                CardVersion::V30 => Format::V30,
+                CardVersion::V40 => Format::V40,
+            },
+        };
+        write(&rules, &request.writes, home, &mut self.state().swept, cx)
+    }
+}

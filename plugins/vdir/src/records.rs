@@ -1,0 +1,275 @@
+//! Records out of files: reading, point reads, looking for values.
+
+use std::collections::HashSet;
+
+use pairwise_plugin_api::ops::FindRequest;
+use pairwise_plugin_api::{Condition, Context, Failure, Fields, Found, Millis, Name, Record, RecordRef, Value};
+use rustix::io::Errno;
+
+use crate::content::{self, Kind, Part};
+use crate::folder::{LARGEST_FILE, Place, ReadError, Root, Stamp, failed};
+use crate::lines::Text;
+use crate::values;
+
+/// The file that was read last: the records of one file are mostly asked for one after the other.
+#[derive(Debug, Default)]
+pub(crate) struct Shelf {
+    path: Option<String>,
+    bytes: Vec<u8>,
+    state: State,
+    /// Of a file with several records: their parts and keys.
+    parts: Vec<(Part, String)>,
+}
+
+#[derive(Debug, Clone, Copy, Default)]
+enum State {
+    #[default]
+    Missing,
+    TooLarge(Stamp),
+    Read(Stamp),
+}
+
+/// A record's file, open on the shelf.
+#[derive(Debug)]
+pub(crate) struct Loaded<'s> {
+    pub(crate) bytes: &'s [u8],
+    pub(crate) stamp: Stamp,
+    /// The record within the file; `None` if the file is too large to be read.
+    pub(crate) part: Option<Part>,
+    /// The id that the record has now.
+    pub(crate) id: String,
+    /// The file holds no other record.
+    pub(crate) alone: bool,
+}
+
+impl Shelf {
+    /// Finds a record. `None` if it is not there; a failure only if the file system fails.
+    pub(crate) fn load(&mut self, root: &Root, place: &Place) -> Result<Option<Loaded<'_>>, Failure> {
+        if self.path.as_deref() != Some(&place.path) {
+            self.read(root, place)?;
+        }
+        let (stamp, part) = match self.state {
+            State::Missing => return Ok(None),
+            State::TooLarge(stamp) => (stamp, None),
+            State::Read(stamp) => (stamp, Some(&self.parts)),
+        };
+        let (part, id) = match part {
+            None if place.key.is_some() => return Ok(None),
+            None => (None, place.path.clone()),
+            Some(parts) => {
+                let found = match &place.key {
+                    None => parts.first().filter(|_| parts.len() == 1),
+                    Some(key) => parts.iter().find(|(_, other)| other == key),
+                };
+                let Some((part, key)) = found else { return Ok(None) };
+                // A file that has shrunk to one record is a file like any other.
+                let id = if parts.len() == 1 { place.path.clone() } else { format!("{}#{key}", place.path) };
+                (Some(part.clone()), id)
+            }
+        };
+        let alone = self.parts.len() <= 1;
+        Ok(Some(Loaded { bytes: &self.bytes, stamp, part, id, alone }))
+    }
+
+    fn read(&mut self, root: &Root, place: &Place) -> Result<(), Failure> {
+        self.path = None;
+        self.parts.clear();
+        self.state = match root.read_into(&place.path, &mut self.bytes) {
+            Ok(stamp) => State::Read(stamp),
+            Err(ReadError::TooLarge(_, stamp)) => State::TooLarge(stamp),
+            Err(ReadError::Io(Errno::NOENT | Errno::NOTDIR | Errno::LOOP | Errno::ISDIR)) => State::Missing,
+            Err(ReadError::Io(error)) => return Err(failed("read", &root.show(&place.path), error)),
+        };
+        if let State::Read(_) = self.state {
+            let is_single = content::is_single(place.kind, &self.bytes);
+            let text = Text::new(&self.bytes);
+            let parts = content::parts(place.kind, &text);
+            // Of a file with one record, nobody asks for its key but in passing.
+            let keys = if is_single && place.key.is_none() {
+                vec![String::new(); parts.len()]
+            } else {
+                content::keys(place.kind, &text, &parts)
+            };
+            self.parts = parts.into_iter().zip(keys).collect();
+        }
+        // Keys that were left out must not be looked up later.
+        self.path = (self.parts.len() != 1).then(|| place.path.clone());
+        Ok(())
+    }
+}
+
+/// The record of a loaded file. What cannot be read is a record that says why.
+pub(crate) fn record(root: &Root, place: &Place, loaded: &Loaded<'_>, wanted: &[Name]) -> Record {
+    let (folder, _) = place.split();
+    let mut record = Record {
+        at: RecordRef::new(place.kind.entity(), loaded.id.clone()),
+        modified: Some(loaded.stamp.modified / 1_000_000),
+        container: Some(folder.to_owned()),
+        ..Record::default()
+    };
+    let Some(part) = &loaded.part else {
+        record.version = Some(loaded.stamp.version());
+        let text = format!("{}: larger than {LARGEST_FILE} bytes", root.show(&place.path));
+        record.conditions.push(Condition::unreadable(text));
+        return record;
+    };
+    let text = Text::new(loaded.bytes);
+    record.version = Some(version(root, loaded, &text));
+    match content::read(place.kind, &text, part) {
+        Ok(reading) => {
+            record.modified = reading.revision.as_deref().and_then(instant).or(record.modified);
+            record.incarnation.clone_from(&reading.uid);
+            record.uid = reading.uid;
+            record.occurrence = reading.occurrence;
+            record.participants = reading.participants;
+            record.fields = reading.fields;
+            return narrowed(record, wanted);
+        }
+        Err(broken) => {
+            let text = format!("{}: {broken}; correct or delete it", root.show(&place.path));
+            record.conditions.push(Condition::unreadable(text));
+        }
+    }
+    record
+}
+
+/// The version of a loaded record: that of its file, or where the file holds several, the digest of its text.
+pub(crate) fn version(root: &Root, loaded: &Loaded<'_>, text: &Text<'_>) -> String {
+    match &loaded.part {
+        Some(part) if !loaded.alone => part_version(content::digest_of(text, part)),
+        _ => root.version(&loaded.stamp, || Some(content::digest([loaded.bytes]))),
+    }
+}
+
+pub(crate) fn part_version(digest: u64) -> String {
+    format!("#{digest:016x}")
+}
+
+fn keep(fields: Fields, wanted: &[Name]) -> Fields {
+    let is_wanted = |name: &Name| {
+        wanted
+            .iter()
+            .any(|wanted| wanted == name || wanted.strip_suffix('*').is_some_and(|stem| name.starts_with(stem)))
+    };
+    fields.into_iter().filter(|(name, _)| is_wanted(name)).collect()
+}
+
+/// `2026-03-01T09:30:00Z` in any of its spellings, in milliseconds. A date is its midnight; without a zone it is UTC.
+pub(crate) fn instant(text: &str) -> Option<Millis> {
+    let (date, time) = text.trim().split_once('T').unwrap_or((text.trim(), "000000Z"));
+    let mut basic = date.replace('-', "");
+    basic.push('T');
+    // Fractions of a second are dropped.
+    let (clock, zone) = time.split_at(time.find(['Z', '+', '-', '.']).unwrap_or(time.len()));
+    basic.push_str(&clock.replace(':', ""));
+    let zone = zone.trim_start_matches(|char: char| char == '.' || char.is_ascii_digit());
+    basic.push_str(&if zone.is_empty() { "Z".to_owned() } else { zone.replace(':', "") });
+    values::timestamp(&basic).map(|seconds| seconds * 1000)
+}
+
+/// Point reads, in the order of the ids.
+pub(crate) fn get(root: &Root, at: &[RecordRef], wanted: &[Name], cx: &Context) -> Result<Vec<Found>, Failure> {
+    let mut shelf = Shelf::default();
+    let mut found = Vec::with_capacity(at.len());
+    for at in at {
+        crate::stop_if_cancelled(cx)?;
+        let place = Kind::of_entity(&at.entity).and_then(|kind| Place::of(kind, &at.id));
+        let loaded = match &place {
+            Some(place) => shelf.load(root, place)?.map(|loaded| record(root, place, &loaded, wanted)),
+            None => None,
+        };
+        found.push(loaded.map_or_else(Found::gone, Found::here));
+        cx.progress(found.len() as u64, 0);
+    }
+    Ok(found)
+}
+
+/// One list of records for each value: those of which one of the fields holds it.
+pub(crate) fn find<'i>(
+    root: &Root,
+    kind: Kind,
+    ids: impl Iterator<Item = &'i str>,
+    request: &FindRequest,
+    cx: &Context,
+) -> Result<Vec<Vec<Record>>, Failure> {
+    let fold = |text: &str| if request.case_sensitive { text.trim().to_owned() } else { text.trim().to_lowercase() };
+    let looked_for: Vec<String> = request.values.iter().map(|value| fold(value)).collect();
+    let mut found = vec![Vec::new(); looked_for.len()];
+    let mut shelf = Shelf::default();
+    for id in ids {
+        crate::stop_if_cancelled(cx)?;
+        let Some(place) = Place::of(kind, id) else { continue };
+        let Some(loaded) = shelf.load(root, &place)? else { continue };
+        let whole = record(root, &place, &loaded, &[]);
+        let texts = request.by.iter().flat_map(|name| held(&whole, name));
+        let held: HashSet<String> = texts.map(|text| fold(&text)).filter(|text| !text.is_empty()).collect();
+        for (value, list) in looked_for.iter().zip(&mut found) {
+            if held.contains(value) {
+                list.push(narrowed(whole.clone(), &request.fields));
+            }
+        }
+        cx.progress(1, 0);
+    }
+    Ok(found)
+}
+
+/// Records that were made without a UID, by the key that names their file.
+pub(crate) fn find_by_key(
+    root: &Root,
+    kind: Kind,
+    folders: &[String],
+    keys: &[String],
+    wanted: &[Name],
+) -> Result<Vec<Vec<Record>>, Failure> {
+    let mut shelf = Shelf::default();
+    let mut found = Vec::with_capacity(keys.len());
+    for key in keys {
+        let mut list = Vec::new();
+        for folder in folders {
+            let slash = if folder.is_empty() { "" } else { "/" };
+            let id = format!("{folder}{slash}{key}{}", kind.extension());
+            let Some(place) = Place::of(kind, &id) else { continue };
+            if let Some(loaded) = shelf.load(root, &place)? {
+                list.push(record(root, &place, &loaded, wanted));
+            }
+        }
+        found.push(list);
+    }
+    Ok(found)
+}
+
+fn narrowed(mut record: Record, wanted: &[Name]) -> Record {
+    if !wanted.is_empty() {
+        record.fields = keep(record.fields, wanted);
+    }
+    record
+}
+
+fn held(record: &Record, name: &Name) -> Vec<String> {
+    match record.fields.get(name) {
+        Some(Value::List(list)) => list.iter().map(Value::to_string).collect(),
+        Some(value) => vec![value.to_string()],
+        None if &**name == "uid" => record.uid.iter().cloned().collect(),
+        None => Vec::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn instants_in_all_spellings() {
+        for (text, want) in [
+            ("1970-01-02T00:00:01Z", Some(86_401_000)),
+            ("19700102T000001Z", Some(86_401_000)),
+            ("1970-01-02T01:00:01.250+01:00", Some(86_401_000)),
+            ("1970-01-02T00:00:01", Some(86_401_000)),
+            ("1970-01-02", Some(86_400_000)),
+            ("yesterday", None),
+            ("", None),
+        ] {
+            assert_eq!(instant(text), want, "{text}");
+        }
+    }
+}

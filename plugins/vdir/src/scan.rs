@@ -1,0 +1,238 @@
+//! Which records there are, by looking at folders and not at files.
+//!
+//! A file's inode, size, change time and modification time are its version. Files are opened only where these cannot tell
+//! everything: a file that was changed so lately that a further change could leave no trace in them; and a file that holds no
+//! record or several. Which files these are, the cursor of the last listing remembers; new and changed ones are looked at.
+
+use std::mem::MaybeUninit;
+
+use pairwise_plugin_api::{Context, Cursor, Failure, codec};
+use rustix::fs::{AtFlags, Dir, FileType, RawDir, Stat, statat};
+use serde::{Deserialize, Serialize};
+
+use crate::content::{self, Kind, digest};
+use crate::folder::{Root, Stamp, encode_name, failed};
+use crate::lines::Text;
+
+/// One line of a listing.
+#[derive(Debug)]
+struct Entry {
+    start: u32,
+    length: u32,
+    seen: Seen,
+}
+
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Seen {
+    /// A file with one record.
+    File(Stamp),
+    /// A record of a file with several: the digest of its text.
+    Part(u64),
+}
+
+/// What a listing leaves for the next one.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub(crate) struct Memory {
+    pub(crate) device: u64,
+    pub(crate) inode: u64,
+    /// When it began, in nanoseconds, by the clock that stamps files.
+    pub(crate) started: i64,
+    /// The kinds that were listed.
+    pub(crate) kinds: Vec<String>,
+    /// Digests of the folders that were there: path and inode. A folder that was moved here brings old files along.
+    pub(crate) folders: Vec<u64>,
+    /// Digests of the paths of files that do not hold exactly one record.
+    pub(crate) odd: Vec<u64>,
+    /// Within a listing: the last id of the page.
+    pub(crate) after: Option<String>,
+}
+
+impl Memory {
+    pub(crate) fn of(cursor: &Cursor) -> Option<Self> {
+        codec::decode(&cursor.0).ok()
+    }
+
+    pub(crate) fn cursor(&self) -> Result<Cursor, Failure> {
+        codec::encode(self)
+            .map(Cursor)
+            .map_err(|error| Failure::new(pairwise_plugin_api::Class::Other, error.to_string()))
+    }
+}
+
+/// What is there, sorted by id. 100,000 files take about 9 MB.
+#[derive(Debug, Default)]
+pub(crate) struct Listing {
+    names: String,
+    entries: Vec<Entry>,
+    pub(crate) memory: Memory,
+    /// False if a folder could not be read.
+    pub(crate) complete: bool,
+}
+
+impl Listing {
+    fn push(&mut self, id: &str, seen: Seen) {
+        // Ids of more than 4 GiB together would take more memory than a worker has.
+        let (Ok(start), Ok(length)) = (u32::try_from(self.names.len()), u32::try_from(id.len())) else { return };
+        self.names.push_str(id);
+        self.entries.push(Entry { start, length, seen });
+    }
+
+    fn id(&self, entry: &Entry) -> &str {
+        let start = entry.start as usize;
+        &self.names[start..start + entry.length as usize]
+    }
+
+    /// Ids and what was seen, behind an id.
+    pub(crate) fn after<'a>(&'a self, id: Option<&str>) -> impl Iterator<Item = (&'a str, Seen)> {
+        let start = id.map_or(0, |id| self.entries.partition_point(|entry| self.id(entry) <= id));
+        self.entries[start..].iter().map(|entry| (self.id(entry), entry.seen))
+    }
+
+    fn sort(&mut self) {
+        let mut entries = std::mem::take(&mut self.entries);
+        entries.sort_unstable_by(|a, b| self.id(a).cmp(self.id(b)));
+        self.entries = entries;
+    }
+}
+
+/// Looks at the folders.
+pub(crate) fn scan(
+    root: &Root,
+    kinds: &[Kind],
+    wanted: impl Fn(&str) -> bool,
+    previous: Option<&Memory>,
+    cx: &Context,
+) -> Result<Listing, Failure> {
+    let names: Vec<String> = kinds.iter().map(|kind| kind.entity().to_owned()).collect();
+    let mut scan = Scan {
+        root,
+        kinds,
+        previous: previous
+            .filter(|memory| (memory.device, memory.inode) == (root.device, root.inode) && memory.kinds == names),
+        listing: Listing { complete: true, ..Listing::default() },
+        buffer: Vec::new(),
+    };
+    scan.listing.memory = Memory {
+        device: root.device,
+        inode: root.inode,
+        started: crate::folder::coarse_now(),
+        kinds: names,
+        ..Memory::default()
+    };
+    for folder in root.folders(&mut scan.listing.complete)? {
+        if cx.cancelled() {
+            return Err(Failure::new(pairwise_plugin_api::Class::Cancelled, "the listing was stopped"));
+        }
+        if wanted(&folder) {
+            scan.folder(&folder)?;
+            cx.progress(scan.listing.entries.len() as u64, 0);
+        }
+    }
+    let mut listing = scan.listing;
+    listing.sort();
+    listing.memory.folders.sort_unstable();
+    listing.memory.odd.sort_unstable();
+    Ok(listing)
+}
+
+struct Scan<'a> {
+    root: &'a Root,
+    kinds: &'a [Kind],
+    previous: Option<&'a Memory>,
+    listing: Listing,
+    buffer: Vec<u8>,
+}
+
+impl Scan<'_> {
+    fn folder(&mut self, folder: &str) -> Result<(), Failure> {
+        let opened = match self.root.open_folder(folder) {
+            Ok(opened) => opened,
+            Err(rustix::io::Errno::NOENT) => return Ok(()),
+            Err(_) => {
+                self.listing.complete = false;
+                return Ok(());
+            }
+        };
+        let itself = rustix::fs::fstat(&opened).map_err(|error| failed("look at", &self.root.show(folder), error))?;
+        let key = digest([folder.as_bytes(), b"\n", &itself.st_ino.to_le_bytes()]);
+        let is_known = self.previous.is_some_and(|memory| memory.folders.binary_search(&key).is_ok());
+        self.listing.memory.folders.push(key);
+        let prefix = if folder.is_empty() { String::new() } else { format!("{folder}/") };
+        let mut space = [MaybeUninit::uninit(); 32 * 1024];
+        let mut names = RawDir::new(&opened, &mut space);
+        let mut id = String::new();
+        while let Some(entry) = names.next() {
+            let entry = entry.map_err(|error| failed("list", &self.root.show(folder), error))?;
+            let name = entry.file_name().to_bytes();
+            let Some(kind) = Kind::of_file(name).filter(|kind| self.kinds.contains(kind)) else { continue };
+            if !matches!(entry.file_type(), FileType::RegularFile | FileType::Unknown) {
+                continue;
+            }
+            // A file that vanishes while we look is not there.
+            let Ok(stat) = statat(&opened, entry.file_name(), AtFlags::SYMLINK_NOFOLLOW) else { continue };
+            if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
+                continue;
+            }
+            id.clear();
+            id.push_str(&prefix);
+            encode_name(name, &mut id);
+            self.file(kind, &id, &stat, is_known);
+        }
+        Ok(())
+    }
+
+    fn file(&mut self, kind: Kind, id: &str, stat: &Stat, folder_is_known: bool) {
+        let stamp = Stamp::of(stat);
+        let key = digest([id.as_bytes()]);
+        let is_as_it_was = folder_is_known
+            && self
+                .previous
+                .is_some_and(|memory| stamp.changed < memory.started && memory.odd.binary_search(&key).is_err());
+        if is_as_it_was || !self.opens_to_others(kind, id, key) {
+            self.listing.push(id, Seen::File(stamp));
+        }
+    }
+
+    /// Opens the file. If it holds no record or several, notes these and that.
+    fn opens_to_others(&mut self, kind: Kind, id: &str, key: u64) -> bool {
+        // What cannot be read now, or is too large, is a broken record: `get` says so.
+        if self.root.read_into(id, &mut self.buffer).is_err() || content::is_single(kind, &self.buffer) {
+            return false;
+        }
+        let bytes = std::mem::take(&mut self.buffer);
+        let text = Text::new(&bytes);
+        let parts = content::parts(kind, &text);
+        if parts.len() != 1 {
+            self.listing.memory.odd.push(key);
+            for (part, part_key) in parts.iter().zip(content::keys(kind, &text, &parts)) {
+                self.listing.push(&format!("{id}#{part_key}"), Seen::Part(content::digest_of(&text, part)));
+            }
+        }
+        let is_other = parts.len() != 1;
+        drop(text);
+        self.buffer = bytes;
+        is_other
+    }
+}
+
+/// The subfolders of a folder, without hidden ones.
+pub(crate) fn subfolders(folder: &rustix::fd::OwnedFd) -> rustix::io::Result<Vec<Vec<u8>>> {
+    let mut found = Vec::new();
+    for entry in Dir::read_from(folder)? {
+        let entry = entry?;
+        let name = entry.file_name().to_bytes();
+        if name.starts_with(b".") {
+            continue;
+        }
+        let is_folder = match entry.file_type() {
+            FileType::Directory => true,
+            FileType::Unknown => statat(folder, entry.file_name(), AtFlags::SYMLINK_NOFOLLOW)
+                .is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode) == FileType::Directory),
+            _ => false,
+        };
+        if is_folder {
+            found.push(name.to_vec());
+        }
+    }
+    Ok(found)
+}
