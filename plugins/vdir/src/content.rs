@@ -19,7 +19,7 @@ pub(crate) enum Kind {
 }
 
 impl Kind {
-    pub(crate) const ALL: [Kind; 2] = [Kind::Contact, Kind::Event];
+    pub(crate) const ALL: [Kind; 1] = [Kind::Contact];
 
     /// The entity's name in the catalogue.
     pub(crate) fn entity(self) -> &'static str {
