@@ -5,6 +5,7 @@
 
 pub mod check;
 pub mod document;
+pub mod edit;
 pub mod find;
 pub mod kept;
 pub mod preset;

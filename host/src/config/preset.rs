@@ -31,13 +31,19 @@ pub fn names() -> impl Iterator<Item = &'static str> {
     BUILT_IN.iter().map(|(name, _)| *name)
 }
 
+/// A preset's own text.
+#[must_use]
+pub fn text(name: &str) -> Option<&'static str> {
+    BUILT_IN.iter().find(|(known, _)| *known == name).map(|(_, text)| *text)
+}
+
 /// The preset that a profile names at `mark`.
 ///
 /// # Errors
 /// If there is no such preset.
 pub fn find(name: &str, mark: &Mark) -> Result<Preset, Vec<Problem>> {
-    match BUILT_IN.iter().find(|(known, _)| *known == name) {
-        Some((name, text)) => Preset::read(name, text),
+    match text(name) {
+        Some(text) => Preset::read(name, text),
         None => {
             let known: Vec<&str> = names().collect();
             let problem = Problem::at(mark, format!("there is no preset `{name}`"), suggest(name, names()));
