@@ -121,7 +121,7 @@ fn newcomer(lane: &Lane<'_>, told: &Sides<Told>) -> Result<Judgement, Option<Box
             text,
         })))
     };
-    if let Some(predicate) = filter::refuses(&lane.spec.admit[side], &seen.record, &seen.values, lane.started) {
+    if let Some(predicate) = filter::refuses(&lane.filters.admit[side], &seen.record, &seen.values, lane.started) {
         return refused(&predicate.reason, format!("the stream's filter keeps it out: {}", predicate.reason));
     }
     if !lane.spec.writes_to(target) || !lane.spec.create[target] {

@@ -2,10 +2,56 @@
 
 use std::borrow::Cow;
 
-use pairwise_plugin_api::{FieldType, Fields, Millis, Record, Value};
+use pairwise_plugin_api::{Catalogue, FieldType, Fields, Millis, Name, Record, Value};
 
+use super::translate::{MapProblem, native_name};
 use crate::model::value::{self, Compare, parse_time};
-use crate::model::{Predicate, Test, When};
+use crate::model::{Predicate, Side, Sides, Test, When};
+
+/// A lane's predicates, their fields named as each side names them: a filter may look at fields that do not travel.
+#[derive(Debug, Clone, Default)]
+pub struct Filters {
+    /// What a record without a link must satisfy.
+    pub admit: Sides<Vec<Predicate>>,
+    /// What a record with a link must go on satisfying.
+    pub follow: Sides<Vec<Predicate>>,
+}
+
+impl Filters {
+    /// Looks the fields of a lane's predicates up.
+    ///
+    /// # Errors
+    /// If a side has no such field.
+    pub fn compile(
+        admit: &Sides<Vec<Predicate>>,
+        follow: &Sides<Vec<Predicate>>,
+        entities: &Sides<Vec<String>>,
+        catalogues: &Sides<Catalogue>,
+    ) -> Result<Filters, MapProblem> {
+        let mut filters = Filters { admit: admit.clone(), follow: follow.clone() };
+        for side in Side::BOTH {
+            for predicate in filters.admit[side].iter_mut().chain(&mut filters.follow[side]) {
+                name_natively(&mut predicate.test, &|name: &Name| {
+                    native_name(side, &entities[side], &catalogues[side], name)
+                })?;
+            }
+        }
+        Ok(filters)
+    }
+}
+
+fn name_natively(test: &mut Test, native: &dyn Fn(&Name) -> Result<Name, MapProblem>) -> Result<(), MapProblem> {
+    match test {
+        Test::Present(name)
+        | Test::Absent(name)
+        | Test::In(name, _)
+        | Test::NotIn(name, _)
+        | Test::Before(name, _)
+        | Test::After(name, _) => *name = native(name)?,
+        Test::Any(tests) => tests.iter_mut().try_for_each(|test| name_natively(test, native))?,
+    }
+    Ok(())
+}
 
 /// The first predicate that the record does not satisfy.
 ///
@@ -79,6 +125,7 @@ fn equal(item: &Value, candidate: &Value) -> bool {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 mod tests {
     use super::*;
 
@@ -111,6 +158,28 @@ mod tests {
         check(Test::After(name(), When::Now), "f", "soon", false);
         check(Test::Before(name(), When::At("2026-01-01".into())), "f", "2025-12-31", true);
         check(Test::Any(vec![Test::Present("no".into()), Test::Present(name())]), "f", "x", true);
+    }
+
+    #[test]
+    fn a_filter_may_look_at_fields_that_do_not_travel() {
+        use pairwise_plugin_api::{Entity, Field};
+
+        let fields = vec![Field::new("Recurring", FieldType::Bool).path("recurring")];
+        let side = Catalogue { entities: vec![Entity { name: "event".into(), fields, ..Entity::default() }] };
+        let catalogues = Sides { left: side.clone(), right: side };
+        let entities = Sides::from_fn(|_| vec!["event".to_owned()]);
+        let unless = |name: &str| Predicate {
+            test: Test::Any(vec![Test::In(name.into(), vec![false.into()])]),
+            reason: "recurring".into(),
+        };
+        let mut admit = Sides { left: vec![unless("recurring")], right: Vec::new() };
+        let filters = Filters::compile(&admit, &Sides::default(), &entities, &catalogues).unwrap();
+        let series = Record { fields: [("Recurring", true)].into_iter().collect(), ..Record::default() };
+        assert!(refuses(&filters.admit.left, &series, &Fields::new(), NOON).is_some());
+
+        admit.right = vec![unless("recuring")];
+        let problem = Filters::compile(&admit, &Sides::default(), &entities, &catalogues).unwrap_err();
+        assert_eq!(problem.to_string(), "the right side has no field `recuring`; did you mean `recurring`?");
     }
 
     #[test]

@@ -109,6 +109,7 @@ fn run_leased(
         abilities: prepared.abilities,
         keys: matching::rows_of_keys(spec, &prepared.map),
         map: prepared.map,
+        filters: prepared.filters,
         map_changed: prepared.map_changed,
         memory: prepared.memory,
         displaced: Sides::default(),
@@ -166,6 +167,7 @@ struct Lane<'a> {
     lease: Lease,
     abilities: Sides<Capabilities>,
     map: FieldMap,
+    filters: filter::Filters,
     /// The rows of the map that match keys are made of.
     keys: FieldMap,
     map_changed: bool,

@@ -3,6 +3,7 @@
 use pairwise_plugin_api::ops::{CheckRequest, DiscoverRequest};
 use pairwise_plugin_api::{Capabilities, Failure, Level, Severity};
 
+use super::filter::Filters;
 use super::translate::FieldMap;
 use super::{Lane, Stop};
 use crate::model::value::same;
@@ -14,6 +15,7 @@ use crate::model::{
 pub(super) struct Prepared {
     pub(super) abilities: Sides<Capabilities>,
     pub(super) map: FieldMap,
+    pub(super) filters: Filters,
     pub(super) map_changed: bool,
     pub(super) memory: LaneMemory,
     pub(super) same_folders: bool,
@@ -55,12 +57,13 @@ pub(super) fn prepare(
             .map_err(failed(side))?;
     }
     let map = FieldMap::compile(&spec.map, spec.direction, &spec.entities, &catalogues)?;
+    let filters = Filters::compile(&spec.admit, &spec.follow, &spec.entities, &catalogues)?;
     let memory = store.memory(lease)?;
     let map_changed = memory.map.as_ref().is_some_and(|old| *old != map.fingerprint());
     // Where both sides name folders by their path, a record keeps its folder.
     let same_folders =
         Side::BOTH.into_iter().all(|side| abilities[side].containers && abilities[side].create_containers);
-    Ok(Prepared { abilities, map, map_changed, memory, same_folders })
+    Ok(Prepared { abilities, map, filters, map_changed, memory, same_folders })
 }
 
 /// A changed mapping is not an edit: before anything is pulled, the shadows of every link are derived again from what both

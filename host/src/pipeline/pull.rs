@@ -200,7 +200,7 @@ fn stage_all(lane: &mut Lane<'_>, side: Side, arrived: Vec<(Record, Known)>) -> 
 
 /// A linked record that no longer satisfies the stream's `follow` has left the scope, which is no deletion.
 fn no_longer_wanted(lane: &Lane<'_>, side: Side, record: &Record) -> bool {
-    let tests = &lane.spec.follow[side];
+    let tests = &lane.filters.follow[side];
     if tests.is_empty() {
         return false;
     }

@@ -108,6 +108,17 @@ impl FieldMap {
     }
 }
 
+/// The native name of a field that may be named by its canonical path.
+pub(in crate::pipeline) fn native_name(
+    side: Side,
+    entities: &[String],
+    catalogue: &Catalogue,
+    name: &Name,
+) -> Result<Name, MapProblem> {
+    let known = Known::new(side, entities, catalogue)?;
+    known.field(name).map(|found| found.native).ok_or_else(|| known.no_field(name))
+}
+
 /// The fields that a lane's entities have on one side.
 struct Known<'a> {
     side: Side,

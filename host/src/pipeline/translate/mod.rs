@@ -20,6 +20,7 @@ use crate::model::value::Compare;
 use crate::model::{Direction, Side, Sides, Winner};
 
 pub use compile::MapProblem;
+pub(super) use compile::native_name;
 use steps::Step;
 
 /// A stream's field map, ready for use.
