@@ -179,7 +179,7 @@ mod tests {
 
         admit.right = vec![unless("recuring")];
         let problem = Filters::compile(&admit, &Sides::default(), &entities, &catalogues).unwrap_err();
-        assert_eq!(problem.to_string(), "the right side has no field `recuring`; did you mean `recurring`?");
+        assert_eq!(problem.to_string(), "the right side has no field `recuring`; did you mean `Recurring`?");
     }
 
     #[test]
