@@ -33,7 +33,9 @@ impl Lane<'_> {
             // A new link got its row number when the intent was written down.
             link.id = intent.link.id;
             let part = self.absorb(&mut intent, outcome, &mut link, &mut settlement)?;
-            if part != Part::Open {
+            if part == Part::Open {
+                self.open.insert(intent.id);
+            } else {
                 settlement.closed.push(intent.id);
             }
             if part == Part::Done {

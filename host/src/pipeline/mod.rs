@@ -41,8 +41,8 @@ pub use dry::{DryRun, PLANNED};
 
 use crate::chance::Chance;
 use crate::model::{
-    Holder, LaneMemory, LaneReport, LaneSpec, LaneState, Lease, LinkId, Observer, Remote, RunOptions, Side, Sides,
-    Stage, Store, StoreError,
+    Holder, IntentId, LaneMemory, LaneReport, LaneSpec, LaneState, Lease, LinkId, Observer, Remote, RunOptions, Side,
+    Sides, Stage, Store, StoreError,
 };
 use translate::{FieldMap, MapProblem};
 
@@ -117,6 +117,7 @@ fn run_leased(
         emptied: Sides::default(),
         guarded: false,
         blocked: HashSet::new(),
+        open: HashSet::new(),
         same_folders: prepared.same_folders,
         unplanned: 0,
         again: false,
@@ -186,6 +187,8 @@ struct Lane<'a> {
     same_folders: bool,
     /// Operations that a saved plan does not list.
     unplanned: u64,
+    /// Writes of this run whose outcome is unknown so far; they are counted as failed until it is found out.
+    open: HashSet<IntentId>,
     /// Something was put back into the inbox and should be looked at once more.
     again: bool,
     report: &'a mut LaneReport,

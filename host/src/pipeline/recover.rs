@@ -7,6 +7,7 @@ use pairwise_plugin_api::ops::FindRequest;
 use pairwise_plugin_api::{Action, Class, CreateKey, Outcome, Record, RecordRef, Status};
 
 use super::calls::is_gone;
+use super::commit::Part;
 use super::pull::{announce, gone};
 use super::{Lane, Stop};
 use crate::model::value::same;
@@ -24,6 +25,10 @@ pub(super) fn recover(lane: &mut Lane<'_>) -> Result<(), Stop> {
         match settle(lane, &intent)? {
             Some(mut settlement) => {
                 settlement.closed.push(intent.id);
+                if lane.open.remove(&intent.id) {
+                    let counts = lane.report.side(intent.side);
+                    counts.failed = counts.failed.saturating_sub(1);
+                }
                 lane.store.settle(&lane.lease, &lane.options.run, &[settlement])?;
             }
             None => {
@@ -154,6 +159,9 @@ fn updated(lane: &mut Lane<'_>, intent: &Intent) -> Result<Option<Settlement>, S
             link.shadows[side.other()].set(path.clone(), asked.clone());
         }
     }
+    if holds_what_we_asked(lane, intent, &record) {
+        lane.report.side(side).updated += 1;
+    }
     let announce = vec![announce(lane, side, record, false, false)];
     Ok(Some(Settlement { link: LinkChange::Put(Box::new(link)), announce, ..Settlement::default() }))
 }
@@ -163,6 +171,7 @@ fn removed(lane: &mut Lane<'_>, intent: &Intent) -> Result<Option<Settlement>, S
     let at = intent.write.at.clone();
     let Some(found) = lane.get(intent.side, std::slice::from_ref(&at))?.pop() else { return Ok(None) };
     if is_gone(&found) {
+        lane.report.side(intent.side).deleted += 1;
         return Ok(Some(Settlement { link: LinkChange::Retire(intent.link.id), ..Settlement::default() }));
     }
     Ok(found.record.is_some().then(Settlement::default))
@@ -180,7 +189,9 @@ impl Lane<'_> {
                 self.report.side(intent.side).created += 1;
             }
             Status::Exists => {
-                self.settle_existing(&mut intent, outcome, &mut link, &mut settlement)?;
+                if self.settle_existing(&mut intent, outcome, &mut link, &mut settlement)? == Part::Done {
+                    self.report.side(intent.side).created += 1;
+                }
             }
             Status::Unknown => return Ok(None),
             // Certainly not there: its announcement makes it anew.
