@@ -9,9 +9,9 @@ use super::app::App;
 use super::args::ConnectionCommand;
 use super::error::{Error, Result};
 use super::exit::Exit;
-use super::{files, output};
+use super::output;
 use crate::config::problem::suggest;
-use crate::config::{HOST_FILE, Problems};
+use crate::config::{HOST_FILE, Problems, edit};
 use crate::model::LaneState;
 use crate::plugins::{Installation, Plugins};
 use crate::schedule::{self, Unready, Visited};
@@ -59,13 +59,6 @@ fn add(app: &App, name: &str, plugin: &str) -> Result<Exit> {
             _ => return Err(error),
         },
     };
-    if config.as_ref().is_some_and(|config| config.connections.contains_key(name)) {
-        let file = folder.join(HOST_FILE);
-        return Err(Error::usage(
-            format!("{} has a connection `{name}` already", file.display()),
-            "choose another name, or edit the file",
-        ));
-    }
     let installed = match &config {
         Some(config) => app.plugins(config)?,
         None => Plugins::open(Installation::new(None, folder.join("plugins.lock"), folder.join("state/cache")))?,
@@ -76,7 +69,7 @@ fn add(app: &App, name: &str, plugin: &str) -> Result<Exit> {
         let help = suggest(plugin, ids.iter().map(String::as_str));
         return Err(Error::usage(format!("no plugin `{plugin}` is installed"), help));
     }
-    files::add_connection(&folder, name, plugin, known.as_ref().map(|manifest| &manifest.config_schema))?;
+    edit::add_connection(&folder, name, plugin, known.as_ref().map(|manifest| &manifest.config_schema))?;
     let file = folder.join(HOST_FILE);
     app.out.document(&json!({ "connection": name, "file": file }));
     app.out.line(format_args!("Wrote `[connections.{name}]` into {}. Fill in what is required, then:", file.display()));

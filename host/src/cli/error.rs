@@ -3,6 +3,7 @@
 use std::fmt;
 
 use super::exit::Exit;
+use crate::config::edit::EditError;
 use crate::config::problem::{Problem, Problems};
 use crate::model::StoreError;
 use crate::plugins::LoadError;
@@ -51,6 +52,12 @@ impl fmt::Display for Error {
 impl From<Problems> for Error {
     fn from(problems: Problems) -> Self {
         Error { exit: Exit::Usage, problems }
+    }
+}
+
+impl From<EditError> for Error {
+    fn from(error: EditError) -> Self {
+        Error::new(Exit::Usage, Problem::new(error.to_string()))
     }
 }
 

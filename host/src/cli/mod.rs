@@ -9,7 +9,6 @@ mod demo;
 mod doctor;
 mod error;
 mod exit;
-mod files;
 mod history;
 mod holds;
 mod interrupt;

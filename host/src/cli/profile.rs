@@ -10,10 +10,9 @@ use super::args::ProfileCommand;
 use super::connection::exit_of;
 use super::error::{Error, Result};
 use super::exit::Exit;
-use super::{files, output};
-use crate::config::problem::suggest;
-use crate::config::{Config, Problem, Problems, Profile, preset};
-use crate::model::{Direction, Side};
+use super::output;
+use crate::config::{Config, Problem, Problems, Profile, edit};
+use crate::model::{Direction, Side, Sides};
 use crate::pipeline::translate::{FieldMap, Row};
 use crate::schedule::{self, Inspected, Selected};
 
@@ -96,11 +95,8 @@ fn new(app: &App, name: &str, preset: &str, left: &str, right: &str) -> Result<E
     for connection in [left, right] {
         config.connection(connection).map_err(usage)?;
     }
-    let known: Vec<&str> = preset::names().collect();
-    if !known.contains(&preset) {
-        return Err(Error::usage(format!("there is no preset `{preset}`"), suggest(preset, known)));
-    }
-    let file = files::new_profile(&config.folder, name, preset, left, right)?;
+    let connections = Sides { left: left.to_owned(), right: right.to_owned() };
+    let file = edit::new_profile(&config.folder, name, preset, &connections)?;
     app.out.document(&json!({ "profile": name, "file": file }));
     app.out.line(format_args!(
         "Wrote {}. It is not enabled yet.
@@ -119,10 +115,10 @@ fn switch(app: &App, name: &str, enabled: bool) -> Result<Exit> {
     let config = app.config()?;
     let profile = named(&config, name)?;
     if profile.enabled != enabled {
-        files::enable(profile, enabled)?;
+        edit::set_enabled(&profile.file, enabled)?;
         if let Err(error) = app.config() {
             // Two enabled profiles may be one too many: the file is put back as it was.
-            files::enable(profile, !enabled)?;
+            edit::set_enabled(&profile.file, !enabled)?;
             return Err(error);
         }
     }

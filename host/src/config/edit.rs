@@ -1,6 +1,5 @@
 //! Changes to configuration files by commands. Comments and layout stay as they are; new files are commented, to start from.
 
-use std::fmt::Write;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -163,15 +162,9 @@ fn connection(name: &str, plugin: &str, schema: Option<&Json>) -> String {
         for (key, property) in needed.into_iter().chain(others) {
             let hash = if required.contains(&key.as_str()) { "" } else { "# " };
             let description = property.get("description").and_then(Json::as_str).unwrap_or_default();
-            let note = description.lines().next().filter(|line| !line.is_empty()).map(|line| format!("   # {line}"));
-            // Writing to a string cannot fail.
-            let _ = writeln!(
-                text,
-                "{hash}{} = {}{}",
-                toml_edit::Key::new(key.as_str()),
-                example(property),
-                note.unwrap_or_default()
-            );
+            text.extend(description.lines().map(|line| format!("# {line}\n")));
+            let note = if hash.is_empty() { "   # required" } else { "" };
+            text.push_str(&format!("{hash}{} = {}{note}\n", toml_edit::Key::new(key.as_str()), example(property)));
         }
     }
     let variable: String =
@@ -329,8 +322,10 @@ plugin = "vdir"
 # isolation = "worker"         # "in-process" for plugins trusted like the host
 
 [connections.cards.settings]
-path = "…"   # The folder.
-# trash = "…"   # Where deleted files go.
+# The folder.
+path = "…"   # required
+# Where deleted files go.
+# trash = "…"
 
 # Where its secrets are, by the names that the plugin asks for. Never the secrets themselves.
 # [connections.cards.secrets]
