@@ -67,18 +67,15 @@ impl Profile {
         self.root.to_json()
     }
 
-    /// A mistake that was found later, at the place where `stream` first names `word`: a field, an entity, a selector.
+    /// A mistake that was found later, at the place where `stream` names `word` for a side: a field, an entity, a selector.
     #[must_use]
-    pub fn problem(
-        &self,
-        stream: &str,
-        word: &str,
-        message: impl Into<String>,
-        expected: impl Into<String>,
-    ) -> Problem {
+    pub fn problem(&self, stream: &str, side: Side, word: &str, message: impl Into<String>) -> Problem {
         let at = pointer(["streams", stream]);
-        let place = self.root.at(&at).and_then(|node| find_word(node, word)).unwrap_or_else(|| self.root.place(&at));
-        Problem::at(place, message, expected)
+        let place = self.root.at(&at).and_then(|node| {
+            // First where it cannot be meant for the other side.
+            find_word(node, word, side.other().name()).or_else(|| find_word(node, word, ""))
+        });
+        Problem::at(place.unwrap_or_else(|| self.root.place(&at)), message, "")
     }
 
     /// Reads a profile's tree.
@@ -224,17 +221,16 @@ fn users(raw: &raw::Profile, root: &Node, problems: &mut Problems) -> Vec<User> 
     users
 }
 
-/// Where a tree first holds a text, or has it as a key.
-fn find_word<'a>(node: &'a Node, word: &str) -> Option<&'a super::problem::Mark> {
+/// Where a tree first holds a text, or has it as a key; what stands under the key `skipped` is passed over.
+fn find_word<'a>(node: &'a Node, word: &str, skipped: &str) -> Option<&'a super::problem::Mark> {
     if node.text() == Some(word) {
         return Some(&node.mark);
     }
-    let keys = node
-        .table()
-        .into_iter()
-        .flatten()
-        .find_map(|(key, entry)| if key == word { Some(&entry.key) } else { find_word(&entry.node, word) });
-    keys.or_else(|| node.list().into_iter().flatten().find_map(|item| find_word(item, word)))
+    let entries = node.table().into_iter().flatten().filter(|(key, _)| *key != skipped);
+    let mut entries =
+        entries.map(|(key, entry)| if key == word { Some(&entry.key) } else { find_word(&entry.node, word, skipped) });
+    let found = entries.find_map(|found| found);
+    found.or_else(|| node.list().into_iter().flatten().find_map(|item| find_word(item, word, skipped)))
 }
 
 /// Two profiles that would work on the same records: same connections in either order, same people, a kind of record in

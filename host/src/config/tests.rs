@@ -203,7 +203,7 @@ fn users_make_lanes_and_bring_their_own_logins() {
     assert_eq!(profile.own_secrets(&lane.key, Side::Left).unwrap()["password"], Secret::Env("CRM_LEE".into()));
     assert_eq!(profile.own_secrets(&lane.key, Side::Right), None);
     assert_eq!(profile.schedules["contacts"].every.as_deref(), Some("30 minutes"));
-    let problem = profile.problem("contacts", "UserField1", "there is no field `UserField1` on the left", "");
+    let problem = profile.problem("contacts", Side::Left, "UserField1", "there is no such field");
     assert_eq!(problem.mark.unwrap().line_column(), (16, 32));
 }
 

@@ -16,6 +16,9 @@ pub struct LaneReport {
     /// Why, where it did not end well: a sentence for people.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
+    /// The word in the lane's settings that the error is about, and its side: whoever has the file can find its place.
+    #[serde(skip)]
+    pub culprit: Option<(Side, String)>,
     /// Writes to the left side.
     pub left: Counts,
     /// Writes to the right side.
@@ -52,6 +55,7 @@ impl LaneReport {
             key,
             state: LaneState::Done,
             error: None,
+            culprit: None,
             left: Counts::default(),
             right: Counts::default(),
             conflicts: 0,

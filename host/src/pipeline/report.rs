@@ -13,6 +13,10 @@ pub(super) fn close(report: &mut LaneReport, ended: Result<(), Stop>, took: i64,
             let (state, text) = stop.explain();
             report.state = state;
             report.error = Some(text);
+            if let Stop::Map(problem) = &stop {
+                let (side, word) = problem.culprit();
+                report.culprit = Some((side, word.to_owned()));
+            }
         }
         Ok(()) => {
             let waiting =

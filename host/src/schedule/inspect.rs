@@ -10,6 +10,7 @@ use super::scratch::Scratch;
 use super::{Selected, runner};
 use crate::config::{Config, Problem};
 use crate::model::{LaneKey, LaneSpec, LaneState, Remote, Side, Sides};
+use crate::pipeline::filter::Filters;
 use crate::pipeline::translate::FieldMap;
 use crate::plugins::{self, OpenError, Plugin, PluginName, Plugins, SandboxStatus, Session, SessionSpec};
 
@@ -85,11 +86,14 @@ impl Inspected {
                 self.unready = Some(problem.into());
             }
         }
-        match FieldMap::compile(&lane.map, lane.direction, &lane.entities, &catalogues) {
+        let map = FieldMap::compile(&lane.map, lane.direction, &lane.entities, &catalogues);
+        let filters = Filters::compile(&lane.admit, &lane.follow, &lane.entities, &catalogues);
+        match map.and_then(|map| filters.map(|_| map)) {
             Ok(map) => self.map = Some(map),
             Err(problem) => {
-                let message = format!("the field map of `{}` does not fit: {problem}", lane.key);
-                self.unready = Some(selected.profile.problem(&lane.key.stream, "", message, "").into());
+                let (side, word) = problem.culprit();
+                let message = format!("`{}` does not fit its connections: {problem}", lane.key);
+                self.unready = Some(selected.profile.problem(&lane.key.stream, side, word, message).into());
             }
         }
     }

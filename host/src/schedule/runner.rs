@@ -150,7 +150,14 @@ impl Job<'_> {
             return report;
         }
         tracing::info!(lane = %lane.key, "begins");
-        let report = run(remotes, &*observer);
+        let mut report = run(remotes, &*observer);
+        if let Some((side, word)) = &report.culprit {
+            let message = report.error.take().unwrap_or_default();
+            let problem = profile.problem(&lane.key.stream, *side, word, message);
+            report.error = Some(problem.sentence());
+            outcome.unready.push(lane.key.clone());
+            outcome.problems.push(problem);
+        }
         tracing::info!(lane = %lane.key, state = ?report.state, duration_ms = report.duration_ms, "ended");
         report
     }

@@ -52,15 +52,14 @@ pub enum MapProblem {
 }
 
 impl MapProblem {
-    /// The name that the profile would have to change, to find its place.
+    /// The word that the profile would have to change, and the side that it is about.
     #[must_use]
-    pub fn name(&self) -> &str {
+    pub fn culprit(&self) -> (Side, &str) {
         match self {
-            MapProblem::NoEntity { name, .. } => name,
-            MapProblem::NoField { name, .. }
-            | MapProblem::ReadOnly { name, .. }
-            | MapProblem::Transform { name, .. } => name,
-            MapProblem::Empty => "map",
+            MapProblem::NoEntity { side, name, .. } => (*side, name),
+            MapProblem::NoField { side, name, .. } | MapProblem::ReadOnly { side, name } => (*side, name),
+            MapProblem::Transform { name, .. } => (Side::Left, name),
+            MapProblem::Empty => (Side::Left, "map"),
         }
     }
 }
