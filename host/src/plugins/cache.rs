@@ -54,13 +54,15 @@ fn copy_into(copy: &Path, file: &Path, hash: &str) -> io::Result<()> {
         }
         target.set_permissions(fs::Permissions::from_mode(0o444))?;
         target.sync_all()?;
-        fs::rename(&temporary, copy)?;
+        // A worker of another session or process may be opening a copy that was made meanwhile, and is let to that file
+        // only: a whole one stays. One that is damaged, and any on a file system without links, is replaced.
+        if fs::hard_link(&temporary, copy).is_err() && sha256_of(copy).ok().as_deref() != Some(hash) {
+            fs::rename(&temporary, copy)?;
+        }
         File::open(folder)?.sync_all()
     })();
-    if written.is_err() {
-        // What is left of a copy that failed is of no use to anybody.
-        let _ = fs::remove_file(&temporary);
-    }
+    // Of no use to anybody any more; after a rename there is nothing left to remove.
+    let _ = fs::remove_file(&temporary);
     written
 }
 
@@ -68,6 +70,21 @@ fn copy_into(copy: &Path, file: &Path, hash: &str) -> io::Result<()> {
 #[allow(clippy::unwrap_used, reason = "a test may panic")]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_copy_that_another_session_made_meanwhile_stays() {
+        use std::os::unix::fs::MetadataExt;
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("x.so");
+        fs::write(&file, "library").unwrap();
+        let hash = sha256_of(&file).unwrap();
+        let copy = library(folder.path(), &hash);
+        copy_into(&copy, &file, &hash).unwrap();
+        let first = fs::metadata(&copy).unwrap().ino();
+        copy_into(&copy, &file, &hash).unwrap();
+        assert_eq!(fs::metadata(&copy).unwrap().ino(), first);
+        assert_eq!(fs::read_dir(copy.parent().unwrap()).unwrap().count(), 1);
+    }
 
     #[test]
     fn a_copy_is_made_once_and_checked_each_time() {
