@@ -148,7 +148,6 @@ impl Ran {
     ///
     /// # Panics
     /// With all that was printed, if it is not.
-    #[must_use]
     pub fn exits(self, code: i32) -> Ran {
         assert_eq!(self.code, Some(code), "{}\n{}\n{}", self.command, self.stdout, self.stderr);
         self

@@ -5,7 +5,7 @@ use std::io::{IsTerminal, Write};
 use super::args::Global;
 use super::error::{Error, Result};
 use super::output::Out;
-use crate::config::{self, Config};
+use crate::config::{self, Config, HOST_FILE};
 use crate::plugins::{Installation, Plugins};
 use crate::store::Db;
 
@@ -24,8 +24,10 @@ impl App {
 
     /// The configuration, checked.
     pub(crate) fn config(&self) -> Result<Config> {
-        let folder = config::find::find(self.global.config.as_deref())
-            .map_err(|error| Error::usage(error.to_string(), "see `pairwise --help` for where it is looked for"))?;
+        let folder = config::find::find(self.global.config.as_deref()).map_err(|missing| {
+            let places = missing.looked_at.join(" or ");
+            Error::usage(format!("no configuration: there is no {HOST_FILE} in {places}"), missing.remedy)
+        })?;
         Ok(Config::load(&folder)?)
     }
 

@@ -85,10 +85,8 @@ impl SavedPlan {
         for lane in &self.lanes {
             let now = db.lane_mark(&lane.key)?;
             // A lane that has never run is the same in every database.
-            if (now.serial, lane.mark.serial) == (0, 0) {
-                continue;
-            }
-            if (&now.lineage, now.restored) != (&lane.mark.lineage, lane.mark.restored) {
+            let same_database = (&now.lineage, now.restored) == (&lane.mark.lineage, lane.mark.restored);
+            if !same_database && lane.mark.serial != 0 {
                 return Err(PlanError::Foreign { file });
             }
             if now.serial != lane.mark.serial {
