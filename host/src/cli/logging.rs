@@ -1,4 +1,4 @@
-//! Logs: warnings on standard error, more with `-v`, everything with `--log FILE`.
+//! Logs: errors on standard error, more with `-v`, everything with `--log FILE`. What a run comes to is told by its report.
 
 use std::fs::OpenOptions;
 use std::io::{self, Write};
@@ -15,7 +15,7 @@ use super::progress::BARS;
 /// Sets the process's subscriber.
 pub(crate) fn start(verbose: u8, file: Option<&Path>) -> Result<()> {
     let level = match verbose {
-        0 => LevelFilter::WARN,
+        0 => LevelFilter::ERROR,
         1 => LevelFilter::INFO,
         2 => LevelFilter::DEBUG,
         _ => LevelFilter::TRACE,
