@@ -74,7 +74,10 @@ fn apple(person: &Person) -> Vec<String> {
         format!("ORG:{};{}", escaped(&person.organization), escaped(&person.unit)),
         format!("TITLE:{}", escaped(&person.title)),
     ];
-    lines.extend(person.emails.iter().map(|email| format!("EMAIL;type=INTERNET;type=WORK:{email}")));
+    let kinds = ["WORK", "HOME"];
+    lines.extend(
+        person.emails.iter().zip(kinds).map(|(email, kind)| format!("EMAIL;type=INTERNET;type={kind}:{email}")),
+    );
     lines.push(format!("TEL;type=WORK;type=VOICE;type=pref:{}", person.phones[0]));
     lines.push(format!("TEL;type=CELL;type=VOICE:{}", person.phones[1]));
     let place = [&person.street, &person.town, &person.region, &person.postcode, &person.country];
@@ -95,7 +98,8 @@ fn evolution(person: &Person) -> Vec<String> {
         format!("ORG:{};{}", escaped(&person.organization), escaped(&person.unit)),
         format!("TITLE:{}", escaped(&person.title)),
     ];
-    lines.extend(person.emails.iter().map(|email| format!("EMAIL;TYPE=work:{email}")));
+    let kinds = ["work", "home"];
+    lines.extend(person.emails.iter().zip(kinds).map(|(email, kind)| format!("EMAIL;TYPE={kind}:{email}")));
     lines.push(format!("TEL;TYPE=\"work,voice\":{}", person.phones[0]));
     lines.push(format!("TEL;TYPE=cell:{}", person.phones[1]));
     lines.push(format!("NOTE:{}", escaped(&person.note)));

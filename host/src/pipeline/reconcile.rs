@@ -366,6 +366,10 @@ fn verdict(
     if same(row.compare, left, right) {
         return Verdict::Settled;
     }
+    if row.direction == Direction::None {
+        // Carried on create only: each side may keep its own, and nobody is asked.
+        return Verdict::Settled;
+    }
     if let Some(conflict) = open {
         return match conflict.decision {
             None => Verdict::Wait,
