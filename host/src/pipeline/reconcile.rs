@@ -496,8 +496,9 @@ fn changed_rows<'a>(
 ) -> impl Iterator<Item = &'a Name> + 'a {
     let missing = link.shadows[side]
         .iter()
-        .filter(move |(path, _)| {
-            seen.values.get(path).is_none() && rules.map.row(path).is_some_and(|row| row.is_family())
+        .filter(move |(path, shadow)| {
+            let of_family = |row: &Row| row.is_family() && row.direction.reaches(side.other());
+            !shadow.is_empty() && seen.values.get(path).is_none() && rules.map.row(path).is_some_and(of_family)
         })
         .map(|(path, _)| path);
     seen.values
