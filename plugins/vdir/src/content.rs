@@ -19,7 +19,7 @@ pub(crate) enum Kind {
 }
 
 impl Kind {
-    pub(crate) const ALL: [Kind; 1] = [Kind::Contact];
+    pub(crate) const ALL: [Kind; 2] = [Kind::Contact, Kind::Event];
 
     /// The entity's name in the catalogue.
     pub(crate) fn entity(self) -> &'static str {
@@ -176,6 +176,14 @@ pub(crate) fn create(kind: Kind, write: &Write, version: Format) -> Edited {
     match kind {
         Kind::Contact => card::create(&write.fields, write.uid.as_deref(), version),
         Kind::Event => event::create(write),
+    }
+}
+
+/// The UID that a new record gets. An event must have one: the write's key stands in.
+pub(crate) fn uid_of_new(kind: Kind, write: &Write) -> Option<&str> {
+    match kind {
+        Kind::Contact => write.uid.as_deref(),
+        Kind::Event => Some(write.uid.as_deref().unwrap_or(&write.key)),
     }
 }
 

@@ -28,6 +28,9 @@ pub(crate) struct Draft<'s, 'a> {
     replaced: BTreeMap<usize, Option<Property>>,
     /// New lines, and the line that each of them follows; the others go to the end.
     added: Vec<(Option<usize>, Property)>,
+    /// Lines in place of others that are no properties, and at the end: whole components.
+    raw: BTreeMap<usize, String>,
+    raw_end: String,
     refused: Vec<Name>,
 }
 
@@ -40,24 +43,28 @@ impl<'s, 'a> Draft<'s, 'a> {
             line_of: sheet.line_of.clone(),
             replaced: BTreeMap::new(),
             added: Vec::new(),
+            raw: BTreeMap::new(),
+            raw_end: String::new(),
             refused: Vec::new(),
         }
     }
 
     /// Takes in what is to be written. Forms first: what they say about a field is the old value, and gives way.
     pub(crate) fn apply(&mut self, fields: &Fields) {
-        for (name, value) in fields.with_prefix(FORM) {
+        let own = self.sheet.schema.own;
+        let foreign = |name: &Name| !own.contains(&&**name);
+        for (name, value) in fields.with_prefix(FORM).filter(|(name, _)| foreign(name)) {
             self.set_form(name, value);
         }
         let names = (self.sheet.schema.names)();
-        for (name, value) in fields.iter() {
+        for (name, value) in fields.iter().filter(|(name, _)| foreign(name)) {
             if let Ok(rank) = names.sorted.binary_search(name) {
                 self.set_field(name, rank, value);
             } else if let Some(property) = name.strip_prefix(PROPERTY) {
                 self.set_others(name, property, value);
             } else if let Some(tail) = name.strip_prefix(EXTENDED) {
                 self.set_extended(name, tail, value);
-            } else if !name.starts_with(FORM) && !name.starts_with(MADE) && !self.sheet.schema.own.contains(&&**name) {
+            } else if !name.starts_with(FORM) && !name.starts_with(MADE) {
                 self.refuse(name);
             }
         }
@@ -187,6 +194,16 @@ impl<'s, 'a> Draft<'s, 'a> {
         }
     }
 
+    /// Other lines in place of one.
+    pub(crate) fn replace_raw(&mut self, line: usize, text: String) {
+        self.raw.insert(line, text);
+    }
+
+    /// Further lines at the end.
+    pub(crate) fn append_raw(&mut self, text: String) {
+        self.raw_end.push_str(&text);
+    }
+
     /// The lines as they stand, except for what was edited. A new line goes behind the last of its name, else to the end.
     pub(crate) fn print(mut self, text: &Text<'_>, newline: &str) -> Edited {
         self.keep_rows();
@@ -202,6 +219,11 @@ impl<'s, 'a> Draft<'s, 'a> {
         for (index, line) in lines.iter().enumerate() {
             if index == end {
                 self.print_added(None, newline, &mut bytes);
+                bytes.extend(self.raw_end.as_bytes());
+            }
+            if let Some(raw) = self.raw.get(&index) {
+                bytes.extend(raw.as_bytes());
+                continue;
             }
             match self.replaced.get(&index) {
                 Some(Some(new)) => bytes.extend(self.render(index, new, newline).as_bytes()),

@@ -19,6 +19,7 @@
 //!
 //! **Writes** are atomic and durable. See `write.rs`.
 
+mod calendar;
 mod card;
 mod catalogue;
 mod connector;
@@ -28,10 +29,12 @@ mod durable;
 mod event;
 mod folder;
 mod lines;
+mod people;
 mod property;
 mod records;
 mod scan;
 mod slots;
+mod times;
 mod values;
 mod write;
 

@@ -190,7 +190,12 @@ impl Batch<'_> {
             before: None,
             temporary: Some(temporary),
             discarded: Vec::new(),
-            done: vec![Done { index, part: None, uid: write.uid.clone(), gone: false }],
+            done: vec![Done {
+                index,
+                part: None,
+                uid: content::uid_of_new(kind, write).map(str::to_owned),
+                gone: false,
+            }],
         });
         Ok(Ok(()))
     }
@@ -206,7 +211,7 @@ impl Batch<'_> {
         let mut shelf = Shelf::default();
         let Some(loaded) = shelf.load(self.rules.root, &place)? else { return Ok(None) };
         let record = record(self.rules.root, &place, &loaded, &[]);
-        Ok((record.uid == write.uid).then_some(record))
+        Ok((record.uid.as_deref() == content::uid_of_new(kind, write)).then_some(record))
     }
 
     /// Applies the writes to one file, one after the other.

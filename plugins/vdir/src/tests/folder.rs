@@ -312,6 +312,7 @@ fn creates_are_named_after_their_uid_or_key_and_happen_once() {
     assert!(files.contains(&"K3.vcf".into()) && files.contains(&"abc-1.vcf".into()));
     assert!(files.iter().any(|name| name.starts_with("odd_.._uid__-")), "{files:?}");
     assert!(!world.text("K3.vcf").contains("UID") && world.text("abc-1.vcf").contains("UID:abc-1\r\n"));
+    settle();
     let again = world.write(writes());
     for (first, again) in first.iter().zip(&again) {
         assert_eq!(again.status, Status::Exists);
