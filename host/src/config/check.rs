@@ -2,7 +2,7 @@
 //! connection, whose schema its plugin brings.
 
 use jsonschema::error::{TypeKind, ValidationErrorKind as Kind};
-use jsonschema::{JsonType, ValidationError};
+use jsonschema::{JsonType, ValidationError, Validator};
 use serde_json::Value as Json;
 
 use super::document::{Node, Tree, dotted};
@@ -18,18 +18,41 @@ pub enum Owner {
     Plugin,
 }
 
-/// What is wrong with the part of `root` that stands at `pointer`.
-#[must_use]
-pub fn check(schema: &Json, root: &Node, pointer: &str, owner: Owner) -> Vec<Problem> {
-    let validator = match jsonschema::options().build(schema) {
-        Ok(validator) => validator,
-        Err(error) => return vec![Problem::new(format!("the schema itself is not valid: {}", error.masked()))],
-    };
-    let Some(node) = root.at(pointer) else { return Vec::new() };
-    let mut check = Check { schema, root, pointer, owner, problems: Vec::new() };
-    let json = node.to_json();
-    validator.iter_errors(&json).for_each(|error| check.tell(&error));
-    check.problems
+/// A JSON Schema, made ready once.
+#[derive(Debug)]
+pub struct Schema {
+    json: Json,
+    owner: Owner,
+    validator: Result<Validator, String>,
+}
+
+impl Schema {
+    /// Makes a schema ready. One that is not valid itself is told when it is used.
+    #[must_use]
+    pub fn new(json: Json, owner: Owner) -> Self {
+        let validator = jsonschema::options().build(&json).map_err(|error| error.masked().to_string());
+        Schema { json, owner, validator }
+    }
+
+    /// The schema itself.
+    #[must_use]
+    pub fn json(&self) -> &Json {
+        &self.json
+    }
+
+    /// What is wrong with the part of `root` that stands at `pointer`.
+    #[must_use]
+    pub fn check(&self, root: &Node, pointer: &str) -> Vec<Problem> {
+        let validator = match &self.validator {
+            Ok(validator) => validator,
+            Err(error) => return vec![Problem::new(format!("the schema itself is not valid: {error}"))],
+        };
+        let Some(node) = root.at(pointer) else { return Vec::new() };
+        let mut check = Check { schema: &self.json, root, pointer, owner: self.owner, problems: Vec::new() };
+        let json = node.to_json();
+        validator.iter_errors(&json).for_each(|error| check.tell(&error));
+        check.problems
+    }
 }
 
 /// Keys that the design knows and this version does not, by the table they stand in. They must never be taken for working.

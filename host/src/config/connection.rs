@@ -7,7 +7,7 @@ use std::time::Duration;
 use semver::VersionReq;
 use serde_json::{Map, Value as Json};
 
-use super::check::{Owner, check};
+use super::check::{Owner, Schema};
 use super::document::{Node, pointer};
 use super::problem::{Problem, Problems};
 use super::raw::{self, Isolation, Secret};
@@ -70,7 +70,7 @@ impl Connection {
         // Without a table for settings, what is missing is missing in the connection.
         let at = self.pointer("/settings");
         if self.root.at(&at).is_some() {
-            problems.extend(check(schema, &self.root, &at, Owner::Plugin));
+            problems.extend(Schema::new(schema.clone(), Owner::Plugin).check(&self.root, &at));
         } else {
             let required =
                 schema.get("required").and_then(Json::as_array).into_iter().flatten().filter_map(Json::as_str);

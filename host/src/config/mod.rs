@@ -33,7 +33,6 @@ pub use raw::{Isolation, Schedule, Secret};
 pub use secret::{SecretError, Vault};
 
 use crate::model::nearest;
-use check::Owner;
 use document::Node;
 
 /// How long values that lost are kept.
@@ -68,7 +67,7 @@ impl Config {
             None
         });
         if let Some(node) = &host {
-            let wrong = check::check(&schema::host(), node, "", Owner::Host);
+            let wrong = schema::HOST.check(node, "");
             if !wrong.is_empty() {
                 problems.extend(wrong);
                 host = None;
@@ -92,7 +91,7 @@ impl Config {
                         Err(found) => problems.extend(found.iter().cloned()),
                     }
                 }
-                Ok(Some(node)) => problems.extend(check::check(&schema::profile(), &node, "", Owner::Host)),
+                Ok(Some(node)) => problems.extend(schema::PROFILE.check(&node, "")),
                 Ok(None) => {}
                 Err(found) => problems.extend(found),
             }

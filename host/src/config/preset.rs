@@ -179,7 +179,6 @@ fn without_kind(base: &Node, over: &Node) -> Node {
 #[allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 mod tests {
     use super::*;
-    use crate::config::check::{Owner, check};
     use crate::config::schema;
 
     const PRESET: &str = r#"
@@ -262,7 +261,7 @@ error: preset `test` does not let `streams.contacts.match` be set
         for (name, text) in BUILT_IN {
             let preset = Preset::read(name, text).unwrap();
             let merged = preset.under(&profile("left = 'a'\nright = 'b'\n")).unwrap();
-            let problems = check(&schema::profile(), &merged, "", Owner::Host);
+            let problems = schema::PROFILE.check(&merged, "");
             assert!(problems.is_empty(), "{name}: {}", problems[0]);
         }
     }

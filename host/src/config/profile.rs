@@ -5,7 +5,6 @@ use std::path::{Path, PathBuf};
 
 use pairwise_plugin_api::Principal;
 
-use super::check::{Owner, check};
 use super::document::{Node, pointer};
 use super::problem::{Problem, Problems, suggest};
 use super::raw::{self, DirectoryFrom, Login, Schedule, Secret};
@@ -87,7 +86,7 @@ impl Profile {
         guard: &raw::Guard,
     ) -> Result<Profile, Problems> {
         let mut problems = Problems::default();
-        problems.extend(check(&schema::profile(), written, "", Owner::Host));
+        problems.extend(schema::PROFILE.check(written, ""));
         let named = written.get("preset").and_then(|node| Some((node.text()?, &node.mark)));
         let preset =
             named.and_then(|(name, mark)| preset::find(name, mark).map_err(|found| problems.extend(found)).ok());

@@ -1,22 +1,30 @@
 //! JSON Schemas of our files: for `config schema`, for editors, and for our own checks.
 
+use std::sync::LazyLock;
+
+use schemars::JsonSchema;
 use schemars::generate::SchemaSettings;
 use schemars::transform::transform_subschemas;
-use schemars::{JsonSchema, Schema};
 use serde_json::{Value as Json, json};
 
+use super::check::{Owner, Schema};
 use super::raw;
+
+/// `pairwise.toml`.
+pub(super) static HOST: LazyLock<Schema> = LazyLock::new(|| Schema::new(schema_of::<raw::Host>(), Owner::Host));
+/// `profiles/*.toml`.
+pub(super) static PROFILE: LazyLock<Schema> = LazyLock::new(|| Schema::new(schema_of::<raw::Profile>(), Owner::Host));
 
 /// The schema of `pairwise.toml`.
 #[must_use]
 pub fn host() -> Json {
-    schema_of::<raw::Host>()
+    HOST.json().clone()
 }
 
 /// The schema of `profiles/*.toml`.
 #[must_use]
 pub fn profile() -> Json {
-    schema_of::<raw::Profile>()
+    PROFILE.json().clone()
 }
 
 fn schema_of<T: JsonSchema>() -> Json {
@@ -25,7 +33,7 @@ fn schema_of<T: JsonSchema>() -> Json {
 }
 
 /// TOML has no null: a key that is not wanted is left out.
-fn without_null(schema: &mut Schema) {
+fn without_null(schema: &mut schemars::Schema) {
     transform_subschemas(&mut without_null, schema);
     if schema.get("default").is_some_and(|value| value.is_null() || *value == json!({})) {
         schema.remove("default");

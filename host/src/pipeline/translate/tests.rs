@@ -155,6 +155,15 @@ fn a_row_of_the_profile_takes_the_place_of_joined_ones() {
 }
 
 #[test]
+fn a_row_without_direction_takes_a_field_out() {
+    let map =
+        join(vec![only(Direction::None, row(&["First"], &[])), only(Direction::None, row(&["x/X-FOO"], &[]))], &[]);
+    assert!(map.row("name/given").is_none());
+    let told = fields(&[("First", "Ada"), ("Last", "Lovelace"), ("x/X-FOO", "1"), ("x/X-BAR", "2")]);
+    assert_eq!(across(&map, Side::Left, told), fields(&[("name/surname", "Lovelace"), ("property/X-BAR", "2")]));
+}
+
+#[test]
 fn direction_decides_what_is_written_and_when() {
     let mut region = only(Direction::LeftToRight, row(&["Region"], &["extended/region"]));
     let map = listed(vec![region.clone()]);
