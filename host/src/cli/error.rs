@@ -65,9 +65,9 @@ impl From<StoreError> for Error {
     fn from(error: StoreError) -> Self {
         let exit = match &error {
             // Something that a person puts right before the next run.
-            StoreError::Busy { .. } | StoreError::Newer { .. } | StoreError::Open { .. } | StoreError::Full { .. } => {
-                Exit::Usage
-            }
+            StoreError::Newer { .. } | StoreError::Open { .. } | StoreError::Full { .. } => Exit::Usage,
+            // Something that passes by itself.
+            StoreError::Busy { .. } => Exit::Unreachable,
             StoreError::LeaseLost { .. } | StoreError::Failed { .. } => Exit::Internal,
         };
         Error::new(exit, Problem::new(error.to_string()))

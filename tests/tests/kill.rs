@@ -1,0 +1,121 @@
+//! The real process, killed or stopped in the middle of a run, and run again.
+#![allow(clippy::expect_used, clippy::unwrap_used, reason = "a test may panic")]
+
+use std::fs;
+use std::path::Path;
+use std::process::{Child, Command};
+use std::time::{Duration, Instant};
+
+use pairwise_tests::people::{Crowd, write_cards};
+use pairwise_tests::world::{World, cards};
+
+const PEOPLE: u32 = 2_000;
+/// Longer than anything takes; a test that waits so long has failed.
+const PATIENCE: Duration = Duration::from_secs(300);
+
+fn world() -> World {
+    let world = World::of_folders("mirror");
+    write_cards(&world.left(), Crowd::tidy(9), 0..PEOPLE).unwrap();
+    world
+}
+
+/// Names in a folder, whatever they are.
+fn names(folder: &Path) -> usize {
+    fs::read_dir(folder).unwrap().count()
+}
+
+/// Waits until it is so, or the run is over.
+fn until(child: &mut Child, so: impl Fn() -> bool) {
+    let begun = Instant::now();
+    while !so() && child.try_wait().unwrap().is_none() {
+        assert!(begun.elapsed() < PATIENCE, "waited in vain");
+        std::thread::yield_now();
+    }
+}
+
+fn signal(child: &Child, name: &str) {
+    assert!(Command::new("kill").arg(name).arg(child.id().to_string()).status().unwrap().success());
+}
+
+/// Every person is on both sides once, and nothing else lies about.
+fn whole(world: &World) {
+    for folder in [world.left(), world.right()] {
+        assert_eq!(names(&folder), PEOPLE as usize, "stray files in {}", folder.display());
+        let mut uids: Vec<String> = cards(&folder)
+            .into_iter()
+            .filter_map(|(_, text)| text.lines().find_map(|line| line.strip_prefix("UID:")).map(str::to_owned))
+            .collect();
+        uids.sort();
+        uids.dedup();
+        assert_eq!(uids.len(), PEOPLE as usize, "duplicates in {}", folder.display());
+    }
+    let (ran, json) = world.json(["sync"]);
+    let run = &json["runs"][0];
+    assert_eq!((ran.code, &run["left"]["created"], &run["right"]["created"]), (Some(0), &0.into(), &0.into()), "{run}");
+    let (_, status) = world.json(["status"]);
+    assert_eq!((&status["lanes"][0]["live"], &status["lanes"][0]["open_intents"]), (&PEOPLE.into(), &0.into()));
+}
+
+#[test]
+fn a_first_run_that_is_killed_again_and_again_ends_whole() {
+    let world = world();
+    for reached in [0, 1, 150, 700, 701, 1_400, 1_999] {
+        let mut run = world.start(["sync"]);
+        until(&mut run, || names(&world.right()) >= reached && world.path("state/pairwise.db").exists());
+        signal(&run, "-KILL");
+        run.wait().unwrap();
+    }
+    world.run(["sync"]).exits(0);
+    whole(&world);
+}
+
+#[test]
+fn a_first_run_whose_plugins_are_killed_ends_whole() {
+    let world = world();
+    let mut run = world.start(["sync"]);
+    for reached in [200, 900] {
+        until(&mut run, || names(&world.right()) >= reached);
+        let workers = Command::new("pgrep").arg("-P").arg(run.id().to_string()).output().unwrap().stdout;
+        for worker in String::from_utf8(workers).unwrap().split_whitespace() {
+            // It may be gone by itself meanwhile.
+            let _ = Command::new("kill").args(["-KILL", worker]).status().unwrap();
+        }
+    }
+    run.wait().unwrap();
+    world.run(["sync"]).exits(0);
+    whole(&world);
+}
+
+#[test]
+fn ctrl_c_finishes_the_batch_and_gives_the_lane_back() {
+    let world = world();
+    let mut run = world.start(["sync"]);
+    until(&mut run, || names(&world.right()) >= 100);
+    signal(&run, "-INT");
+    assert_eq!(run.wait().unwrap().code(), Some(130));
+    let (_, status) = world.json(["status"]);
+    let lane = &status["lanes"][0];
+    assert_eq!((&lane["holder"], &lane["last"]["report"]["state"]), (&serde_json::Value::Null, &"cancelled".into()));
+    let done = names(&world.right());
+    assert!(done < PEOPLE as usize, "it went on to the end");
+    world.run(["sync"]).exits(0);
+    whole(&world);
+}
+
+#[test]
+fn two_runs_at_once_do_not_meet() {
+    let world = world();
+    let mut first = world.start(["sync"]);
+    until(&mut first, || names(&world.right()) >= 1);
+    let ran = world.run(["sync"]);
+    if first.try_wait().unwrap().is_none() {
+        assert_eq!(ran.code, Some(3), "{}", ran.stderr);
+        assert!(
+            ran.stdout.contains("another run is active") && ran.stdout.contains(&first.id().to_string()),
+            "{}",
+            ran.stdout
+        );
+    }
+    assert!(first.wait().unwrap().success());
+    whole(&world);
+}
