@@ -50,7 +50,8 @@ fn full(folder: &TempDir, isolation: Isolation) -> Session {
 
 fn page(session: &Session) -> Page {
     let limit = u32::try_from(RECORDS).unwrap();
-    let page = session.list(ListRequest { entities: vec!["contact".into()], limit, ..ListRequest::default() }).unwrap();
+    let page =
+        session.list(&ListRequest { entities: vec!["contact".into()], limit, ..ListRequest::default() }).unwrap();
     assert_eq!(page.changes.len(), RECORDS);
     assert!(page.changes[0].record.as_ref().unwrap().fields.len() >= FIELDS);
     page

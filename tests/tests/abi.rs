@@ -3,6 +3,7 @@
 
 use std::fs;
 use std::path::Path;
+use std::process::Command;
 use std::time::Duration;
 
 use pairwise_host::model::Remote;
@@ -116,6 +117,19 @@ fn an_endless_call_is_ended_with_its_worker() {
     assert_eq!((failure.class, failure.certainty), (Class::Deadline, Certainty::NotSent));
     assert!(failure.text.contains("500ms"), "{failure}");
     assert_eq!(list(&session).unwrap(), 3);
+}
+
+#[test]
+fn a_worker_that_gives_no_sign_of_life_is_ended() {
+    let stage = Stage::new();
+    let mut spec = stage.mock(json!({}));
+    spec.deadlines.heartbeat = Duration::from_millis(50);
+    let session = Session::open(spec).unwrap();
+    let worker = session.worker_id().unwrap().to_string();
+    assert!(Command::new("kill").args(["-STOP", &worker]).status().unwrap().success());
+    let failure = list(&session).unwrap_err();
+    assert!(failure.class == Class::Crashed && failure.text.contains("does not answer pings"), "{failure}");
+    assert_eq!(list(&session).unwrap(), 0);
 }
 
 #[test]

@@ -41,6 +41,19 @@ pub(super) fn place(cache: &Path, name: &PluginName, file: &Path, hash: &str) ->
     Ok(copy)
 }
 
+/// Removes the copies of all contents but these. Workers that still run one keep it until they end.
+pub(super) fn sweep(cache: &Path, keep: impl Fn(&str) -> bool) -> io::Result<()> {
+    for entry in fs::read_dir(cache)? {
+        let entry = entry?;
+        let name = entry.file_name();
+        let is_hash = |name: &str| name.len() == 64 && name.bytes().all(|byte| byte.is_ascii_hexdigit());
+        if name.to_str().is_some_and(|name| is_hash(name) && !keep(name)) {
+            fs::remove_dir_all(entry.path())?;
+        }
+    }
+    Ok(())
+}
+
 fn copy_into(copy: &Path, file: &Path, hash: &str) -> io::Result<()> {
     static NEXT: AtomicU64 = AtomicU64::new(0);
     let folder = copy.parent().unwrap_or(copy);
@@ -98,6 +111,14 @@ mod tests {
         let copy = place(&cache, &name, &file, &hash).unwrap();
         assert_eq!(copy, cache.join(&hash).join("lib.so"));
         assert_eq!(fs::metadata(&copy).unwrap().permissions().mode() & 0o777, 0o444);
+
+        // A copy that nobody mentions goes, anything else in the folder stays.
+        fs::create_dir(cache.join("other")).unwrap();
+        sweep(&cache, |known| known == hash).unwrap();
+        assert!(copy.exists() && cache.join("other").exists());
+        sweep(&cache, |_| false).unwrap();
+        assert!(!copy.exists() && cache.join("other").exists());
+        place(&cache, &name, &file, &hash).unwrap();
 
         // Somebody meddled with the copy: it is made anew.
         fs::remove_file(&copy).unwrap();

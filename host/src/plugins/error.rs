@@ -105,6 +105,10 @@ pub enum LoadError {
     #[error("{name} did not start: {why}")]
     Start { name: Box<PluginName>, why: String },
 
+    /// What stopped the loading in a worker, which has said it all.
+    #[error("{0}")]
+    InWorker(String),
+
     #[error(
         "{name} is set aside since {failures} failures in ten minutes, the last one: {last}; \
          when the cause is gone, run `pairwise plugin lock`"

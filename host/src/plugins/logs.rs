@@ -97,3 +97,58 @@ impl PluginLog {
         }
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test may panic")]
+mod tests {
+    use std::io::{self, Write};
+    use std::sync::Arc;
+
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    #[derive(Clone, Default)]
+    struct Written(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Written {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().write(bytes)
+        }
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    /// What the host's log says when a plugin writes these lines.
+    fn logged(lines: impl FnOnce(&PluginLog)) -> Vec<Value> {
+        let (written, name) = (Written::default(), PluginName { id: "acme".into(), version: "1.2.0".parse().unwrap() });
+        let writer = written.clone();
+        let subscriber = tracing_subscriber::fmt().json().with_writer(move || writer.clone()).finish();
+        tracing::subscriber::with_default(subscriber, || lines(&PluginLog::new(name, "crm")));
+        let text = String::from_utf8(written.0.lock().unwrap().clone()).unwrap();
+        text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    }
+
+    #[test]
+    fn a_line_names_its_plugin_and_keeps_its_fields() {
+        let fields = rmp_serde::to_vec_named(&json!({ "status": 200 })).unwrap();
+        let logged = logged(|log| log.line(3, "acme::http", "sent", &fields, 0));
+        assert_eq!((&logged[0]["level"], &logged[0]["target"]), (&json!("INFO"), &json!("plugin")));
+        let said = json!({
+            "connection": "crm", "fields": "{\"status\":200}", "message": "sent",
+            "plugin.id": "acme", "plugin.target": "acme::http", "plugin.version": "1.2.0"
+        });
+        assert_eq!(logged[0]["fields"], said);
+    }
+
+    #[test]
+    fn a_flood_is_cut_off_and_lost_lines_are_counted() {
+        let logged = logged(|log| {
+            log.line(2, "t", "first", &[], 7);
+            (0..2 * LINES_A_SECOND).for_each(|_| log.line(2, "t", "again", &[], 0));
+        });
+        assert!(logged[0]["fields"]["message"].as_str().unwrap().starts_with("7 lines"));
+        assert!(logged.len() < 2 * LINES_A_SECOND as usize);
+    }
+}

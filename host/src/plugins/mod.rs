@@ -32,6 +32,7 @@ mod process;
 mod registry;
 mod remote;
 mod sandbox;
+#[cfg(target_os = "linux")]
 mod sandbox_linux;
 mod session;
 pub mod worker;

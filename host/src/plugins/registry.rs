@@ -304,7 +304,7 @@ impl Plugins {
     }
 
     /// Writes down what is installed as what is meant to be, and gives plugins that were set aside another chance. With `ids`,
-    /// only those.
+    /// only those; without, copies in the cache that the lock file does not mention are removed.
     ///
     /// # Errors
     /// If an id is not installed, or the file cannot be written.
@@ -335,7 +335,23 @@ impl Plugins {
         if changes.iter().any(|change| change.changed) {
             self.lock.write(&self.installation.lock_file)?;
         }
+        if ids.is_empty() {
+            self.sweep();
+        }
         Ok(changes)
+    }
+}
+
+impl Plugins {
+    fn sweep(&self) {
+        let artifacts = self.lock.plugins.iter().flat_map(|locked| &locked.artifacts);
+        let locked: Vec<&str> = artifacts.map(|artifact| artifact.sha256.as_str()).collect();
+        match cache::sweep(&self.installation.cache_dir, |hash| locked.contains(&hash)) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                tracing::warn!(%error, "old copies of plugins cannot be removed");
+            }
+            _ => {}
+        }
     }
 }
 

@@ -81,6 +81,26 @@ impl fmt::Display for Status {
     }
 }
 
+/// Puts the policy in force; says what came of it.
+///
+/// # Errors
+/// If less came of it than there must be.
+pub(super) fn apply(policy: &Policy, library: &Path) -> Result<Status, String> {
+    let mut status = Status::default();
+    if policy.sandbox == Sandbox::Off {
+        status.missing.push("switched off".to_owned());
+        return Ok(status);
+    }
+    #[cfg(target_os = "linux")]
+    super::sandbox_linux::apply(policy, library, &mut status);
+    #[cfg(not(target_os = "linux"))]
+    status.missing.push(format!("there is none for {} around {}", std::env::consts::OS, library.display()));
+    if policy.sandbox == Sandbox::Required && !(status.is_full() && status.missing.is_empty()) {
+        return Err(format!("the sandbox is incomplete ({status}; {})", status.missing.join("; ")));
+    }
+    Ok(status)
+}
+
 impl Policy {
     /// What a plugin with these settings may touch. Settings are absolute by now.
     pub(super) fn allow(&mut self, manifest: &Manifest, settings: &Value) {

@@ -261,7 +261,7 @@ impl Session {
         Ok(response)
     }
 
-    /// Listens until the connector ends it, the session is cancelled, or `heard` is no longer interested.
+    /// Listens until the connector ends it or the session is cancelled.
     ///
     /// # Errors
     /// As [`Session::send`].
@@ -403,7 +403,7 @@ impl Session {
         let name = self.opening.name.clone();
         self.launch().map_err(|not| match not {
             NotStarted::Refused(failure, _) => OpenError::Refused { connection: self.spec.connection.clone(), failure },
-            NotStarted::Unusable(why) => LoadError::Start { name: name.clone().into(), why }.into(),
+            NotStarted::Unusable(why) => LoadError::InWorker(why).into(),
             NotStarted::Failed(why) => {
                 self.health.fell(self.chance.now(), &why);
                 LoadError::Start { name: name.clone().into(), why }.into()
@@ -472,9 +472,8 @@ pub fn probe(spec: SessionSpec) -> Result<sandbox::Status, OpenError> {
             Ok(worker.sandbox())
         }
         Err(NotStarted::Refused(_, sandbox)) => Ok(sandbox),
-        Err(NotStarted::Unusable(why) | NotStarted::Failed(why)) => {
-            Err(LoadError::Start { name: session.opening.name.clone().into(), why }.into())
-        }
+        Err(NotStarted::Unusable(why)) => Err(LoadError::InWorker(why).into()),
+        Err(NotStarted::Failed(why)) => Err(LoadError::Start { name: session.opening.name.clone().into(), why }.into()),
     }
 }
 

@@ -21,14 +21,14 @@ use super::error::PluginName;
 use super::frames::{Frame, Frames, Hello, PROTOCOL, ToHost, ToWorker, send};
 use super::instance::Instance;
 use super::load::{self, Opening};
-use super::sandbox_linux as sandbox;
+use super::sandbox;
 use crate::BUILD;
 
 /// The hidden first argument that turns the host into a worker.
 pub const ARGUMENT: &str = "__worker";
 
-/// The first frames must fit into this; afterwards the host says how large frames may be.
-const FIRST_FRAMES: u64 = 1 << 20;
+/// The first frame must fit into this; it says how large the others may be.
+const FIRST_FRAME: u64 = 1 << 20;
 
 /// Lines of the log that wait to be sent. More are counted and dropped: a log must never hold up a call.
 const LOG_QUEUE: usize = 1024;
@@ -58,7 +58,7 @@ fn host_socket() -> io::Result<UnixStream> {
 }
 
 fn serve(socket: UnixStream) -> io::Result<()> {
-    let mut frames = Frames::new(BufReader::new(socket.try_clone()?), FIRST_FRAMES);
+    let mut frames = Frames::new(BufReader::new(socket.try_clone()?), FIRST_FRAME);
     let hello = expect(&mut frames, |head| match head {
         ToWorker::Hello(hello) => Some(hello),
         _ => None,
