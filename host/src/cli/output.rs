@@ -80,8 +80,8 @@ pub(crate) fn table(head: &[&str]) -> Table {
     // Always styled: standard output takes the colours off where they are not wanted.
     table.enforce_styling();
     table.set_header(head.iter().map(|text| Cell::new(text).add_attribute(Attribute::Bold)));
-    for column in table.column_iter_mut() {
-        column.set_padding((0, 2));
+    for (index, column) in table.column_iter_mut().enumerate() {
+        column.set_padding((0, if index + 1 < head.len() { 2 } else { 0 }));
     }
     table
 }

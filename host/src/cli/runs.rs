@@ -9,7 +9,7 @@ use super::error::{Error, Result};
 use super::exit::Exit;
 use super::output;
 use super::report::{self, Tense};
-use crate::model::LaneReport;
+use crate::model::{LaneReport, LaneState};
 use crate::store::{LaneStatus, RunRow};
 
 /// How far back `run show` looks for the beginning of an id.
@@ -51,7 +51,12 @@ fn lane_state(lane: &LaneStatus) -> (String, comfy_table::Color) {
     }
     match &lane.last {
         Some(last) => {
-            let (word, color) = report::state_word(last.report.state);
+            let waits = lane.conflicts + lane.held + lane.quarantined > 0;
+            let state = match last.report.state {
+                LaneState::Done if waits => LaneState::Partial,
+                state => state,
+            };
+            let (word, color) = report::state_word(state);
             (word.to_owned(), color)
         }
         None => ("never ran".to_owned(), comfy_table::Color::Grey),
