@@ -364,9 +364,9 @@ pub(crate) enum StateCommand {
     },
     /// Forget old history and give space back.
     Compact {
-        /// Keep the history of so many days.
-        #[arg(long, value_name = "DAYS", default_value_t = 365)]
-        keep: u32,
+        /// Keep the history of so many days; absent: as long as `history.keep` says.
+        #[arg(long, value_name = "DAYS")]
+        keep: Option<u32>,
     },
 }
 

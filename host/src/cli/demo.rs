@@ -12,6 +12,7 @@ use super::exit::Exit;
 use super::report::{self, Tense};
 use super::sync;
 use crate::chance::{Chance, Real};
+use crate::config::Problem;
 use crate::demo::{Playground, PlaygroundError};
 use crate::schedule::Outcome;
 
@@ -92,7 +93,11 @@ fn act(app: &App, acts: &mut Vec<Act>, title: &'static str, explanation: &[&str]
     if !outcome.problems.is_empty() {
         return Err(outcome.problems.into());
     }
+    let interrupted = Exit::of_lanes(&outcome.reports) == Exit::Interrupted;
     acts.push(Act { title, outcome });
+    if interrupted {
+        return Err(Error::new(Exit::Interrupted, Problem::new("stopped; the playground stays as it is")));
+    }
     Ok(())
 }
 

@@ -1,7 +1,7 @@
 //! Ctrl-C: the first one asks the run to stop after the batch in hand, the second one ends the process.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use signal_hook::consts::{SIGINT, SIGTERM};
 
@@ -15,6 +15,10 @@ pub(crate) struct Interrupt(Arc<AtomicBool>);
 impl Interrupt {
     /// Takes the signals over. Commands that run no lane leave them as they are: there Ctrl-C ends the process at once.
     pub(crate) fn listen() -> Result<Interrupt> {
+        static LISTENING: OnceLock<Interrupt> = OnceLock::new();
+        if let Some(flag) = LISTENING.get() {
+            return Ok(flag.clone());
+        }
         let flag = Interrupt::default();
         for signal in [SIGINT, SIGTERM] {
             // Registered first, so that it sees the flag as the signal before has left it.
@@ -26,7 +30,7 @@ impl Interrupt {
             .and_then(|_| signal_hook::flag::register(signal, flag.0.clone()))
             .map_err(|error| Error::internal(format!("cannot listen to signals: {error}")))?;
         }
-        Ok(flag)
+        Ok(LISTENING.get_or_init(|| flag).clone())
     }
 
     /// Whether the run is to stop.

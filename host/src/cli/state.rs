@@ -48,9 +48,14 @@ fn restore(app: &App, file: &Path) -> Result<Exit> {
     Ok(Exit::Done)
 }
 
-fn compact(app: &App, days: u32) -> Result<Exit> {
-    let since = Real::new().now() - i64::from(days) * DAY;
-    let done = app.state()?.compact(since)?;
+fn compact(app: &App, days: Option<u32>) -> Result<Exit> {
+    let config = app.config()?;
+    let kept = match days {
+        Some(days) => i64::from(days) * DAY,
+        None => i64::try_from(config.keep_history.as_millis()).unwrap_or(i64::MAX),
+    };
+    let since = Real::new().now().saturating_sub(kept);
+    let done = app.state_of(&config)?.compact(since)?;
     app.out.document(&serde_json::json!({
         "bytes_before": done.before, "bytes_after": done.after, "history": done.history, "runs": done.runs,
     }));

@@ -90,6 +90,8 @@ impl Job<'_> {
             outcome.reports.push(report);
         }
         db.finish_run(&run)?;
+        let kept = i64::try_from(self.config.keep_history.as_millis()).unwrap_or(i64::MAX);
+        db.forget(chance.now().saturating_sub(kept))?;
         Ok(outcome)
     }
 

@@ -159,14 +159,21 @@ impl Db {
         })
     }
 
+    /// Forgets history and runs from before a time; answers how many of each.
+    ///
+    /// # Errors
+    /// If the database cannot be written.
+    pub fn forget(&mut self, keep_since: Millis) -> StoreResult<(usize, usize)> {
+        self.transact(|tx| Ok((history::prune(tx, keep_since)?, runs::prune(tx, keep_since)?)))
+    }
+
     /// Forgets history and runs from before a time, and rewrites the file without gaps.
     ///
     /// # Errors
     /// If the database cannot be written; rewriting needs as much space again.
     pub fn compact(&mut self, keep_since: Millis) -> StoreResult<Compacted> {
         let before = self.bytes()?;
-        let (history, runs) =
-            self.transact(|tx| Ok((history::prune(tx, keep_since)?, runs::prune(tx, keep_since)?)))?;
+        let (history, runs) = self.forget(keep_since)?;
         let result = self.conn.execute_batch("VACUUM").and_then(|()| checkpoint(&self.conn));
         result.map_err(|error| super::store_error(&self.path, error))?;
         Ok(Compacted { before, after: self.bytes()?, history, runs })
