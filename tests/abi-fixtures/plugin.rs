@@ -16,6 +16,8 @@ struct Config {
     allowed: String,
     /// A file that it does not ask for.
     denied: String,
+    /// It never gets ready.
+    never_ready: bool,
 }
 
 struct Fixture(Config);
@@ -29,6 +31,9 @@ impl Connector for Fixture {
 
     fn create(config: Config, _: &Context) -> Result<Self> {
         tracing::info!(answer = 42, "created");
+        while config.never_ready {
+            std::thread::park();
+        }
         Ok(Fixture(config))
     }
 

@@ -2,9 +2,11 @@
 #![allow(clippy::expect_used, clippy::unwrap_used, reason = "a test may panic")]
 
 use std::fs;
+use std::io::{BufRead, BufReader};
 use std::path::Path;
-use std::process::Command;
-use std::time::Duration;
+use std::process::{Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use pairwise_host::model::Remote;
 use pairwise_host::plugins::{Deadlines, Isolation, LoadError, LockState, OpenError, PluginStatus, Session};
@@ -120,13 +122,76 @@ fn an_endless_call_is_ended_with_its_worker() {
 }
 
 #[test]
+fn a_worker_that_died_between_two_calls_is_replaced() {
+    let stage = Stage::new();
+    let session = Session::open(stage.mock(json!({}))).unwrap();
+    let before = session.worker_id().unwrap();
+    kill("-KILL", before);
+    // Whether the host has noticed by now or not, the call after the next one finds a new worker.
+    if let Err(failure) = list(&session) {
+        assert!(failure.text.contains("signal 9 (SIGKILL)"), "{failure}");
+    }
+    assert_eq!(list(&session).unwrap(), 0);
+    assert_ne!(session.worker_id().unwrap(), before);
+}
+
+#[test]
+fn calls_run_side_by_side_as_far_as_the_plugin_declares() {
+    let stage = Stage::new();
+    let faults = json!([{ "operation": "get", "does": "hang" }]);
+    let session = Session::open(stage.mock(json!({ "abilities": { "max_parallel": 2 }, "faults": faults }))).unwrap();
+    thread::scope(|scope| {
+        let hanging = scope.spawn(|| get(&session));
+        assert_eq!(list(&session).unwrap(), 0);
+        // The call may not have come as far as to be cancelled.
+        while !hanging.is_finished() {
+            session.cancel();
+            thread::yield_now();
+        }
+        assert_eq!(hanging.join().unwrap().unwrap_err().class, Class::Cancelled);
+    });
+}
+
+/// Not a test: the process that the next one kills.
+#[test]
+#[ignore = "run by another test"]
+fn host_to_be_killed() {
+    let stage = Stage::new();
+    let session = Session::open(stage.mock(fault("loop"))).unwrap();
+    println!("worker {}", session.worker_id().unwrap());
+    let _ = get(&session);
+}
+
+#[test]
+fn a_worker_ends_with_its_host() {
+    let mut host = Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "host_to_be_killed", "--ignored", "--nocapture"])
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let lines = BufReader::new(host.stdout.take().unwrap()).lines().map_while(Result::ok);
+    let worker = lines.into_iter().find_map(|line| Some(line.split_once("worker ")?.1.to_owned())).unwrap();
+    host.kill().unwrap();
+    host.wait().unwrap();
+    let process = Path::new("/proc").join(worker);
+    let end = Instant::now() + Duration::from_secs(60);
+    while process.exists() && Instant::now() < end {
+        thread::yield_now();
+    }
+    assert!(!process.exists(), "{} outlived its host", process.display());
+}
+
+fn kill(signal: &str, process: u32) {
+    assert!(Command::new("kill").args([signal, &process.to_string()]).status().unwrap().success());
+}
+
+#[test]
 fn a_worker_that_gives_no_sign_of_life_is_ended() {
     let stage = Stage::new();
     let mut spec = stage.mock(json!({}));
     spec.deadlines.heartbeat = Duration::from_millis(50);
     let session = Session::open(spec).unwrap();
-    let worker = session.worker_id().unwrap().to_string();
-    assert!(Command::new("kill").args(["-STOP", &worker]).status().unwrap().success());
+    kill("-STOP", session.worker_id().unwrap());
     let failure = list(&session).unwrap_err();
     assert!(failure.class == Class::Crashed && failure.text.contains("does not answer pings"), "{failure}");
     assert_eq!(list(&session).unwrap(), 0);

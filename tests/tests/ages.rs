@@ -4,6 +4,7 @@
 use std::fs;
 use std::process::Command;
 use std::sync::mpsc::channel;
+use std::time::Duration;
 use std::{fs::read, thread};
 
 use pairwise_host::plugins::{LoadError, OpenError, Plugin, Session, probe};
@@ -108,6 +109,15 @@ fn a_worker_reaches_what_its_manifest_asks_for_and_nothing_else() {
     let mut spec = stage.spec(plugin, json!({}));
     spec.connection = "probe".into();
     assert_eq!(probe(spec).unwrap(), sandbox);
+}
+
+#[test]
+fn a_plugin_that_never_gets_ready_is_ended() {
+    let stage = Stage::new();
+    let mut spec = stage.spec(fixture(&stage, "1.0"), json!({ "never_ready": true }));
+    spec.deadlines.startup = Duration::from_millis(300);
+    let error = Session::open(spec).unwrap_err().to_string();
+    assert!(error.contains("`fixture-1-0` 1.0.0 did not start") && error.contains("not ready after 300ms"), "{error}");
 }
 
 #[test]

@@ -113,6 +113,8 @@ pub(super) enum Event {
 pub(super) enum Broken {
     /// The plugin said so.
     Failed(Failure),
+    /// The worker was dead before it had the request.
+    Unsent(String),
     /// The worker died.
     Died(String),
     /// It took too long; the worker was ended.
@@ -229,12 +231,13 @@ impl Worker {
             // Under the lock of life: who dies afterwards finds the call and tells it.
             let life = lock(&self.life);
             if let Some(death) = &life.death {
-                return Err(Broken::Died(death.clone()));
+                return Err(Broken::Unsent(death.clone()));
             }
             lock(&self.waiting).insert(call, sender);
         }
         if let Err(error) = self.send(call, &ToWorker::Call { op }, request) {
-            self.end(&format!("it does not take requests: {error}"));
+            // A frame that is not whole is not carried out.
+            return Err(Broken::Unsent(self.refused(&error)));
         }
         let began = Instant::now();
         let hard = limits.map(|(_, hard)| began + hard);
@@ -270,6 +273,15 @@ impl Worker {
                 }
             }
         }
+    }
+
+    /// Ends a worker that does not read, and tells how it ended. One that has closed its socket is ending by itself.
+    fn refused(&self, error: &io::Error) -> String {
+        let closed = matches!(error.kind(), io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset);
+        if !(closed && self.wait_for_death(self.deadlines.grace)) {
+            self.end(&format!("it does not take requests: {error}"));
+        }
+        self.death()
     }
 
     /// Asks a call to stop.
@@ -342,6 +354,8 @@ impl Worker {
             match frames.next::<ToHost>(|| self.beat()) {
                 Ok(Some(frame)) => self.take(frame, started),
                 Ok(None) => break None,
+                // It died and left frames unread.
+                Err(error) if error.kind() == io::ErrorKind::ConnectionReset => break None,
                 Err(error) => break Some(error),
             }
         };

@@ -312,6 +312,10 @@ impl Session {
                 let fell = matches!(failure.class, Class::Panic | Class::Poisoned);
                 (failure, fell)
             }
+            Err(Broken::Unsent(how)) => {
+                self.give_up(seat, &how);
+                return Err(self.failure(Class::Crashed, &format!("had fallen over before `{}`: {how}", O::NAME)));
+            }
             Err(Broken::Died(how)) => (self.failure(Class::Crashed, &format!("failed in `{}`: {how}", O::NAME)), true),
             Err(Broken::Overran(how)) => {
                 (self.failure(Class::Deadline, &format!("failed in `{}`: {how}", O::NAME)), true)
@@ -437,7 +441,7 @@ impl Session {
                     let answer = worker.call(call, Login::OP, &request, Some((soft, hard)), |_, _| ());
                     answer.map(Answer::Frame).map_err(|broken| match broken {
                         Broken::Failed(failure) => failure,
-                        Broken::Died(how) | Broken::Overran(how) => {
+                        Broken::Unsent(how) | Broken::Died(how) | Broken::Overran(how) => {
                             self.failure(Class::Crashed, &format!("failed when it was logged in again: {how}"))
                         }
                     })
