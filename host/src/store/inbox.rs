@@ -59,6 +59,7 @@ statements! {
     DROP_KEY = "DELETE FROM match_key WHERE lane = ?1 AND rank = ?2 AND digest = ?3 AND side = ?4 AND inbox = ?5";
     NO_CANDIDATE = "UPDATE inbox SET candidate = 0 WHERE id = ?1";
     REMOVE = "DELETE FROM inbox WHERE id = ?1 AND lane = ?2 RETURNING side, pair, hold, keys";
+    REMOVE_BODY = "DELETE FROM body WHERE inbox = ?1";
     UNPAIR = "UPDATE inbox SET pair = NULL WHERE id = ?1";
     DEFER = "UPDATE inbox SET attempts = attempts + 1 WHERE id = ?1 AND lane = ?2";
 }
@@ -247,6 +248,7 @@ pub(super) fn remove(tx: &Tx<'_>, id: InboxId) -> Answer<()> {
     let left: Option<Left> =
         tx.one(REMOVE, (id, tx.lane()), |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?)))?;
     let Some((side, pair, hold, keys)) = left else { return Ok(()) };
+    tx.run(REMOVE_BODY, [id])?;
     for (rank, digest) in keys.map_or_else(Vec::new, |keys| keys.0) {
         tx.run(DROP_KEY, (tx.lane(), rank, digest_column(digest), side, id))?;
     }

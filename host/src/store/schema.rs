@@ -58,6 +58,7 @@ CREATE TABLE lane_side (
     UNIQUE (lane, side)
 ) STRICT;
 
+-- Names are only ever added, so no column that holds such a number needs to be guarded.
 CREATE TABLE entity (
     id    INTEGER PRIMARY KEY,
     name  TEXT NOT NULL UNIQUE
@@ -69,12 +70,12 @@ CREATE TABLE link (
     lane               INTEGER NOT NULL REFERENCES lane,
     state              INTEGER NOT NULL,
     born               INTEGER NOT NULL,
-    left_entity        INTEGER REFERENCES entity,
+    left_entity        INTEGER,
     left_id            TEXT,
     left_version       TEXT,
     left_incarnation   TEXT,
     left_container     TEXT,
-    right_entity       INTEGER REFERENCES entity,
+    right_entity       INTEGER,
     right_id           TEXT,
     right_version      TEXT,
     right_incarnation  TEXT,
@@ -118,7 +119,7 @@ CREATE TABLE inbox (
     id         INTEGER PRIMARY KEY AUTOINCREMENT,
     lane       INTEGER NOT NULL REFERENCES lane,
     side       INTEGER NOT NULL,
-    entity     INTEGER NOT NULL REFERENCES entity,
+    entity     INTEGER NOT NULL,
     record     TEXT    NOT NULL,
     version    TEXT,
     reason     INTEGER,
@@ -136,9 +137,10 @@ CREATE INDEX inbox_removal ON inbox (lane) WHERE hold IS NULL AND reason IS NOT 
 CREATE INDEX inbox_candidate ON inbox (lane) WHERE candidate = 1;
 CREATE INDEX inbox_hold ON inbox (hold) WHERE hold IS NOT NULL;
 
--- The record of an announcement that is not a removal.
+-- The record of an announcement that is not a removal. It is deleted with it by the same function: a cascade would make
+-- SQLite save every page that it touches, for each of ten thousand rows.
 CREATE TABLE body (
-    inbox   INTEGER PRIMARY KEY REFERENCES inbox ON DELETE CASCADE,
+    inbox   INTEGER PRIMARY KEY,
     record  BLOB NOT NULL
 ) STRICT;
 
@@ -157,7 +159,7 @@ CREATE TABLE aside (
     id       INTEGER PRIMARY KEY AUTOINCREMENT,
     lane     INTEGER NOT NULL REFERENCES lane,
     side     INTEGER NOT NULL,
-    entity   INTEGER NOT NULL REFERENCES entity,
+    entity   INTEGER NOT NULL,
     record   TEXT    NOT NULL,
     version  TEXT,
     kind     INTEGER NOT NULL,
@@ -174,7 +176,7 @@ CREATE INDEX aside_quarantined ON aside (lane) WHERE kind = 0;
 CREATE TABLE revisit (
     lane    INTEGER NOT NULL REFERENCES lane,
     side    INTEGER NOT NULL,
-    entity  INTEGER NOT NULL REFERENCES entity,
+    entity  INTEGER NOT NULL,
     record  TEXT    NOT NULL,
     PRIMARY KEY (lane, side, entity, record)
 ) STRICT, WITHOUT ROWID;
@@ -213,7 +215,7 @@ CREATE TABLE history (
     lane    INTEGER NOT NULL REFERENCES lane,
     link    INTEGER NOT NULL,
     side    INTEGER NOT NULL,
-    entity  INTEGER NOT NULL REFERENCES entity,
+    entity  INTEGER NOT NULL,
     record  TEXT    NOT NULL,
     label   TEXT    NOT NULL,
     op      TEXT    NOT NULL,
