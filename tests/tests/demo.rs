@@ -1,0 +1,61 @@
+//! The demo, as a newcomer meets it.
+#![allow(clippy::expect_used, clippy::unwrap_used, reason = "a test may panic")]
+
+use std::fs;
+
+use pairwise_tests::world::World;
+use serde_json::Value;
+
+/// Sums a count over both lanes of an act.
+fn sum(act: &Value, pointer: &str) -> u64 {
+    act["runs"].as_array().unwrap().iter().map(|run| run.pointer(pointer).unwrap().as_u64().unwrap()).sum()
+}
+
+fn writes(act: &Value) -> u64 {
+    let counts = ["created", "updated", "deleted"];
+    counts.iter().map(|what| sum(act, &format!("/left/{what}")) + sum(act, &format!("/right/{what}"))).sum()
+}
+
+#[test]
+fn it_shows_what_moves_what_waits_and_that_a_quiet_run_writes_nothing() {
+    let world = World::empty();
+    let folder = world.path("playground");
+    let (ran, json) = world.json(["demo", "--contacts", "60", "--dir", folder.to_str().unwrap()]);
+    assert_eq!(ran.code, Some(0), "{}", ran.stderr);
+    let acts = json["acts"].as_array().unwrap();
+    let [first, day, accident, quiet] = acts.as_slice() else { panic!("four acts: {json}") };
+
+    // Of sixty people 36 are in both books; three of them differ; 25 come from the pretended CRM.
+    assert_eq!((sum(first, "/adopted"), sum(first, "/conflicts"), sum(first, "/quarantined")), (36, 3, 2), "{first}");
+    assert_eq!((sum(first, "/left/created"), sum(first, "/right/created")), (12, 12 + 25));
+    assert_eq!(sum(first, "/held"), 3);
+
+    // A title, a note, a deletion.
+    assert_eq!((sum(day, "/left/updated"), sum(day, "/right/updated"), sum(day, "/left/deleted")), (1, 1, 1), "{day}");
+    assert_eq!((writes(accident), sum(accident, "/held") > 5), (0, true), "{accident}");
+    assert_eq!(writes(quiet), 0, "{quiet}");
+
+    // What a demo made, a demo may make again.
+    let folder = folder.to_str().unwrap();
+    world.run(["demo", "--contacts", "20", "--dir", folder]).exits(0);
+}
+
+#[test]
+fn a_playground_is_a_configuration_folder() {
+    let world = World::empty();
+    let folder = world.path("");
+    // The world's own folder is empty, so the demo takes it.
+    world.run(["demo", "--contacts", "20", "--dir", folder.to_str().unwrap()]).exits(0);
+    for args in [vec!["plan"], vec!["status"], vec!["doctor"], vec!["holds", "list"], vec!["conflicts", "list"]] {
+        world.run(args).exits(0);
+    }
+}
+
+#[test]
+fn a_folder_that_holds_anything_else_is_left_alone() {
+    let world = World::empty();
+    world.put("mine/thesis.txt", "forty-two");
+    let ran = world.run(["demo", "--dir", world.path("mine").to_str().unwrap()]).exits(2);
+    assert!(ran.stderr.contains("is not empty"), "{}", ran.stderr);
+    assert_eq!(fs::read_dir(world.path("mine")).unwrap().count(), 1);
+}
