@@ -443,3 +443,17 @@ fn status_and_runs_tell_what_happened() {
     let Ran { stdout, .. } = world.run(["run", "show", &id[..12]]).exits(0);
     assert!(stdout.contains(&id) && stdout.contains("+ create"), "{stdout}");
 }
+
+#[test]
+fn one_persons_missing_secret_does_not_keep_the_others_out() {
+    let world = mocks();
+    let users = "[[users]]\nleft = \"lee\"\nright = \"lee@example.com\"\n\n\
+                 [[users]]\nleft = \"kim\"\nright = \"kim@example.com\"\n\
+                 secrets = { left = { password = { env = \"PAIRWISE_TEST_NOT_SET\" } } }\n";
+    world.put("profiles/people.toml", &(world.text("profiles/people.toml") + "\n" + users));
+    let (ran, json) = world.json(["sync"]);
+    assert_eq!(ran.code, Some(2), "{}", ran.stderr);
+    assert!(ran.stderr.contains("profiles/people.toml:12:") && ran.stderr.contains("user `kim`"), "{}", ran.stderr);
+    let states: Vec<&Value> = json["runs"].as_array().unwrap().iter().map(|run| &run["state"]).collect();
+    assert_eq!(states, [&Value::from("done"), &Value::from("misconfigured")]);
+}

@@ -66,6 +66,14 @@ impl Profile {
         self.root.to_json()
     }
 
+    /// A mistake that was found later in one of a person's own secrets.
+    #[must_use]
+    pub fn secret_problem(&self, user: &str, side: Side, secret: &str, message: impl Into<String>) -> Problem {
+        let index = self.users.iter().position(|other| other.name == user).unwrap_or_default().to_string();
+        let at = pointer(["users", &index, "secrets", side.name(), secret]);
+        Problem::at(self.root.place(&at), message, "")
+    }
+
     /// A mistake that was found later, at the place where `stream` names `word` for a side: a field, an entity, a selector.
     #[must_use]
     pub fn problem(&self, stream: &str, side: Side, word: &str, message: impl Into<String>) -> Problem {

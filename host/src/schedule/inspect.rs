@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use pairwise_plugin_api::ops::{CheckRequest, Description, DiscoverRequest};
-use pairwise_plugin_api::{Condition, Failure, Level, Severity};
+use pairwise_plugin_api::{Condition, Failure, Level, Principal, Severity};
 
 use super::ready::{self, Unready};
 use super::scratch::Scratch;
@@ -115,7 +115,8 @@ pub fn probe(config: &Config, plugin: &Plugin) -> Result<SandboxStatus, OpenErro
 /// Why it cannot be worked with.
 pub fn visit(config: &Config, plugins: &Plugins, name: &str) -> Result<Visited, Unready> {
     let scratch = Scratch::new(config);
-    let session = ready::check_one(config, plugins, name)?.open(config, scratch.path())?;
+    let opened = ready::check_one(config, plugins, name)?.open(config, scratch.path())?;
+    let session = opened.of(&Principal::connection())?;
     let conditions = session.check(&CheckRequest::default()).map_err(|failure| silent(name, &failure))?;
     if let Some(condition) = conditions.iter().find(|condition| blocks(condition)) {
         return Err(Problem::new(format!("connection `{name}`: {}", condition.text)).into());

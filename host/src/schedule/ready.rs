@@ -1,12 +1,12 @@
 //! From a profile to two connectors that are logged in: first all that can be checked without running a plugin, then the
 //! sessions, one for each connection.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
 use std::thread;
 
-use pairwise_plugin_api::ops::{LoginRequest, Validate, ValidateRequest};
+use pairwise_plugin_api::ops::{Description, LoginRequest, Validate, ValidateRequest};
 use pairwise_plugin_api::{Class, Failure, Principal};
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value as Json;
@@ -53,17 +53,39 @@ pub(super) struct Ready<'a> {
 #[derive(Debug, Clone)]
 struct Login {
     principal: Principal,
-    secrets: BTreeMap<String, SecretString>,
+    /// The secrets are the principal's own, not the connection's.
+    own: bool,
+    secrets: Result<BTreeMap<String, SecretString>, Unready>,
 }
+
+/// A session, and those for whom it cannot be used.
+#[derive(Debug)]
+pub(super) struct Opened {
+    session: Session,
+    shut: BTreeMap<Principal, Unready>,
+}
+
+impl Opened {
+    /// The session, for work on behalf of this principal.
+    pub(super) fn of(&self, principal: &Principal) -> Result<&Session, Unready> {
+        self.shut.get(principal).map_or(Ok(&self.session), |unready| Err(unready.clone()))
+    }
+
+    /// What the connector said about itself.
+    pub(super) fn description(&self) -> &Description {
+        self.session.description()
+    }
+}
+
+/// Connections by name, checked.
+pub(super) type Checked<'a> = BTreeMap<String, Result<Ready<'a>, Unready>>;
+/// Connections by name, open.
+pub(super) type Sessions = BTreeMap<String, Result<Opened, Unready>>;
 
 /// Checks the connections that these lanes use: plugin, settings, secrets. No code of a plugin runs and nothing is written.
 /// Answers each connection by its name.
 #[must_use]
-pub(super) fn check<'a>(
-    config: &'a Config,
-    plugins: &Plugins,
-    selected: &[Selected<'_>],
-) -> BTreeMap<String, Result<Ready<'a>, Unready>> {
+pub(super) fn check<'a>(config: &'a Config, plugins: &Plugins, selected: &[Selected<'_>]) -> Checked<'a> {
     let mut lanes: BTreeMap<&str, Vec<(&Selected<'_>, &LaneSpec, Side)>> = BTreeMap::new();
     for profile in selected {
         for lane in &profile.lanes {
@@ -107,14 +129,20 @@ fn connection<'a>(
     lanes: &[(&Selected<'_>, &LaneSpec, Side)],
 ) -> Result<Ready<'a>, Unready> {
     let mut ready = resolve(config, plugins, name)?;
+    let mut shared = None;
     for (profile, lane, side) in lanes {
         let principal = &lane.principals[*side];
-        if !ready.logins.iter().any(|login| login.principal == *principal) {
-            let own = profile.profile.own_secrets(&lane.key, *side);
-            let secrets = own.unwrap_or(&ready.connection.secrets);
-            let secrets = read(config, ready.connection, &ready.plugin, principal, secrets)?;
-            ready.logins.push(Login { principal: principal.clone(), secrets });
+        if ready.logins.iter().any(|login| login.principal == *principal) {
+            continue;
         }
+        let own = profile.profile.own_secrets(&lane.key, *side);
+        let secrets = match own {
+            Some(own) => read(config, &ready, principal, own, &|secret, message| {
+                profile.profile.secret_problem(&lane.key.user, *side, secret, message)
+            }),
+            None => shared.get_or_insert_with(|| connection_secrets(config, &ready)).clone(),
+        };
+        ready.logins.push(Login { principal: principal.clone(), own: own.is_some(), secrets });
     }
     Ok(ready)
 }
@@ -125,37 +153,46 @@ fn connection<'a>(
 /// What is wrong with it.
 pub(super) fn check_one<'a>(config: &'a Config, plugins: &Plugins, name: &str) -> Result<Ready<'a>, Unready> {
     let mut ready = resolve(config, plugins, name)?;
-    let principal = Principal::connection();
-    let secrets = read(config, ready.connection, &ready.plugin, &principal, &ready.connection.secrets)?;
-    ready.logins.push(Login { principal, secrets });
+    let secrets = connection_secrets(config, &ready);
+    ready.logins.push(Login { principal: Principal::connection(), own: false, secrets });
     Ok(ready)
+}
+
+fn connection_secrets(config: &Config, ready: &Ready<'_>) -> Result<BTreeMap<String, SecretString>, Unready> {
+    read(config, ready, &Principal::connection(), &ready.connection.secrets, &|secret, message| {
+        ready.connection.problem(&format!("/secrets/{secret}"), message, "")
+    })
 }
 
 fn read(
     config: &Config,
-    connection: &Connection,
-    plugin: &Plugin,
+    ready: &Ready<'_>,
     principal: &Principal,
     secrets: &BTreeMap<String, Secret>,
+    problem: &dyn Fn(&str, String) -> Problem,
 ) -> Result<BTreeMap<String, SecretString>, Unready> {
+    let Ready { connection, plugin, .. } = ready;
+    let whose = if principal.is_connection() {
+        format!("connection `{}`", connection.name)
+    } else {
+        format!("user `{}` of connection `{}`", principal.0, connection.name)
+    };
     let mut problems = Problems::default();
     for wanted in plugin.manifest.secrets.iter().filter(|wanted| wanted.required && !secrets.contains_key(&wanted.name))
     {
-        let message = format!("connection `{}` has no secret `{}`", connection.name, wanted.name);
+        let message = format!("{whose} has no secret `{}`", wanted.name);
         let help = format!(
             "add secrets = {{ {} = {{ env = \"…\" }} }}, or {{ file = \"…\" }}, or {{ command = […] }}",
             wanted.name
         );
-        problems.push(connection.problem("/secrets", message, wanted.text.clone()).help(help));
+        problems.push(problem(&wanted.name, message).help(help));
     }
     match config.vault().open(&connection.name, principal, secrets) {
         Ok(opened) => problems.check().map(|()| opened).map_err(Unready::from),
         Err(errors) => {
             problems.extend(errors.iter().map(|error| {
-                let at = format!("/secrets/{}", error.name);
-                connection
-                    .problem(&at, format!("no secret `{}`: {}", error.name, error.reason), "")
-                    .help(&*error.remedy)
+                let message = format!("{whose}: no secret `{}`: {}", error.name, error.reason);
+                problem(&error.name, message).help(&*error.remedy)
             }));
             Err(problems.into())
         }
@@ -165,11 +202,7 @@ fn read(
 /// Opens the sessions of connections that are ready, all at once, and logs their principals in. A login's rotated secrets
 /// are kept before anything else happens.
 #[must_use]
-pub(super) fn open(
-    config: &Config,
-    cache_dir: &Path,
-    checked: BTreeMap<String, Result<Ready<'_>, Unready>>,
-) -> BTreeMap<String, Result<Arc<Session>, Unready>> {
+pub(super) fn open(config: &Config, cache_dir: &Path, checked: Checked<'_>) -> Sessions {
     thread::scope(|scope| {
         let opening: Vec<_> = checked
             .into_iter()
@@ -180,7 +213,7 @@ pub(super) fn open(
                 let problem = Problem::new(format!("opening connection `{name}` came upon an error of pairwise's own"));
                 Err(Unready { state: LaneState::Failed, problems: problem.into() })
             });
-            (name, opened.map(Arc::new))
+            (name, opened)
         });
         joined.collect()
     })
@@ -225,13 +258,20 @@ impl Ready<'_> {
         Session::open(spec).map_err(|error| refused(connection, error))
     }
 
-    /// Starts the connector, lets it look at its settings, and logs everybody in.
+    /// Whether this principal can log in, as far as that is known before anybody tried.
+    pub(super) fn allows(&self, principal: &Principal) -> Result<(), Unready> {
+        let login = self.logins.iter().find(|login| login.principal == *principal);
+        login.map_or(Ok(()), |login| login.secrets.as_ref().map(|_| ()).map_err(Clone::clone))
+    }
+
+    /// Starts the connector, lets it look at its settings, and logs everybody in. Who is refused does not keep the others
+    /// out.
     ///
     /// # Errors
-    /// Why it cannot be worked with.
-    pub(super) fn open(&self, config: &Config, cache_dir: &Path) -> Result<Session, Unready> {
+    /// Why nobody can work with it.
+    pub(super) fn open(&self, config: &Config, cache_dir: &Path) -> Result<Opened, Unready> {
         let connection = self.connection;
-        let keep = keeper(config, &connection.name);
+        let keep = self.keeper(config);
         let session = self.start(config, cache_dir, Some(keep.clone()))?;
         let found = session.send::<Validate>(&ValidateRequest {}).map_err(|failure| failed(connection, &failure))?;
         let mut problems = Problems::default();
@@ -239,26 +279,35 @@ impl Ready<'_> {
             found.into_iter().map(|found| connection.problem(&format!("/settings/{}", found.setting), found.text, "")),
         );
         problems.check()?;
-        for Login { principal, secrets } in &self.logins {
-            let secrets = secrets.iter().map(|(name, secret)| (name.clone(), secret.expose_secret().to_owned()));
-            let request = LoginRequest { principal: principal.clone(), secrets: secrets.collect() };
-            let response = session.login(request).map_err(|failure| failed(connection, &failure))?;
-            keep(principal, &response.keep);
-        }
-        Ok(session)
-    }
-}
-
-/// Puts rotated secrets where the next run finds them.
-fn keeper(config: &Config, connection: &str) -> KeepSecrets {
-    let (vault, connection) = (config.vault(), connection.to_owned());
-    Arc::new(move |principal: &Principal, secrets: &BTreeMap<String, String>| {
-        for (name, value) in secrets {
-            if let Err(error) = vault.kept().put(&connection, principal, name, &value.clone().into()) {
-                tracing::error!(connection, secret = name, "a rotated secret cannot be kept: {error}");
+        let mut shut = BTreeMap::new();
+        for Login { principal, secrets, .. } in &self.logins {
+            let admitted = secrets.clone().and_then(|secrets| {
+                let secrets = secrets.iter().map(|(name, secret)| (name.clone(), secret.expose_secret().to_owned()));
+                let request = LoginRequest { principal: principal.clone(), secrets: secrets.collect() };
+                session.login(request).map_err(|failure| failed(connection, &failure))
+            });
+            match admitted {
+                Ok(response) => keep(principal, &response.keep),
+                Err(unready) => drop(shut.insert(principal.clone(), unready)),
             }
         }
-    })
+        Ok(Opened { session, shut })
+    }
+
+    /// Puts rotated secrets where the next run finds them: with the principal if they are its own, else with the connection.
+    fn keeper(&self, config: &Config) -> KeepSecrets {
+        let (vault, connection) = (config.vault(), self.connection.name.clone());
+        let own = self.logins.iter().filter(|login| login.own).map(|login| login.principal.clone());
+        let own: BTreeSet<Principal> = own.collect();
+        Arc::new(move |principal: &Principal, secrets: &BTreeMap<String, String>| {
+            let owner = if own.contains(principal) { principal.clone() } else { Principal::connection() };
+            for (name, value) in secrets {
+                if let Err(error) = vault.kept().put(&connection, &owner, name, &value.clone().into()) {
+                    tracing::error!(connection, secret = name, "a rotated secret cannot be kept: {error}");
+                }
+            }
+        })
+    }
 }
 
 fn refused(connection: &Connection, error: OpenError) -> Unready {

@@ -2,9 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
-use std::sync::Arc;
 
-use super::ready::{self, Ready, Unready};
+use super::ready::{self, Checked, Sessions, Unready};
 use super::scratch::Scratch;
 use super::{PlannedLane, SavedPlan, Selected};
 use crate::chance::{Chance, Real};
@@ -53,9 +52,6 @@ pub enum RunError {
     #[error(transparent)]
     Plan(#[from] super::PlanError),
 }
-
-type Checked<'a> = BTreeMap<String, Result<Ready<'a>, Unready>>;
-pub(super) type Sessions = BTreeMap<String, Result<Arc<Session>, Unready>>;
 
 impl Job<'_> {
     /// Runs the lanes, and stores what became of each.
@@ -165,26 +161,42 @@ impl Job<'_> {
     }
 
     fn anything_ready(&self, checked: &Checked<'_>) -> bool {
-        self.lanes().any(|(_, lane)| {
-            Side::BOTH.into_iter().all(|side| matches!(checked.get(&lane.connections[side]), Some(Ok(_))))
-        })
+        self.lanes().any(|(_, lane)| ready_pair(lane, checked).is_ok())
     }
 
-    /// The outcome when no profile is ready: nothing was opened, nothing is stored.
+    /// The outcome when no lane is ready: nothing was opened, nothing is stored.
     fn nothing(&self, checked: &Checked<'_>) -> Outcome {
         let mut outcome = Outcome::default();
         for (_, lane) in self.lanes() {
-            let mut why =
-                Side::BOTH.into_iter().filter_map(|side| checked.get(&lane.connections[side])?.as_ref().err());
-            let unready = match (why.next(), why.next()) {
-                (Some(one), Some(other)) => one.clone().and(other.clone()),
-                (Some(one), None) => one.clone(),
-                _ => continue,
-            };
-            let report = unready.report(lane, &mut outcome);
-            outcome.reports.push(report);
+            if let Err(unready) = ready_pair(lane, checked) {
+                let report = unready.report(lane, &mut outcome);
+                outcome.reports.push(report);
+            }
         }
         outcome
+    }
+}
+
+/// Whether both sides of a lane are ready, as far as that is known before anything is opened.
+fn ready_pair(lane: &LaneSpec, checked: &Checked<'_>) -> Result<(), Unready> {
+    let side = |side: Side| match checked.get(&lane.connections[side]) {
+        Some(Ok(ready)) => ready.allows(&lane.principals[side]),
+        Some(Err(unready)) => Err(unready.clone()),
+        None => Err(not_opened(lane, side)),
+    };
+    both(side(Side::Left), side(Side::Right)).map(|_| ())
+}
+
+fn not_opened(lane: &LaneSpec, side: Side) -> Unready {
+    Problem::new(format!("connection `{}` was not opened", lane.connections[side])).into()
+}
+
+/// Both, or all that is wrong with either.
+fn both<T>(left: Result<T, Unready>, right: Result<T, Unready>) -> Result<Sides<T>, Unready> {
+    match (left, right) {
+        (Ok(left), Ok(right)) => Ok(Sides { left, right }),
+        (Err(left), Err(right)) => Err(left.and(right)),
+        (Err(unready), Ok(_)) | (Ok(_), Err(unready)) => Err(unready),
     }
 }
 
@@ -196,18 +208,12 @@ pub(super) fn pair<'a>(
     refused: &BTreeMap<String, Unready>,
 ) -> Result<Sides<&'a Session>, Unready> {
     let session = |side: Side| match sessions.get(&lane.connections[side]) {
-        Some(Ok(session)) => Ok(&**session),
+        Some(Ok(opened)) => opened.of(&lane.principals[side]),
         Some(Err(unready)) => Err(unready.clone()),
-        None => Err(Problem::new(format!("connection `{}` was not opened", lane.connections[side])).into()),
+        None => Err(not_opened(lane, side)),
     };
-    match (session(Side::Left), session(Side::Right)) {
-        (Ok(left), Ok(right)) => match refused.get(profile) {
-            Some(refused) => Err(refused.clone()),
-            None => Ok(Sides { left, right }),
-        },
-        (Err(left), Err(right)) => Err(left.and(right)),
-        (Err(unready), Ok(_)) | (Ok(_), Err(unready)) => Err(unready),
-    }
+    let pair = both(session(Side::Left), session(Side::Right))?;
+    refused.get(profile).map_or(Ok(pair), |refused| Err(refused.clone()))
 }
 
 /// Profiles that must not run because of what their connections lead to. Enabled profiles that were not asked for are
