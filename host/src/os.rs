@@ -34,6 +34,13 @@ pub fn create_private(path: &Path) -> io::Result<()> {
     options.open(path).map(|_: File| ())
 }
 
+/// Makes a new name in the file's folder durable, where the operating system can.
+pub fn sync_folder_of(path: &Path) {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    // Elsewhere than on Unix a folder cannot be opened as a file; there is nothing more to be done about it.
+    let _ = File::open(folder).and_then(|folder| folder.sync_all());
+}
+
 #[cfg(target_os = "linux")]
 mod process {
     use std::fs;

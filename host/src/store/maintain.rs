@@ -116,7 +116,9 @@ impl Db {
             let _ = fs::remove_file(&partial);
             return Err(fail(error));
         }
-        fs::rename(&partial, to).map_err(io)
+        fs::rename(&partial, to).map_err(io)?;
+        crate::os::sync_folder_of(to);
+        Ok(())
     }
 
     /// Puts a backup in the place of the database at `path`, which is kept beside it.
@@ -143,6 +145,7 @@ impl Db {
         })?;
         let kept = set_aside(path).map_err(io)?;
         fs::rename(&incoming, path).map_err(io)?;
+        crate::os::sync_folder_of(path);
         Ok(Restored { kept, mark })
     }
 
@@ -297,7 +300,7 @@ fn refuse_if_in_use(path: &Path, environment: &Environment) -> StoreResult<()> {
     Ok(())
 }
 
-/// Moves the present database out of the way, log included.
+/// Keeps the present database under another name, log included.
 fn set_aside(path: &Path) -> std::io::Result<Option<PathBuf>> {
     if !path.exists() {
         return Ok(None);
@@ -310,7 +313,9 @@ fn set_aside(path: &Path) -> std::io::Result<Option<PathBuf>> {
             fs::rename(&log, with_suffix(&kept, suffix))?;
         }
     }
-    fs::rename(path, &kept)?;
+    // A second name, so that there is a database at `path` at every moment: a missing one would be made anew, empty. Only
+    // where the file system knows no second names, it is moved.
+    fs::hard_link(path, &kept).or_else(|_| fs::rename(path, &kept))?;
     Ok(Some(kept))
 }
 

@@ -15,8 +15,9 @@ statements! {
     SIDE_OF = "SELECT side FROM inbox WHERE id = ?1 AND lane = ?2";
     SET_PAIR = "UPDATE inbox SET pair = ?2 WHERE id = ?1";
     CANDIDATES = "SELECT id FROM inbox WHERE lane = ?1 AND candidate = 1 AND pair IS NULL AND hold IS NULL";
-    HELD_WITH = "SELECT inbox.hold FROM match_key JOIN inbox ON inbox.id = match_key.inbox \
-                 WHERE match_key.lane = ?1 AND match_key.rank = ?2 AND match_key.digest = ?3 AND hold IS NOT NULL LIMIT 1";
+    HELD_WITH = "SELECT hold.id FROM match_key CROSS JOIN inbox CROSS JOIN hold \
+                 WHERE match_key.lane = ?1 AND match_key.rank = ?2 AND match_key.digest = ?3 \
+                 AND inbox.id = match_key.inbox AND hold.id = inbox.hold AND hold.kind = ?4 LIMIT 1";
 }
 
 /// Visits the groups of one key. Whether a row is still free is asked only where both sides have one.
@@ -116,7 +117,7 @@ pub(super) fn free_groups_of(tx: &Tx<'_>, keys: &[(u8, u64)]) -> Answer<()> {
     }
     for (rank, digest) in keys {
         while let Some(hold) =
-            tx.one(HELD_WITH, (tx.lane(), rank, digest_column(*digest)), |row| row.get::<_, i64>(0))?
+            tx.one(HELD_WITH, (tx.lane(), rank, digest_column(*digest), HoldKind::Match), |row| row.get::<_, i64>(0))?
         {
             holds::dissolve(tx, hold)?;
         }
