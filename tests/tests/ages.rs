@@ -2,8 +2,10 @@
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 use std::fs;
+use std::io::Write;
 use std::process::Command;
 use std::sync::mpsc::channel;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use std::{fs::read, thread};
 
@@ -118,6 +120,41 @@ fn a_plugin_that_never_gets_ready_is_ended() {
     spec.deadlines.startup = Duration::from_millis(300);
     let error = Session::open(spec).unwrap_err().to_string();
     assert!(error.contains("`fixture-1-0` 1.0.0 did not start") && error.contains("not ready after 300ms"), "{error}");
+}
+
+/// Everything that this test program logs.
+#[derive(Clone, Default)]
+struct Logged(Arc<Mutex<Vec<u8>>>);
+
+impl Write for Logged {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().write(bytes)
+    }
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+#[test]
+fn what_a_plugin_logs_is_in_the_log_of_the_host() {
+    let logged = Logged::default();
+    let writer = logged.clone();
+    let subscriber = tracing_subscriber::fmt().json().with_writer(move || writer.clone()).finish();
+    tracing::subscriber::set_global_default(subscriber).unwrap();
+
+    let stage = Stage::new();
+    let mut spec = stage.spec(fixture(&stage, "1.0"), json!({}));
+    spec.connection = "logged".into();
+    drop(Session::open(spec).unwrap());
+    let text = String::from_utf8(logged.0.lock().unwrap().clone()).unwrap();
+    let mut lines = text.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+    let line = lines.find(|line| line["fields"]["connection"] == "logged").unwrap();
+    assert_eq!((&line["level"], &line["target"]), (&json!("INFO"), &json!("plugin")));
+    assert_eq!(line["fields"]["message"], "created");
+    assert_eq!(
+        (&line["fields"]["plugin.id"], &line["fields"]["fields"]),
+        (&json!("fixture-1-0"), &json!("{\"answer\":42}"))
+    );
 }
 
 #[test]
