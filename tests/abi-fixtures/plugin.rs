@@ -62,7 +62,14 @@ impl Connector for Fixture {
         Ok(Page::default())
     }
 
-    fn get(&self, _: &Context, _: GetRequest) -> Result<Vec<Found>> {
+    /// Takes two seconds and tells all the time how it gets on.
+    fn get(&self, cx: &Context, _: GetRequest) -> Result<Vec<Found>> {
+        for done in 0..20 {
+            cx.progress(done, 20);
+            if cx.wait(std::time::Duration::from_millis(100)) {
+                return Err(Failure::new(Class::Cancelled, "asked to stop"));
+            }
+        }
         Ok(Vec::new())
     }
 

@@ -9,8 +9,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use std::{fs::read, thread};
 
-use pairwise_host::plugins::{LoadError, OpenError, Plugin, Session, probe};
-use pairwise_plugin_api::ops::WatchRequest;
+use pairwise_host::plugins::{Isolation, LoadError, OpenError, Plugin, Session, probe};
+use pairwise_plugin_api::ops::{Get, GetRequest, WatchRequest};
 use pairwise_tests::stage::{Stage, fixtures};
 use semver::{Version, VersionReq};
 use serde_json::{Value, json};
@@ -43,7 +43,7 @@ fn plugins_of_two_ages_run_side_by_side_in_one_process() {
     let stage = Stage::new();
     for api in ["1.1", "1.0", "1.1"] {
         let mut spec = stage.spec(fixture(&stage, api), json!({}));
-        spec.isolation = pairwise_host::plugins::Isolation::InProcess;
+        spec.isolation = Isolation::InProcess;
         assert!(Session::open(spec).is_ok(), "{api}");
     }
 }
@@ -122,6 +122,17 @@ fn a_plugin_that_never_gets_ready_is_ended() {
     assert!(error.contains("`fixture-1-0` 1.0.0 did not start") && error.contains("not ready after 300ms"), "{error}");
 }
 
+#[test]
+fn a_call_that_makes_progress_is_left_alone() {
+    for isolation in [Isolation::Worker, Isolation::InProcess] {
+        let stage = Stage::new();
+        let mut spec = stage.spec(fixture(&stage, "1.0"), json!({}));
+        (spec.isolation, spec.deadlines.soft) = (isolation, Duration::from_secs(1));
+        let session = Session::open(spec).unwrap();
+        assert_eq!(session.send::<Get>(&GetRequest::default()), Ok(Vec::new()));
+    }
+}
+
 /// Everything that this test program logs.
 #[derive(Clone, Default)]
 struct Logged(Arc<Mutex<Vec<u8>>>);
@@ -159,7 +170,7 @@ fn what_a_plugin_logs_is_in_the_log_of_the_host() {
 
 #[test]
 fn announcements_are_heard_until_the_session_is_cancelled() {
-    for isolation in [pairwise_host::plugins::Isolation::Worker, pairwise_host::plugins::Isolation::InProcess] {
+    for isolation in [Isolation::Worker, Isolation::InProcess] {
         let stage = Stage::new();
         let mut spec = stage.spec(fixture(&stage, "1.0"), json!({}));
         spec.isolation = isolation;

@@ -96,6 +96,8 @@ struct Life {
     ended_because: Option<String>,
     /// How it ended.
     death: Option<String>,
+    /// Before, it has no time for pings; the start-up deadline watches over it.
+    ready: bool,
     missed: u32,
 }
 
@@ -137,7 +139,7 @@ impl Worker {
         let errors = child.stderr.take();
 
         let (group, name) = (Pid::from_child(&child), launch.opening.name.clone());
-        let life = Life { group, signals: true, ended_because: None, death: None, missed: 0 };
+        let life = Life { group, signals: true, ended_because: None, death: None, ready: false, missed: 0 };
         let worker = Arc::new(Worker {
             socket: Mutex::new(ours),
             waiting: Mutex::default(),
@@ -177,7 +179,10 @@ impl Worker {
         let end = Instant::now() + self.deadlines.startup;
         loop {
             match news.recv_timeout(end.saturating_duration_since(Instant::now())) {
-                Ok(ToHost::Ready) => return Ok(self),
+                Ok(ToHost::Ready) => {
+                    lock(&self.life).ready = true;
+                    return Ok(self);
+                }
                 Ok(ToHost::Hello { sandbox, .. }) => *lock(&self.sandbox) = sandbox,
                 Ok(ToHost::LoadFailed { why }) => {
                     self.end("its library cannot be used");
@@ -450,7 +455,7 @@ impl Worker {
     fn beat(&self) {
         let missed = {
             let mut life = lock(&self.life);
-            life.missed += 1;
+            life.missed += u32::from(life.ready);
             life.missed
         };
         if missed > MISSED_PONGS {
