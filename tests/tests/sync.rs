@@ -321,3 +321,51 @@ fn a_broken_connection_does_not_stop_the_other_profiles() {
     assert_eq!(states, [&Value::from("misconfigured"), &Value::from("done")]);
     assert_eq!(line(&world.right(), &person("right", 7), "TITLE"), "Chief Executive");
 }
+
+#[test]
+fn a_saved_plan_does_what_it_shows_and_nothing_else() {
+    let world = World::of_folders("mirror");
+    for number in 0..5 {
+        put(&world.left(), &person("left", number));
+    }
+    let file = world.path("plan.json");
+    let file = file.to_str().unwrap();
+    world.run(["plan", "--out", file]).exits(0);
+    assert_eq!((count(&world.right()), world.path("state").exists()), (0, false));
+    put(&world.left(), &person("left", 5));
+    let (ran, json) = world.json(["sync", "--plan", file]);
+    // The sixth one is not in the plan: it waits.
+    assert_eq!((ran.code, &json["runs"][0]["right"]["created"]), (Some(1), &5.into()), "{}\n{json}", ran.stderr);
+    assert_eq!(sync(&world, 0)["right"]["created"], 1);
+}
+
+#[test]
+fn a_run_can_be_told_which_side_wins() {
+    let world = settled();
+    edit(&world.left(), &person("left", 7), "TITLE", "Left");
+    edit(&world.right(), &person("right", 7), "TITLE", "Right");
+    let (ran, _) = world.json(["sync", "--prefer", "right"]);
+    assert_eq!(ran.code, Some(0));
+    assert_eq!(line(&world.left(), &person("left", 7), "TITLE"), "Right");
+}
+
+#[test]
+fn a_full_run_lists_both_sides_whole_and_writes_nothing() {
+    let world = settled();
+    let (ran, json) = world.json(["sync", "--full"]);
+    assert_eq!((ran.code, writes(&json["runs"][0])), (Some(0), 0));
+}
+
+#[test]
+fn unknown_properties_survive_an_edit_of_another_field() {
+    let world = settled();
+    let path = world.left().join("left-7.vcf");
+    let text = fs::read_to_string(&path).unwrap();
+    let odd = "item7.X-ODD;X-PARAM=\"a;b\":some,thing;else\r\n";
+    fs::write(&path, text.replace("END:VCARD", &format!("{odd}END:VCARD"))).unwrap();
+    sync(&world, 0);
+    edit(&world.right(), &person("right", 7), "TITLE", "New title");
+    sync(&world, 0);
+    let text = fs::read_to_string(&path).unwrap();
+    assert!(text.contains(odd) && text.contains("TITLE:New title"), "{text}");
+}
