@@ -38,9 +38,9 @@ pub(super) fn plan(app: &App, args: &PlanArgs) -> Result<Exit> {
     if selected.is_empty() {
         return nothing(app, &config);
     }
-    let (outcome, plan) = with_job(app, &config, &selected, &args.run, |job| Ok(job.plan()?))?;
+    let (outcome, marks) = with_job(app, &config, &selected, &args.run, |job| Ok(job.plan()?))?;
     if let Some(file) = &args.out {
-        plan.write(file)?;
+        SavedPlan::new(&outcome.reports, marks).write(file)?;
     }
     app.out.document(&Document::new(&outcome.reports, &outcome.problems));
     for lane in &outcome.reports {

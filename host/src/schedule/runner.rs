@@ -5,14 +5,14 @@ use std::path::Path;
 
 use super::ready::{self, Checked, Sessions, Unready};
 use super::scratch::Scratch;
-use super::{PlannedLane, SavedPlan, Selected};
+use super::{SavedPlan, Selected};
 use crate::chance::{Chance, Real};
 use crate::config::{Config, Problem, Problems, Profile};
 use crate::model::{LaneKey, LaneReport, LaneSpec, LaneState, Observer, Remote, RunOptions, Side, Sides, StoreError};
 use crate::os;
 use crate::pipeline::{self, DryRun};
 use crate::plugins::{Plugins, Session};
-use crate::store::Db;
+use crate::store::{Db, Mark};
 
 /// So many operations of a lane are kept with its run; the rest is counted.
 const KEPT_ITEMS: usize = 500;
@@ -91,11 +91,12 @@ impl Job<'_> {
         Ok(outcome)
     }
 
-    /// Decides what `sync` would do, over a copy of the state and with connectors that are asked for no write.
+    /// Decides what `sync` would do, over a copy of the state and with connectors that are asked for no write. Answers also
+    /// where the state of each lane stands, for saving the plan.
     ///
     /// # Errors
     /// If the state database cannot be read.
-    pub fn plan(&self) -> Result<(Outcome, SavedPlan), RunError> {
+    pub fn plan(&self) -> Result<(Outcome, Vec<Mark>), RunError> {
         let checked = ready::check(self.config, self.plugins, self.selected);
         let database = self.config.database();
         let mut db = if database.exists() { Db::open(&database)? } else { Db::in_memory()? };
@@ -105,21 +106,19 @@ impl Job<'_> {
         let chance = Real::new();
         let options = RunOptions { run: chance.id(), list_items: usize::MAX, dry: true, ..self.options.clone() };
         let mut outcome = Outcome::default();
-        let mut planned = Vec::new();
+        let mut marks = Vec::new();
         let mut copy = db.snapshot()?;
         for (selected, lane) in self.lanes() {
-            let mark = db.lane_mark(&lane.key)?;
+            marks.push(db.lane_mark(&lane.key)?);
             let report = self.lane(selected.profile, lane, &sessions, &refused, &mut outcome, |remotes, observer| {
                 let dry = Sides { left: DryRun(remotes.left), right: DryRun(remotes.right) };
                 let remotes = Sides { left: &dry.left as &dyn Remote, right: &dry.right as &dyn Remote };
                 let holder = os::this_process(chance.now());
                 pipeline::run(lane, remotes, &mut copy, &chance, &options, observer, &holder)
             });
-            let items = report.items.clone().unwrap_or_default();
-            planned.push(PlannedLane { key: lane.key.clone(), mark, items });
             outcome.reports.push(report);
         }
-        Ok((outcome, SavedPlan::new(chance.now(), planned)))
+        Ok((outcome, marks))
     }
 
     fn lanes(&self) -> impl Iterator<Item = (&Selected<'_>, &LaneSpec)> {

@@ -5,7 +5,8 @@ use std::path::Path;
 use pairwise_plugin_api::Millis;
 use serde::{Deserialize, Serialize};
 
-use crate::model::{Item, LaneKey, StoreError};
+use crate::chance::{Chance, Real};
+use crate::model::{Item, LaneKey, LaneReport, StoreError};
 use crate::store::{Db, Mark};
 
 /// Grows when the file's shape changes.
@@ -51,8 +52,15 @@ pub enum PlanError {
 }
 
 impl SavedPlan {
-    pub(super) fn new(made: Millis, lanes: Vec<PlannedLane>) -> Self {
-        SavedPlan { format: FORMAT, made, lanes }
+    /// The plan that these reports are, made where the lanes' state stood at these marks.
+    #[must_use]
+    pub fn new(reports: &[LaneReport], marks: Vec<Mark>) -> Self {
+        let planned = |(report, mark): (&LaneReport, Mark)| PlannedLane {
+            key: report.key.clone(),
+            mark,
+            items: report.items.clone().unwrap_or_default(),
+        };
+        SavedPlan { format: FORMAT, made: Real::new().now(), lanes: reports.iter().zip(marks).map(planned).collect() }
     }
 
     /// Writes it.
