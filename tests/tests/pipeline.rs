@@ -107,7 +107,8 @@ fn a_deletion_travels_and_an_unseen_edit_beats_it() {
     assert_eq!(report.right.deleted, 1);
     assert_eq!(report.left.created, 1, "{report:#?}");
     assert!(world.left.column("notes/1").contains(&"call back".to_owned()));
-    assert_eq!(written(&world.run()), 0);
+    let report = world.run();
+    assert_eq!(written(&report), 0, "{report:#?}");
 }
 
 fn right_of(world: &World, name: &str) -> String {

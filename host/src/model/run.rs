@@ -17,6 +17,8 @@ pub struct RunOptions {
     pub only: Option<Vec<Item>>,
     /// How many operations the report lists one by one; the rest is counted.
     pub list_items: usize,
+    /// Let calls to the sides be under way while the host works on. A simulator does without, for the sake of one order.
+    pub overlap: bool,
     /// Decide everything and send nothing: remotes are dry runs, the store is a scratch copy.
     pub dry: bool,
 }

@@ -3,23 +3,40 @@
 //! Of each page, all intents are durable before the first call, and all outcomes are settled in one transaction after the
 //! last one. A process that dies between the two leaves open intents, and `recover` finds out what became of them.
 
-use std::collections::HashMap;
+use std::collections::HashSet;
+use std::thread::{self, Scope};
 
 use pairwise_plugin_api::ops::WriteRequest;
 use pairwise_plugin_api::{Action, Certainty, Class, Failure, Outcome, RecordRef, Status, Write};
 
+use super::calls::Ahead;
 use super::decide::{Case, decide};
 use super::look::look;
 use super::reconcile::{Planned, Told, judge};
 use super::translate::label;
-use super::{Lane, Stop};
+use super::{Lane, Stop, ends_run};
 use crate::model::{
-    Aside, AsideKind, End, Intent, Item, Link, LinkChange, LinkState, Lost, News, Op, Removal, Select, Settlement,
-    Side, Sides, Work,
+    Aside, AsideKind, End, Intent, Item, Link, LinkChange, LinkId, LinkState, Lost, News, Op, Removal, Select,
+    Settlement, Side, Sides, Work,
 };
 
-/// Settles what the inbox holds, as far as it can be settled now.
-pub(super) fn drain(lane: &mut Lane<'_>) -> Result<(), Stop> {
+/// Settles what the inbox holds, as far as it can be settled now. While the writes of one page are under way, the page before
+/// it is settled and the page after it is decided.
+pub(super) fn drain<'env>(lane: &mut Lane<'env>) -> Result<(), Stop> {
+    thread::scope(|scope| {
+        let mut flying = None;
+        let ended = take_off(lane, scope, &mut flying);
+        // Whatever stopped the run, writes that were sent are settled.
+        let landed = flying.take().map_or(Ok(()), |flight| land(lane, flight));
+        ended.and(landed)
+    })
+}
+
+fn take_off<'scope, 'env>(
+    lane: &mut Lane<'env>,
+    scope: &'scope Scope<'scope, 'env>,
+    flying: &mut Option<Flight<'scope>>,
+) -> Result<(), Stop> {
     let mut after = 0;
     let mut done = 0;
     loop {
@@ -32,6 +49,9 @@ pub(super) fn drain(lane: &mut Lane<'_>) -> Result<(), Stop> {
         let Some(last) = page.last() else { return Ok(()) };
         after = last.row;
         done += page.len() as u64;
+        // A link whose write is under way is settled with that write, together with all that was told of it.
+        let busy = flying.as_ref().map(Flight::links).unwrap_or_default();
+        page.retain(|work| work.link.as_ref().is_none_or(|link| !busy.contains(&link.id)));
         let mut settlements = Vec::new();
         let mut cases = Vec::new();
         let mut holds = Vec::new();
@@ -41,7 +61,12 @@ pub(super) fn drain(lane: &mut Lane<'_>) -> Result<(), Stop> {
         if !holds.is_empty() {
             lane.store.hold(&lane.lease, &holds, &lane.options.run)?;
         }
-        send(lane, cases, settlements)?;
+        let ready = write_down(lane, cases, settlements)?;
+        let before = flying.take().map(Flight::wait);
+        *flying = Some(start(lane, scope, ready));
+        if let Some(before) = before {
+            settle(lane, before)?;
+        }
         lane.observer.progress(done, 0);
     }
 }
@@ -95,18 +120,51 @@ fn adopt(lane: &mut Lane<'_>, page: &[Work]) -> Result<bool, Stop> {
     Ok(true)
 }
 
-/// Writes the page's intents down, sends them side by side, and settles everything together.
-fn send(lane: &mut Lane<'_>, mut cases: Vec<Case>, mut settlements: Vec<Settlement>) -> Result<(), Stop> {
+/// A page whose intents are durable.
+struct Ready {
+    cases: Vec<Case>,
+    settlements: Vec<Settlement>,
+    intents: Vec<Intent>,
+    /// Places in `intents`, call by call.
+    calls: Vec<(Side, Vec<usize>)>,
+}
+
+/// A page whose writes are under way.
+struct Flight<'scope> {
+    page: Ready,
+    answers: Ahead<'scope, Vec<Answer>>,
+}
+
+/// The answer of one call.
+type Answer = Result<Vec<Outcome>, Failure>;
+
+impl Flight<'_> {
+    fn links(&self) -> HashSet<LinkId> {
+        self.page.intents.iter().map(|intent| intent.link.id).collect()
+    }
+
+    fn wait(self) -> (Ready, Vec<Answer>) {
+        (self.page, self.answers.wait())
+    }
+}
+
+fn land(lane: &mut Lane<'_>, flight: Flight<'_>) -> Result<(), Stop> {
+    settle(lane, flight.wait())
+}
+
+/// Writes a page's intents down.
+fn write_down(lane: &mut Lane<'_>, mut cases: Vec<Case>, mut settlements: Vec<Settlement>) -> Result<Ready, Stop> {
     let mut intents: Vec<Intent> = Vec::new();
     let mut history: Vec<Lost> = Vec::new();
     for case in &mut cases {
         for side in Side::BOTH {
             let Some(planned) = case.judgement.writes[side].take() else { continue };
-            history.extend(lost(case, side, &planned));
+            let lost = lost(case, side, &planned);
             match payload(lane, case, side, planned) {
                 Ok(Some(intent)) => {
                     case.intents.push(intents.len());
                     intents.push(intent);
+                    history.extend(lost);
                 }
                 Ok(None) => {}
                 Err(aside) => {
@@ -116,7 +174,7 @@ fn send(lane: &mut Lane<'_>, mut cases: Vec<Case>, mut settlements: Vec<Settleme
             }
         }
     }
-    let mut calls: Vec<(Side, String, Vec<usize>)> = Vec::new();
+    let mut calls = Vec::new();
     for side in Side::BOTH {
         let places: Vec<usize> =
             intents.iter().enumerate().filter(|(_, intent)| intent.side == side).map(|(place, _)| place).collect();
@@ -126,38 +184,66 @@ fn send(lane: &mut Lane<'_>, mut cases: Vec<Case>, mut settlements: Vec<Settleme
             for place in chunk {
                 intents[*place].call.clone_from(&call);
             }
-            calls.push((side, call, chunk.to_vec()));
+            calls.push((side, chunk.to_vec()));
         }
     }
     if !intents.is_empty() {
         lane.store.intend(&lane.lease, &lane.options.run, &mut intents, &history)?;
     }
-    let mut outcomes: HashMap<usize, Outcome> = HashMap::with_capacity(intents.len());
-    let mut broken = None;
-    for (side, _, places) in calls {
-        if broken.is_some() {
-            outcomes.extend(places.into_iter().map(|place| (place, Outcome::of(Status::NotSent))));
-            continue;
+    Ok(Ready { cases, settlements, intents, calls })
+}
+
+/// Sends a page's writes, call after call, until one fails in a way that makes the others pointless.
+fn start<'scope, 'env>(lane: &Lane<'env>, scope: &'scope Scope<'scope, 'env>, mut page: Ready) -> Flight<'scope> {
+    let caller = lane.caller();
+    let requests: Vec<(Side, WriteRequest)> = page
+        .calls
+        .iter()
+        .map(|(side, places)| {
+            // What is durable by now need not be kept here, too.
+            let writes = places.iter().map(|place| frozen(&mut page.intents[*place])).collect();
+            (*side, lane.request(*side, writes))
+        })
+        .collect();
+    let overlap = lane.options.overlap && !requests.is_empty();
+    let answers = Ahead::start(scope, overlap, move || {
+        let mut answers = Vec::with_capacity(requests.len());
+        for (side, request) in requests {
+            let answer = caller.call(side, |remote| remote.write(&request));
+            let pointless = answer.as_ref().is_err_and(ends_run);
+            answers.push(answer);
+            if pointless {
+                break;
+            }
         }
-        // What is durable by now need not be kept here, too.
-        let writes = places.iter().map(|place| frozen(&mut intents[*place])).collect();
-        let answered = lane.write(side, writes);
-        match answered {
-            Ok(answers) => outcomes.extend(places.into_iter().zip(answers)),
+        answers
+    });
+    Flight { page, answers }
+}
+
+/// Settles a page whose calls were answered, in one transaction.
+fn settle(lane: &mut Lane<'_>, (page, answers): (Ready, Vec<Answer>)) -> Result<(), Stop> {
+    let Ready { cases, mut settlements, intents, calls } = page;
+    let mut outcomes: Vec<Option<Outcome>> = intents.iter().map(|_| Some(Outcome::of(Status::NotSent))).collect();
+    let mut broken = None;
+    for ((side, places), answer) in calls.into_iter().zip(answers) {
+        match lane.checked(side, places.len(), answer) {
+            Ok(answers) => {
+                for (place, outcome) in places.into_iter().zip(answers) {
+                    outcomes[place] = Some(outcome);
+                }
+            }
             Err((status, stop)) => {
-                outcomes.extend(
-                    places.into_iter().map(|place| (place, Outcome { text: stop.explain().1, ..Outcome::of(status) })),
-                );
-                broken = stop.ends_run().then_some(stop);
+                for place in places {
+                    outcomes[place] = Some(Outcome { text: stop.explain().1, ..Outcome::of(status) });
+                }
+                broken = broken.or(stop.ends_run().then_some(stop));
             }
         }
     }
     let mut intents: Vec<Option<Intent>> = intents.into_iter().map(Some).collect();
     for case in cases {
-        let parts = case.intents.iter().filter_map(|place| {
-            let outcome = outcomes.remove(place).unwrap_or_else(|| Outcome::of(Status::Unknown));
-            intents[*place].take().map(|intent| (intent, outcome))
-        });
+        let parts = case.intents.iter().filter_map(|place| intents[*place].take().zip(outcomes[*place].take()));
         let parts: Vec<_> = parts.collect();
         settlements.push(lane.commit(case, parts)?);
     }
@@ -251,15 +337,19 @@ impl Lane<'_> {
         end.version.clone().filter(|_| self.abilities[side].conditional_writes)
     }
 
+    fn request(&self, side: Side, writes: Vec<Write>) -> WriteRequest {
+        WriteRequest { principal: self.spec.principals[side].clone(), scope: self.spec.scope[side].clone(), writes }
+    }
+
     /// One call; failures that had no effect are tried again. A failed call says what became of each of its writes.
     pub(super) fn write(&self, side: Side, writes: Vec<Write>) -> Result<Vec<Outcome>, (Status, Stop)> {
         let count = writes.len();
-        let request = WriteRequest {
-            principal: self.spec.principals[side].clone(),
-            scope: self.spec.scope[side].clone(),
-            writes,
-        };
-        match self.call(side, |remote| remote.write(&request)) {
+        let request = self.request(side, writes);
+        self.checked(side, count, self.call(side, |remote| remote.write(&request)))
+    }
+
+    fn checked(&self, side: Side, count: usize, answer: Answer) -> Result<Vec<Outcome>, (Status, Stop)> {
+        match answer {
             Ok(outcomes) if outcomes.len() == count => Ok(outcomes),
             Ok(outcomes) => {
                 let text = format!("{count} writes were answered with {} outcomes", outcomes.len());

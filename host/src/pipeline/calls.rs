@@ -1,10 +1,13 @@
 //! Calls to a side: passing failures are tried again with the server's own back-off, and answers must fit their questions.
 
+use std::thread::{Scope, ScopedJoinHandle};
+
 use pairwise_plugin_api::ops::GetRequest;
 use pairwise_plugin_api::{Absent, Certainty, Class, Failure, Found, RecordRef};
 
 use super::{Lane, Stop};
-use crate::model::{Remote, Side};
+use crate::chance::Chance;
+use crate::model::{Observer, Remote, Side, Sides};
 
 /// How often a call that certainly had no effect is tried.
 const TRIES: u32 = 4;
@@ -13,7 +16,15 @@ const FIRST_PAUSE_MS: u64 = 250;
 /// The longest pause that a server may ask for within a run.
 const LONGEST_PAUSE_MS: u64 = 60_000;
 
-impl Lane<'_> {
+/// Makes calls, from any thread.
+#[derive(Clone, Copy)]
+pub(super) struct Caller<'a> {
+    pub(super) remotes: Sides<&'a dyn Remote>,
+    pub(super) chance: &'a dyn Chance,
+    pub(super) observer: &'a dyn Observer,
+}
+
+impl Caller<'_> {
     /// Makes a call; passing failures that had no effect are tried again.
     pub(super) fn call<T>(
         &self,
@@ -31,6 +42,45 @@ impl Lane<'_> {
             }
         }
         call(self.remotes[side])
+    }
+}
+
+/// Work that may be under way on a thread of its own while the lane goes on. A simulator has it done at once, so that the
+/// order of calls is the same each time.
+pub(super) enum Ahead<'scope, T> {
+    Done(T),
+    Flying(ScopedJoinHandle<'scope, T>),
+}
+
+impl<'scope, T: Send + 'scope> Ahead<'scope, T> {
+    pub(super) fn start(
+        scope: &'scope Scope<'scope, '_>,
+        overlap: bool,
+        work: impl FnOnce() -> T + Send + 'scope,
+    ) -> Self {
+        if overlap { Ahead::Flying(scope.spawn(work)) } else { Ahead::Done(work()) }
+    }
+
+    pub(super) fn wait(self) -> T {
+        match self {
+            Ahead::Done(done) => done,
+            Ahead::Flying(handle) => handle.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)),
+        }
+    }
+}
+
+impl<'a> Lane<'a> {
+    pub(super) fn caller(&self) -> Caller<'a> {
+        Caller { remotes: self.remotes, chance: self.chance, observer: self.observer }
+    }
+
+    /// See [`Caller::call`].
+    pub(super) fn call<T>(
+        &self,
+        side: Side,
+        call: impl FnMut(&dyn Remote) -> Result<T, Failure>,
+    ) -> Result<T, Failure> {
+        self.caller().call(side, call)
     }
 
     /// The same, where a failure ends the lane's run.

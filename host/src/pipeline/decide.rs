@@ -217,6 +217,7 @@ fn items(case: &Case) -> Vec<Item> {
 impl Lane<'_> {
     /// Whether anybody wants to see operations field by field.
     pub(super) fn explains(&self) -> bool {
-        self.options.list_items > 0 || self.options.only.is_some()
+        let room = self.report.items.as_ref().is_some_and(|items| items.len() < self.options.list_items);
+        room || self.options.only.is_some()
     }
 }

@@ -257,10 +257,7 @@ impl Stop {
     /// Whether going on with other records is pointless.
     fn ends_run(&self) -> bool {
         match self {
-            Stop::Remote { failure, .. } => !matches!(
-                failure.class,
-                Class::Transient | Class::Throttled | Class::Panic | Class::Poisoned | Class::Crashed | Class::Deadline
-            ),
+            Stop::Remote { failure, .. } => ends_run(failure),
             _ => true,
         }
     }
@@ -298,4 +295,12 @@ impl Stop {
             ),
         }
     }
+}
+
+/// Whether after this failure of a call going on with other records is pointless.
+fn ends_run(failure: &Failure) -> bool {
+    !matches!(
+        failure.class,
+        Class::Transient | Class::Throttled | Class::Panic | Class::Poisoned | Class::Crashed | Class::Deadline
+    )
 }

@@ -4,14 +4,16 @@
 //! is not the one we know are read. Both ways end in the same announcements.
 
 use std::collections::HashMap;
+use std::thread;
 
 use pairwise_plugin_api::ops::{ChangesRequest, ListDetail, ListRequest};
-use pairwise_plugin_api::{Change, Class, Cursor, Page, Reason, Record, RecordRef, Removed, Severity};
+use pairwise_plugin_api::{Change, Class, Cursor, Failure, Page, Reason, Record, RecordRef, Removed, Severity};
 
 use super::absence::{self, Sighted};
+use super::calls::Ahead;
 use super::keys::match_keys;
 use super::{Lane, Stop, filter};
-use crate::model::{Aside, AsideKind, Known, Matching, News, Scan, Settlement, Side, Staged};
+use crate::model::{Aside, AsideKind, Known, Matching, News, Remote, Scan, Settlement, Side, Staged};
 
 /// Pulls one side.
 pub(super) fn pull(lane: &mut Lane<'_>, side: Side) -> Result<(), Stop> {
@@ -41,50 +43,46 @@ pub(super) fn pull(lane: &mut Lane<'_>, side: Side) -> Result<(), Stop> {
 fn feed(lane: &mut Lane<'_>, side: Side, since: Option<Cursor>) -> Result<(), Stop> {
     let whole = since.is_none();
     let mut sighted = Sighted::default();
-    let mut cursor = since;
-    let mut removals = Vec::new();
-    loop {
-        lane.breathe()?;
-        let request = ChangesRequest {
-            principal: lane.spec.principals[side].clone(),
-            scope: lane.spec.scope[side].clone(),
-            entities: lane.spec.entities[side].clone(),
-            cursor: cursor.clone(),
-            limit: lane.spec.batch,
-            fields: Vec::new(),
-        };
-        let page = lane.must(side, |remote| remote.changes(&request))?;
-        check_progress(lane, side, &page, cursor.as_ref())?;
-        measure_skew(lane, side, &page);
-        let known = known_of(lane, side, &page)?;
-        let mut arrived = Vec::new();
-        for (change, known) in page.changes.into_iter().zip(known) {
-            match change {
-                Change { record: Some(record), .. } => {
-                    sighted.note(&known);
-                    arrived.push((record, known));
+    let request = ChangesRequest {
+        principal: lane.spec.principals[side].clone(),
+        scope: lane.spec.scope[side].clone(),
+        entities: lane.spec.entities[side].clone(),
+        cursor: since,
+        limit: lane.spec.batch,
+        fields: Vec::new(),
+    };
+    let ask = |cursor: Option<Cursor>| ChangesRequest { cursor, ..request.clone() };
+    pages(
+        lane,
+        side,
+        ask,
+        |remote, request| remote.changes(request),
+        request.cursor.clone(),
+        |lane, page, known| {
+            let mut arrived = Vec::new();
+            let mut removals = Vec::new();
+            for (change, known) in page.changes.into_iter().zip(known) {
+                match change {
+                    Change { record: Some(record), .. } => {
+                        sighted.note(&known);
+                        arrived.push((record, known));
+                    }
+                    Change { removed: Some(Removed { at, reason }), .. } => removals.push((at, reason)),
+                    Change { record: None, removed: None } => {}
                 }
-                Change { removed: Some(Removed { at, reason }), .. } => removals.push((at, reason)),
-                Change { record: None, removed: None } => {}
             }
-        }
-        let mut staged = stage_all(lane, side, arrived)?;
-        staged.extend(absence::confirm(lane, side, std::mem::take(&mut removals))?);
-        if page.more {
-            lane.store.stage(&lane.lease, &staged, page.next.as_ref().map(|next| (side, next)))?;
-            cursor = page.next;
-            continue;
-        }
-        if whole {
-            // Absences of a whole listing are staged before the cursor moves past it.
-            lane.store.stage(&lane.lease, &staged, None)?;
-            let listing = absence::Listing { complete: page.complete, same_store: true };
-            absence::conclude(lane, side, &sighted, listing, page.next.as_ref())?;
-        } else {
-            lane.store.stage(&lane.lease, &staged, page.next.as_ref().map(|next| (side, next)))?;
-        }
-        return Ok(());
-    }
+            let mut staged = stage_all(lane, side, arrived)?;
+            staged.extend(absence::confirm(lane, side, removals)?);
+            let next = page.next.as_ref();
+            if whole && !page.more {
+                // Absences of a whole listing are staged before the cursor moves past it.
+                lane.store.stage(&lane.lease, &staged, None)?;
+                let listing = absence::Listing { complete: page.complete, same_store: true };
+                return absence::conclude(lane, side, &sighted, listing, next);
+            }
+            Ok(lane.store.stage(&lane.lease, &staged, next.map(|next| (side, next)))?)
+        },
+    )
 }
 
 fn list(lane: &mut Lane<'_>, side: Side, previous: Option<Cursor>) -> Result<(), Stop> {
@@ -92,41 +90,76 @@ fn list(lane: &mut Lane<'_>, side: Side, previous: Option<Cursor>) -> Result<(),
     let first = previous.is_none();
     let whole = first || lane.spec.scan[side] == Scan::Full;
     let mut sighted = Sighted::default();
-    let mut at: Option<Cursor> = None;
-    loop {
-        lane.breathe()?;
-        let request = ListRequest {
-            principal: lane.spec.principals[side].clone(),
-            scope: lane.spec.scope[side].clone(),
-            entities: lane.spec.entities[side].clone(),
-            page: at.clone(),
-            previous: previous.clone(),
-            limit: if whole { lane.spec.batch } else { LIST_PAGE },
-            detail: if whole { ListDetail::Full } else { ListDetail::Ids },
-            ..ListRequest::default()
-        };
-        let page = lane.must(side, |remote| remote.list(&request))?;
-        check_progress(lane, side, &page, at.as_ref())?;
-        measure_skew(lane, side, &page);
-        let known = known_of(lane, side, &page)?;
-        let mut fresh = Vec::new();
-        for (change, known) in page.changes.into_iter().zip(known) {
-            let Some(record) = change.record else { continue };
-            sighted.note(&known);
-            if !is_as_known(&record, &known) {
-                fresh.push((record, known));
+    let request = ListRequest {
+        principal: lane.spec.principals[side].clone(),
+        scope: lane.spec.scope[side].clone(),
+        entities: lane.spec.entities[side].clone(),
+        previous,
+        limit: if whole { lane.spec.batch } else { LIST_PAGE },
+        detail: if whole { ListDetail::Full } else { ListDetail::Ids },
+        ..ListRequest::default()
+    };
+    let ask = |page: Option<Cursor>| ListRequest { page, ..request.clone() };
+    pages(
+        lane,
+        side,
+        ask,
+        |remote, request| remote.list(request),
+        None,
+        |lane, page, known| {
+            let mut fresh = Vec::new();
+            for (change, known) in page.changes.into_iter().zip(known) {
+                let Some(record) = change.record else { continue };
+                sighted.note(&known);
+                if !is_as_known(&record, &known) {
+                    fresh.push((record, known));
+                }
             }
+            let arrived = if whole { fresh } else { read(lane, side, fresh)? };
+            let staged = stage_all(lane, side, arrived)?;
+            lane.store.stage(&lane.lease, &staged, None)?;
+            if page.more {
+                return Ok(());
+            }
+            let listing = absence::Listing { complete: page.complete, same_store: first || page.same_store };
+            absence::conclude(lane, side, &sighted, listing, page.next.as_ref())
+        },
+    )
+}
+
+/// Goes through the pages of a feed or listing. While one is worked on, the next is asked for.
+fn pages<R: Send>(
+    lane: &mut Lane<'_>,
+    side: Side,
+    ask: impl Fn(Option<Cursor>) -> R,
+    call: impl Fn(&dyn Remote, &R) -> Result<Page, Failure> + Copy + Send + Sync,
+    start: Option<Cursor>,
+    mut each: impl FnMut(&mut Lane<'_>, Page, Vec<Known>) -> Result<(), Stop>,
+) -> Result<(), Stop> {
+    let caller = lane.caller();
+    let overlap = lane.options.overlap;
+    thread::scope(|scope| {
+        let fetch = |from: Option<Cursor>| {
+            let request = ask(from);
+            Ahead::start(scope, overlap, move || caller.call(side, |remote| call(remote, &request)))
+        };
+        let mut from = start;
+        let mut ahead = fetch(from.clone());
+        loop {
+            lane.breathe()?;
+            let page = ahead.wait().map_err(|failure| lane.stop(side, failure))?;
+            check_progress(lane, side, &page, from.as_ref())?;
+            measure_skew(lane, side, &page);
+            if !page.more {
+                let known = known_of(lane, side, &page)?;
+                return each(lane, page, known);
+            }
+            from.clone_from(&page.next);
+            ahead = fetch(from.clone());
+            let known = known_of(lane, side, &page)?;
+            each(lane, page, known)?;
         }
-        let arrived = if whole { fresh } else { read(lane, side, fresh)? };
-        let staged = stage_all(lane, side, arrived)?;
-        lane.store.stage(&lane.lease, &staged, None)?;
-        if page.more {
-            at = page.next;
-            continue;
-        }
-        let listing = absence::Listing { complete: page.complete, same_store: first || page.same_store };
-        return absence::conclude(lane, side, &sighted, listing, page.next.as_ref());
-    }
+    })
 }
 
 /// Ids and versions in one page of a listing.

@@ -76,7 +76,8 @@ impl Job<'_> {
         let mut outcome = Outcome::default();
         for (selected, lane) in self.lanes() {
             let only = saved.map(|(_, plan)| plan.items(&lane.key));
-            let options = RunOptions { run: run.clone(), list_items: KEPT_ITEMS, only, ..self.options.clone() };
+            let options =
+                RunOptions { run: run.clone(), list_items: KEPT_ITEMS, only, overlap: true, ..self.options.clone() };
             let report = self.lane(selected.profile, lane, &sessions, &refused, &mut outcome, |remotes, observer| {
                 let remotes = Sides { left: remotes.left as &dyn Remote, right: remotes.right as &dyn Remote };
                 let holder = os::this_process(chance.now());
@@ -104,7 +105,8 @@ impl Job<'_> {
         let sessions = ready::open(self.config, cache.path(), checked);
         let refused = refused(self.config, self.plugins, self.selected, &sessions, cache.path());
         let chance = Real::new();
-        let options = RunOptions { run: chance.id(), list_items: usize::MAX, dry: true, ..self.options.clone() };
+        let options =
+            RunOptions { run: chance.id(), list_items: usize::MAX, dry: true, overlap: true, ..self.options.clone() };
         let mut outcome = Outcome::default();
         let mut marks = Vec::new();
         let mut copy = db.snapshot()?;
