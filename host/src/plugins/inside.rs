@@ -17,6 +17,7 @@ use super::error::LoadError;
 use super::instance::Instance;
 use super::load::{self, Opening};
 use super::logs::{self, PluginLog};
+use super::overdue;
 
 /// Libraries that are open, by the hash of their content. They stay open.
 static OPEN: LazyLock<Mutex<HashMap<String, PluginRoot_Ref>>> = LazyLock::new(Mutex::default);
@@ -95,8 +96,11 @@ fn run(
     };
     calls().insert(call, running);
     let answer = instance.call(op, call, request);
-    calls().remove(&call);
-    answer
+    let ended = calls().remove(&call);
+    answer.map_err(|failure| match (soft, ended) {
+        (Some(soft), Some(running)) if !running.cancelled => overdue(failure, soft),
+        _ => failure,
+    })
 }
 
 /// Asks all calls of a connector to stop.

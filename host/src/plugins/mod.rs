@@ -41,6 +41,7 @@ use std::fmt;
 use std::time::Duration;
 
 use pairwise_plugin_api::manifest::Manifest;
+use pairwise_plugin_api::{Class, Failure};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -136,4 +137,13 @@ pub fn check_settings(manifest: &Manifest, settings: &Value) -> Vec<SettingProbl
         text: error.to_string(),
     });
     problems.collect()
+}
+
+/// What a call's failure is, once its soft deadline is over: a connector that stopped because it was asked to did not get on.
+fn overdue(failure: Failure, soft: Duration) -> Failure {
+    if failure.class != Class::Cancelled {
+        return failure;
+    }
+    let text = format!("no progress for {soft:?}, and so the call was stopped: {}", failure.text);
+    Failure { class: Class::Deadline, text, ..failure }
 }

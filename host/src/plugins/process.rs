@@ -18,11 +18,11 @@ use std::time::{Duration, Instant};
 use pairwise_plugin_api::Failure;
 use rustix::process::{Pid, Signal, kill_process_group};
 
-use super::Deadlines;
 use super::frames::{Frame, Frames, Hello, PROTOCOL, ToHost, ToWorker, send};
 use super::load::Opening;
 use super::logs::{self, PluginLog};
 use super::sandbox;
+use super::{Deadlines, overdue};
 use crate::BUILD;
 
 /// Variables that a worker inherits; everything else is the host's own business.
@@ -255,7 +255,12 @@ impl Worker {
             };
             match event {
                 Ok(Event::Answer(frame)) => return Ok(frame),
-                Ok(Event::Failed(failure)) => return Err(Broken::Failed(failure)),
+                Ok(Event::Failed(failure)) => {
+                    return Err(Broken::Failed(match limits {
+                        Some((waited, _)) if soft.is_none() => overdue(failure, waited),
+                        _ => failure,
+                    }));
+                }
                 Ok(Event::Progress) => {
                     if let (Some(soft), Some((extension, _))) = (&mut soft, limits) {
                         *soft = Instant::now() + extension;

@@ -306,26 +306,27 @@ impl Session {
 
     /// Judges how a call came out. A connector that fell over is not asked again.
     fn examine<O: Operation, T>(&self, seat: &Seat, answer: Result<T, Broken>) -> Result<T, Failure> {
-        let (failure, fell) = match answer {
+        let (failure, fell, silent) = match answer {
             Ok(answer) => return Ok(answer),
             Err(Broken::Failed(failure)) => {
                 let fell = matches!(failure.class, Class::Panic | Class::Poisoned);
-                (failure, fell)
+                (failure, fell, false)
             }
             Err(Broken::Unsent(how)) => {
                 self.give_up(seat, &how);
                 return Err(self.failure(Class::Crashed, &format!("had fallen over before `{}`: {how}", O::NAME)));
             }
-            Err(Broken::Died(how)) => (self.failure(Class::Crashed, &format!("failed in `{}`: {how}", O::NAME)), true),
+            Err(Broken::Died(how)) => {
+                (self.failure(Class::Crashed, &format!("failed in `{}`: {how}", O::NAME)), true, true)
+            }
             Err(Broken::Overran(how)) => {
-                (self.failure(Class::Deadline, &format!("failed in `{}`: {how}", O::NAME)), true)
+                (self.failure(Class::Deadline, &format!("failed in `{}`: {how}", O::NAME)), true, true)
             }
         };
         if fell {
             self.give_up(seat, &failure.text);
         }
         // What the plugin says itself stands; what its worker could not say any more is not known.
-        let silent = matches!(failure.class, Class::Crashed | Class::Deadline);
         Err(if silent && O::WRITES { failure.unknown_outcome() } else { failure })
     }
 
