@@ -119,3 +119,27 @@ fn two_runs_at_once_do_not_meet() {
     assert!(first.wait().unwrap().success());
     whole(&world);
 }
+
+/// The system on the right falls over in the middle of a batch, in each of these ways: what had been done is found again, and
+/// nobody is there twice.
+#[test]
+fn a_plugin_that_falls_over_in_the_middle_of_a_batch_makes_no_double() {
+    for does in ["panic", "abort", "exit", "segfault", "hang"] {
+        let fault =
+            format!("[[faults]]\noperation = \"write\"\nnth = 2\ntimes = 1\nwhen = \"midway\"\ndoes = \"{does}\"\n");
+        let world = World::with_mock("mirror", &fault);
+        let limits = "[connections.right.limits]\nsoft_deadline = \"500 ms\"\nhard_deadline = \"1 s\"\n";
+        world.put("pairwise.toml", &format!("{}\n{limits}", world.text("pairwise.toml")));
+        write_cards(&world.left(), Crowd::tidy(9), 0..250).unwrap();
+        let first = world.run(["sync"]);
+        assert!([0, 1, 3].contains(&first.code.unwrap()), "{does}: {:?}\n{}{}", first.code, first.stdout, first.stderr);
+        world.put("crm.toml", "");
+        world.run(["sync"]).exits(0);
+        let (_, quiet) = world.json(["sync"]);
+        assert_eq!(quiet["runs"][0]["right"]["created"], 0, "{does}: {quiet}");
+        let (_, status) = world.json(["status"]);
+        assert_eq!(status["lanes"][0]["live"], 250, "{does}");
+        let held = world.text("crm/records.json");
+        assert_eq!(held.matches("\"uid\"").count(), 250, "{does}");
+    }
+}
