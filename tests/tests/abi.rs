@@ -104,7 +104,7 @@ fn a_hanging_call_is_asked_to_stop() {
         (spec.deadlines, spec.isolation) = (Deadlines { hard: Duration::from_secs(60), ..soon() }, isolation);
         let session = Session::open(spec).unwrap();
         let before = session.worker_id();
-        assert_eq!(get(&session).unwrap_err().class, Class::Cancelled);
+        assert_eq!(get(&session).unwrap_err().class, Class::Deadline);
         assert_eq!(session.worker_id(), before, "it stopped by itself");
     }
 }
