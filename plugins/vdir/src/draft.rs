@@ -24,6 +24,8 @@ pub(crate) struct Draft<'s, 'a> {
     /// What each slot's line is to say.
     pub(crate) slots: Vec<Option<Property>>,
     line_of: Vec<Option<usize>>,
+    /// Slots whose line this edit began: what it says is known without reading it.
+    begun: Vec<bool>,
     /// Lines that are to say something else, or nothing.
     replaced: BTreeMap<usize, Option<Property>>,
     /// New lines, and the line that each of them follows; the others go to the end.
@@ -41,6 +43,7 @@ impl<'s, 'a> Draft<'s, 'a> {
             sheet,
             slots: (0..sheet.schema.slots.len()).map(filled).collect(),
             line_of: sheet.line_of.clone(),
+            begun: vec![false; sheet.schema.slots.len()],
             replaced: BTreeMap::new(),
             added: Vec::new(),
             raw: BTreeMap::new(),
@@ -119,11 +122,16 @@ impl<'s, 'a> Draft<'s, 'a> {
         let (index, field) = (schema.names)().places[rank];
         let slot = &schema.slots[index];
         let held = self.slots[index].take();
-        let reads_so = held.as_ref().map_or(value.is_empty(), |property| self.reads_as(index, field, property, value));
+        let reads_so = match &held {
+            None => value.is_empty(),
+            Some(_) if self.begun[index] => value.is_empty(),
+            Some(property) => self.reads_as(index, field, property, value),
+        };
         if reads_so {
             self.slots[index] = held;
             return;
         }
+        self.begun[index] |= held.is_none();
         let mut property = held.unwrap_or_else(|| Property::new(slot.property, slot.types, ""));
         match new_value(slot, field, &property, value, self.sheet.format) {
             Some(value) => property.value = value,

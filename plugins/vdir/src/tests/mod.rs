@@ -3,7 +3,9 @@
 
 mod cards;
 mod events;
+mod figures;
 mod folder;
+mod judge;
 
 /// A file of `tests/fixtures`.
 fn fixture(name: &str) -> Vec<u8> {
