@@ -1,7 +1,5 @@
 //! The components of a calendar file: where they stand, and how they travel as text.
 
-use std::ops::Range;
-
 use crate::content::{Block, Part};
 use crate::lines::{Broken, Line, Text};
 use crate::property::{Format, Property};
@@ -243,17 +241,4 @@ pub(crate) fn zones_used(text: &str, mut found: impl FnMut(&str)) {
             param.values.iter().for_each(|zone| found(zone));
         }
     }
-}
-
-/// New bytes in place of parts of a text. The parts are in order and do not overlap.
-pub(crate) fn replace(text: &Text<'_>, parts: &[(Range<usize>, Vec<u8>)]) -> Vec<u8> {
-    let mut out = Vec::with_capacity(text.as_str().len() + 512);
-    let mut at = 0;
-    for (span, new) in parts {
-        out.extend(&*text.bytes(at..span.start));
-        out.extend(new);
-        at = span.end;
-    }
-    out.extend(&*text.bytes(at..text.as_str().len()));
-    out
 }

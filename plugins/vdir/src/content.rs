@@ -1,8 +1,9 @@
 //! What records a file holds, whichever kind it is: the one place that tells vCards from calendars.
 
+use std::collections::HashMap;
 use std::ops::Range;
 
-use pairwise_plugin_api::{Fields, Participant, Write};
+use pairwise_plugin_api::{Fields, Name, Participant, Write};
 use sha2::{Digest, Sha256};
 
 use crate::card::{self, Card};
@@ -84,18 +85,17 @@ pub(crate) fn is_single(kind: Kind, bytes: &[u8]) -> bool {
 /// The names of the records of a file with several: stable while cards come and go around them. The UID, else a digest of
 /// what identifies the card for a person.
 pub(crate) fn keys(kind: Kind, text: &Text<'_>, parts: &[Part]) -> Vec<String> {
-    let mut keys: Vec<String> = Vec::with_capacity(parts.len());
-    for part in parts {
+    let mut seen: HashMap<String, usize> = HashMap::with_capacity(parts.len());
+    let key = |part: &Part| {
         let key = match kind {
             Kind::Contact => card::identity(text, &part.blocks[0]),
             Kind::Event => event::identity(text, part),
         };
-        let key = key.unwrap_or_else(|text| format!("{:016x}", digest([text.as_bytes()])));
-        let key = escape_key(&key);
-        let same = keys.iter().filter(|other| **other == key || other.starts_with(&format!("{key}~"))).count();
-        keys.push(if same == 0 { key } else { format!("{key}~{}", same + 1) });
-    }
-    keys
+        let key = escape_key(&key.unwrap_or_else(|text| format!("{:016x}", digest([text.as_bytes()]))));
+        let count = seen.entry(key.clone()).and_modify(|count| *count += 1).or_insert(1);
+        if *count == 1 { key } else { format!("{key}~{count}") }
+    };
+    parts.iter().map(key).collect()
 }
 
 /// The UID of a record.
@@ -158,17 +158,39 @@ pub(crate) fn read(kind: Kind, text: &Text<'_>, part: &Part) -> Result<Reading, 
     }
 }
 
-/// The whole file after an edit of one of its records.
-pub(crate) fn edit(kind: Kind, text: &Text<'_>, part: &Part, write: &Write) -> Result<Edited, Broken> {
+/// New bytes in place of a part of a file; an empty part is a place between two bytes.
+pub(crate) type Change = (Range<usize>, Vec<u8>);
+
+/// An edit of one record of a file.
+#[derive(Debug, Default)]
+pub(crate) struct Edit {
+    pub(crate) changes: Vec<Change>,
+    /// Fields that could not be written.
+    pub(crate) refused: Vec<Name>,
+}
+
+pub(crate) fn edit(kind: Kind, text: &Text<'_>, part: &Part, write: &Write) -> Result<Edit, Broken> {
     match kind {
         Kind::Contact => {
-            let span = part.blocks[0].span.clone();
-            let mut edited = Card::parse(text, span.clone(), part.blocks[0].line)?.edit(&write.fields, false);
-            edited.bytes = splice(text, &[span], Some(edited.bytes));
-            Ok(edited)
+            let Block { span, line } = part.blocks[0].clone();
+            let Edited { bytes, refused } = Card::parse(text, span.clone(), line)?.edit(&write.fields, false);
+            Ok(Edit { changes: vec![(span, bytes)], refused })
         }
         Kind::Event => event::edit(text, part, write),
     }
+}
+
+/// The file after changes, which are in order and do not overlap.
+pub(crate) fn replace(text: &Text<'_>, changes: &[Change]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(text.as_str().len() + 512);
+    let mut at = 0;
+    for (span, new) in changes {
+        out.extend(&*text.bytes(at..span.start));
+        out.extend(new);
+        at = span.end;
+    }
+    out.extend(&*text.bytes(at..text.as_str().len()));
+    out
 }
 
 /// A new file with one record. `version` is that of vCards that do not come from another card.
@@ -187,25 +209,10 @@ pub(crate) fn uid_of_new(kind: Kind, write: &Write) -> Option<&str> {
     }
 }
 
-/// A file without one of its records, and that record as a file of its own.
-pub(crate) fn remove(kind: Kind, text: &Text<'_>, part: &Part) -> (Vec<u8>, Vec<u8>) {
-    let spans: Vec<Range<usize>> = part.blocks.iter().map(|block| block.span.clone()).collect();
-    let alone = match kind {
-        Kind::Contact => text.bytes(spans[0].clone()).into_owned(),
+/// One record of a file as a file of its own.
+pub(crate) fn alone(kind: Kind, text: &Text<'_>, part: &Part) -> Vec<u8> {
+    match kind {
+        Kind::Contact => text.bytes(part.blocks[0].span.clone()).into_owned(),
         Kind::Event => event::alone(text, part),
-    };
-    (splice(text, &spans, None), alone)
-}
-
-/// The file without some of its parts; `new` stands where the first of them stood.
-pub(crate) fn splice(text: &Text<'_>, spans: &[Range<usize>], mut new: Option<Vec<u8>>) -> Vec<u8> {
-    let mut out = Vec::with_capacity(text.as_str().len() + 256);
-    let mut at = 0;
-    for span in spans {
-        out.extend(&*text.bytes(at..span.start));
-        out.extend(new.take().unwrap_or_default());
-        at = span.end;
     }
-    out.extend(&*text.bytes(at..text.as_str().len()));
-    out
 }

@@ -5,8 +5,8 @@ use std::sync::LazyLock;
 
 use pairwise_plugin_api::{FieldType, Fields, Name, Value, Write};
 
-use crate::calendar::{Outline, Zones, check, collapse, parse, print, replace, zones_used};
-use crate::content::{Part, Reading};
+use crate::calendar::{Outline, Zones, check, collapse, parse, print, zones_used};
+use crate::content::{self, Change, Edit, Part, Reading};
 use crate::draft::{Draft, Edited};
 use crate::lines::{Broken, Line, Text};
 use crate::people;
@@ -280,8 +280,8 @@ pub(crate) fn read(text: &Text<'_>, part: &Part) -> Result<Reading, Broken> {
     })
 }
 
-/// The whole file after an edit of one event.
-pub(crate) fn edit(text: &Text<'_>, part: &Part, write: &Write) -> Result<Edited, Broken> {
+/// What an edit of one event changes in its file.
+pub(crate) fn edit(text: &Text<'_>, part: &Part, write: &Write) -> Result<Edit, Broken> {
     let event = Event::parse(text, part)?;
     let newline =
         if text.as_str().lines().next().is_some_and(|_| text.as_str().contains("\r\n")) { "\r\n" } else { "\n" };
@@ -299,7 +299,7 @@ pub(crate) fn edit(text: &Text<'_>, part: &Part, write: &Write) -> Result<Edited
         draft.refuse(&Name::from(name));
     }
     let Edited { bytes, refused } = draft.print(text, newline);
-    let mut changes: Vec<(std::ops::Range<usize>, Vec<u8>)> = Vec::new();
+    let mut changes: Vec<Change> = Vec::new();
     let mut behind = String::new();
     if let Some(mut wanted) = exceptions {
         for (index, lines) in event.exceptions() {
@@ -324,18 +324,15 @@ pub(crate) fn edit(text: &Text<'_>, part: &Part, write: &Write) -> Result<Edited
     }
     zones.push_str(&missing_zones(&event, &changes, &zones, newline));
     let first = event.outline.components.first().map_or(main.start, |component| component.block.span.start);
-    changes.push((first..first, zones.into_bytes()));
+    if !zones.is_empty() {
+        changes.push((first..first, zones.into_bytes()));
+    }
     changes.sort_by_key(|(span, _)| (span.start, span.end));
-    Ok(Edited { bytes: replace(text, &changes), refused })
+    Ok(Edit { changes, refused })
 }
 
 /// Definitions of the zones that the new text uses and the file does not define.
-fn missing_zones(
-    event: &Event<'_>,
-    changes: &[(std::ops::Range<usize>, Vec<u8>)],
-    sent: &str,
-    newline: &str,
-) -> String {
+fn missing_zones(event: &Event<'_>, changes: &[Change], sent: &str, newline: &str) -> String {
     let mut used = BTreeSet::new();
     for (_, bytes) in changes {
         zones_used(&String::from_utf8_lossy(bytes), |zone| {
@@ -525,8 +522,8 @@ pub(crate) fn create(write: &Write) -> Edited {
     }
     let text = Text::new(skeleton.as_bytes());
     let part = cut(&text).remove(0);
-    let edited = edit(&text, &part, &without_derived);
-    edited.unwrap_or_else(|_| Edited { bytes: skeleton.clone().into_bytes(), refused: Vec::new() })
+    let Edit { changes, refused } = edit(&text, &part, &without_derived).unwrap_or_default();
+    Edited { bytes: content::replace(&text, &changes), refused }
 }
 
 /// One event of a file as a file of its own, with the zones of the file.

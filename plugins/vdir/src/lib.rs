@@ -32,6 +32,7 @@ mod lines;
 mod people;
 mod property;
 mod records;
+mod rewrite;
 mod scan;
 mod slots;
 mod times;

@@ -183,18 +183,16 @@ impl Scan<'_> {
 
     fn file(&mut self, kind: Kind, id: &str, stat: &Stat, folder_is_known: bool) {
         let stamp = Stamp::of(stat);
-        let key = digest([id.as_bytes()]);
-        let is_as_it_was = folder_is_known
-            && self
-                .previous
-                .is_some_and(|memory| stamp.changed < memory.started && memory.odd.binary_search(&key).is_err());
-        if is_as_it_was || !self.opens_to_others(kind, id, key) {
+        let is_odd = |memory: &Memory| !memory.odd.is_empty() && memory.odd.binary_search(&key_of(id)).is_ok();
+        let is_as_it_was =
+            folder_is_known && self.previous.is_some_and(|memory| stamp.changed < memory.started && !is_odd(memory));
+        if is_as_it_was || !self.opens_to_others(kind, id) {
             self.listing.push(id, Seen::File(stamp));
         }
     }
 
     /// Opens the file. If it holds no record or several, notes these and that.
-    fn opens_to_others(&mut self, kind: Kind, id: &str, key: u64) -> bool {
+    fn opens_to_others(&mut self, kind: Kind, id: &str) -> bool {
         // What cannot be read now, or is too large, is a broken record: `get` says so.
         if self.root.read_into(id, &mut self.buffer).is_err() || content::is_single(kind, &self.buffer) {
             return false;
@@ -203,7 +201,7 @@ impl Scan<'_> {
         let text = Text::new(&bytes);
         let parts = content::parts(kind, &text);
         if parts.len() != 1 {
-            self.listing.memory.odd.push(key);
+            self.listing.memory.odd.push(key_of(id));
             for (part, part_key) in parts.iter().zip(content::keys(kind, &text, &parts)) {
                 self.listing.push(&format!("{id}#{part_key}"), Seen::Part(content::digest_of(&text, part)));
             }
@@ -213,6 +211,10 @@ impl Scan<'_> {
         self.buffer = bytes;
         is_other
     }
+}
+
+fn key_of(path: &str) -> u64 {
+    digest([path.as_bytes()])
 }
 
 /// The subfolders of a folder, without hidden ones.

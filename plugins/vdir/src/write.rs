@@ -20,9 +20,9 @@ use crate::durable::{
     temporary_name, unlock, write_all,
 };
 use crate::folder::{Place, ReadError, Root, Stamp, coarse_now, decode_name, failed, is_safe};
-use crate::lines::Text;
 use crate::property::Format;
-use crate::records::{Shelf, part_version, record};
+use crate::records::{Shelf, record};
+use crate::rewrite::{Done, Fate, Order, Refused, rewrite};
 
 /// The longest file name that is made of a UID, in bytes.
 const LONGEST_NAME: usize = 120;
@@ -54,6 +54,7 @@ pub(crate) fn write(
         jobs: Vec::new(),
         outcomes: vec![Outcome::of(Status::NotSent); writes.len()],
         planned: HashSet::new(),
+        temporaries: 0,
     };
     let result = batch.run(home, cx);
     batch.clean_up();
@@ -70,6 +71,8 @@ struct Batch<'a> {
     outcomes: Vec<Outcome>,
     /// Files that this batch makes.
     planned: HashSet<String>,
+    /// Temporary files so far.
+    temporaries: usize,
 }
 
 /// What is to happen to one file.
@@ -96,15 +99,6 @@ enum Step {
     Move(String),
     Remove,
     Trash,
-}
-
-#[derive(Debug)]
-struct Done {
-    index: usize,
-    /// Which of several records of the file; and its version, which does not depend on the file.
-    part: Option<(String, String)>,
-    uid: Option<String>,
-    gone: bool,
 }
 
 /// A problem that concerns one write, or the writes to one file.
@@ -233,30 +227,52 @@ impl Batch<'_> {
         if let Err(refusal) = self.open(folder) {
             return Ok(Err(refusal));
         }
-        let mut state = Change { bytes: original.clone(), step: None, discarded: Vec::new(), done: Vec::new() };
-        for index in indices {
-            let outcome = self.apply(place, *index, &original, &stamp, &mut state);
-            if let Some(refusal) = outcome {
-                self.outcomes[*index] = refusal;
+        let order = Order {
+            kind: place.kind,
+            bytes: &original,
+            stamp,
+            digest: digest([original.as_slice()]),
+            writes: indices.iter().map(|index| (*index, &self.writes[*index])).collect(),
+            trash: self.rules.trash.is_some(),
+        };
+        let rewritten = rewrite(&order);
+        for (index, refused) in rewritten.refused {
+            self.outcomes[index] = match refused {
+                Refused::Gone => Outcome::of(Status::Gone),
+                Refused::Conflict(place) => self.conflict(&place),
+                Refused::Broken(broken) => {
+                    let text = format!("{}: {broken}; correct or delete it", root.show(&place.path));
+                    Outcome::refused("unreadable", text)
+                }
+            };
+        }
+        for (index, fields) in rewritten.refused_fields {
+            self.outcomes[index].refused_fields = fields;
+        }
+        let Some(first) = rewritten.done.first() else { return Ok(Ok(())) };
+        let key = &self.writes[first.index].key;
+        let step = match (rewritten.fate, rewritten.container.filter(|to| to != folder)) {
+            (Fate::Removed, _) => Step::Remove,
+            (Fate::Trashed, _) => Step::Trash,
+            (Fate::Kept, None) => Step::Put,
+            (Fate::Kept, Some(to)) => {
+                if let Err(refusal) = self.open(&to) {
+                    return Ok(Err(refusal));
+                }
+                Step::Move(to)
             }
-        }
-        if state.done.is_empty() {
-            return Ok(Ok(()));
-        }
-        let step = state.step.unwrap_or(Step::Put);
-        let key = &self.writes[state.done[0].index].key;
-        let keeps_file = matches!(step, Step::Put | Step::Move(_));
+        };
         let mut discarded = Vec::new();
-        if let (Some(trash), false) = (self.rules.trash, state.discarded.is_empty()) {
-            for bytes in &state.discarded {
+        if let Some(trash) = self.rules.trash {
+            for bytes in &rewritten.discarded {
                 match self.put_discarded(trash, bytes, key) {
                     Ok(temporary) => discarded.push(temporary),
                     Err(error) => return Ok(Err(self.not_done("write", &trash.display().to_string(), error))),
                 }
             }
         }
-        let temporary = if keeps_file && state.bytes != original {
-            match self.put_temporary(folder, &state.bytes, key, Some(&place.path)) {
+        let temporary = if rewritten.fate == Fate::Kept && rewritten.bytes != original {
+            match self.put_temporary(folder, &rewritten.bytes, key, Some(&place.path)) {
                 Ok(temporary) => Some(temporary),
                 Err(error) => return Ok(Err(self.not_done("write", &place.path, error))),
             }
@@ -271,105 +287,20 @@ impl Batch<'_> {
             before: Some(stamp),
             temporary,
             discarded,
-            done: state.done,
+            done: rewritten.done,
         });
         Ok(Ok(()))
     }
 
-    /// Applies one write to the content of its file. `Some` says why it was not done.
-    fn apply(
-        &mut self,
-        place: &Place,
-        index: usize,
-        original: &[u8],
-        stamp: &Stamp,
-        state: &mut Change,
-    ) -> Option<Outcome> {
-        let write = &self.writes[index];
-        let root = self.rules.root;
-        let Some(place) = Place::of(place.kind, &write.at.id) else { return Some(Outcome::of(Status::Gone)) };
-        let bytes = std::mem::take(&mut state.bytes);
-        let text = Text::new(&bytes);
-        let parts = content::parts(place.kind, &text);
-        let wanted = place.key.as_ref();
-        let keys = if wanted.is_some() { content::keys(place.kind, &text, &parts) } else { Vec::new() };
-        let found = match wanted {
-            Some(key) => keys.iter().position(|other| other == key),
-            None => {
-                (parts.len() == 1 && state.step != Some(Step::Remove) && state.step != Some(Step::Trash)).then_some(0)
-            }
-        };
-        let alone = parts.len() == 1;
-        let outcome = match found {
-            None => Some(Outcome::of(Status::Gone)),
-            Some(at) => {
-                let part = &parts[at];
-                let is_expected = write.expect.as_deref().is_none_or(|expect| {
-                    if alone {
-                        matches(expect, stamp, original)
-                    } else {
-                        expect == part_version(content::digest_of(&text, part))
-                    }
-                });
-                if !is_expected {
-                    Some(self.conflict(&place))
-                } else if write.action == Action::Update {
-                    let edited = match content::edit(place.kind, &text, part, write) {
-                        Ok(edited) => edited,
-                        Err(broken) => {
-                            let text = format!("{}: {broken}; correct or delete it", root.show(&place.path));
-                            state.bytes = bytes;
-                            return Some(Outcome::refused("unreadable", text));
-                        }
-                    };
-                    self.outcomes[index].refused_fields = edited.refused;
-                    if let Some(container) = write.container.as_deref().filter(|to| alone && *to != place.split().0) {
-                        if let Err(refusal) = self.open(container) {
-                            state.bytes = bytes;
-                            return Some(*refusal);
-                        }
-                        state.step = Some(Step::Move(container.to_owned()));
-                    }
-                    let after = Text::new(&edited.bytes);
-                    let after_parts = content::parts(place.kind, &after);
-                    let after_part = after_parts.get(at);
-                    let part_now = after_part.filter(|_| !alone).map(|part| {
-                        let key = content::keys(place.kind, &after, &after_parts).swap_remove(at);
-                        (key, part_version(content::digest_of(&after, part)))
-                    });
-                    let uid = after_part.and_then(|part| content::uid(place.kind, &after, part));
-                    state.done.push(Done { index, part: part_now, uid, gone: false });
-                    state.bytes = edited.bytes;
-                    return None;
-                } else {
-                    let trash = write.action == Action::Trash && self.rules.trash.is_some();
-                    if alone {
-                        state.step = Some(if trash { Step::Trash } else { Step::Remove });
-                        state.bytes.clone_from(&bytes);
-                    } else {
-                        let (rest, removed) = content::remove(place.kind, &text, part);
-                        if trash {
-                            state.discarded.push(removed);
-                        }
-                        state.bytes = rest;
-                    }
-                    state.done.push(Done { index, part: None, uid: None, gone: true });
-                    return None;
-                }
-            }
-        };
-        state.bytes = bytes;
-        outcome
-    }
-
     fn put_temporary(
-        &self,
+        &mut self,
         folder: &str,
         bytes: &[u8],
         key: &str,
         like: Option<&str>,
     ) -> Result<(String, Stamp), Errno> {
-        let name = temporary_name(key, self.jobs.len());
+        self.temporaries += 1;
+        let name = temporary_name(key, self.temporaries);
         let opened = &self.folders[folder];
         let file = create_file(opened, &name)?;
         if let Some(path) = like {
@@ -390,7 +321,8 @@ impl Batch<'_> {
         if self.swept.insert(format!("\0{}", trash.display())) {
             sweep(&opened);
         }
-        let name = temporary_name(key, self.jobs.len());
+        self.temporaries += 1;
+        let name = temporary_name(key, self.temporaries);
         let file = create_file(&opened, &name)?;
         write_all(&file, bytes)?;
         rustix::fs::fdatasync(&file)?;
@@ -596,14 +528,6 @@ impl Batch<'_> {
     }
 }
 
-/// The content of one file while writes are applied to it.
-struct Change {
-    bytes: Vec<u8>,
-    step: Option<Step>,
-    discarded: Vec<Vec<u8>>,
-    done: Vec<Done>,
-}
-
 impl Job {
     fn home(&self) -> &str {
         if let Step::Move(to) = &self.step { to } else { &self.folder }
@@ -629,14 +553,6 @@ fn unknown_entity(entity: &str) -> Outcome {
         "unknown_entity",
         format!("a folder of files has no entity `{entity}`; it has `contact` and `event`"),
     )
-}
-
-/// True if the file is still the one that the host has seen.
-fn matches(expect: &str, stamp: &Stamp, bytes: &[u8]) -> bool {
-    match expect.split_once('~') {
-        Some((seen, hash)) => seen == stamp.version() && hash == format!("{:016x}", digest([bytes])),
-        None => expect == stamp.version(),
-    }
 }
 
 /// The names that a new file may get, best first: after the UID, or where another record bears that name, with the key.

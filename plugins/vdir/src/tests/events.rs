@@ -32,9 +32,10 @@ fn filled(fields: &Fields) -> Vec<String> {
 
 fn edit(bytes: &[u8], at: usize, fields: &[(&str, Value)]) -> String {
     let write = Write { fields: fields.iter().cloned().collect(), ..Write::default() };
-    let edited = content::edit(Kind::Event, &Text::new(bytes), &parts(bytes)[at], &write).unwrap();
-    assert!(edited.refused.is_empty(), "{:?}", edited.refused);
-    String::from_utf8(edited.bytes).unwrap()
+    let text = Text::new(bytes);
+    let edit = content::edit(Kind::Event, &text, &parts(bytes)[at], &write).unwrap();
+    assert!(edit.refused.is_empty(), "{:?}", edit.refused);
+    String::from_utf8(content::replace(&text, &edit.changes)).unwrap()
 }
 
 fn create(fields: &Fields) -> String {
@@ -275,8 +276,7 @@ fn one_event_of_several_is_edited_and_removed() {
     let birthday = &original[..original.find("BEGIN:VEVENT\r\nDTSTART:2025").unwrap()];
     assert!(after.starts_with(birthday) && after.contains("SUMMARY:Renamed\r\n"));
     let text = Text::new(&file);
-    let (rest, removed) = content::remove(Kind::Event, &text, &parts(&file)[0]);
-    assert_eq!(parts(&rest).len(), 1);
+    let removed = content::alone(Kind::Event, &text, &parts(&file)[0]);
     assert_eq!(read(&removed)[0].uid.as_deref(), Some("0117birthday@google.example"));
     assert_eq!(
         content::keys(Kind::Event, &text, &parts(&file)),

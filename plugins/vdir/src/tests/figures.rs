@@ -55,7 +55,10 @@ fn figures() {
     };
     let time = |what: &str, each: usize, start: Instant| {
         let all = start.elapsed();
-        println!("{what:<28} {:8.1} ms {:8.1} µs each", all.as_secs_f64() * 1e3, all.as_secs_f64() * 1e6 / each as f64);
+        let status = fs::read_to_string("/proc/self/status").unwrap();
+        let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap_or_default().trim();
+        let (ms, us) = (all.as_secs_f64() * 1e3, all.as_secs_f64() * 1e6 / each as f64);
+        println!("{what:<14} {ms:8.1} ms {us:8.1} µs each   peak {peak}");
     };
     let start = Instant::now();
     let (ids, cursor) = list(None);

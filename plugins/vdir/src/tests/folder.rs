@@ -543,3 +543,40 @@ fn identity_is_the_folder_and_the_catalogue_is_sound() {
         assert!(contact.field(name).is_some(), "{name} is not in the catalogue");
     }
 }
+
+#[test]
+fn many_writes_to_one_file_are_one_rewrite() {
+    let (world, trash) = World::with_trash();
+    let cards = (0..300).map(|number| card(&format!("u{number}"), &format!("N{number}")));
+    world.put("cards/all.vcf", cards.collect::<String>());
+    let write = |number: usize| {
+        let record = world.get(&format!("all.vcf#u{number}"));
+        match number % 3 {
+            0 => Write { action: Action::Trash, ..delete(&record) },
+            1 => update(&record, &[("titles/1/name", "T")]),
+            _ => update(&record, &[("name/full", "Longer than before")]),
+        }
+    };
+    // The last one twice: the second write meets what the first one left.
+    let mut writes: Vec<Write> = (0..300).map(write).collect();
+    writes.push(Write { expect: None, ..update(&world.get("all.vcf#u299"), &[("notes/1", "again")]) });
+    let outcomes = world.write(writes);
+    assert!(outcomes.iter().all(|outcome| outcome.status == Status::Applied), "{outcomes:?}");
+    assert_eq!(fs::read_dir(&trash).unwrap().count(), 100);
+    let (ids, _) = world.ids(None);
+    assert_eq!(ids.len(), 200);
+    let mut last = BTreeMap::new();
+    for record in outcomes.into_iter().filter_map(|outcome| outcome.record) {
+        last.insert(record.at.id.clone(), record.version.unwrap());
+    }
+    assert_eq!(last.len(), 200);
+    for (id, version) in &ids {
+        assert!(last[id] == *version || id == "all.vcf#u299", "{id}");
+    }
+    assert_eq!(world.get("all.vcf#u299").fields.text("notes/1"), Some("again"));
+    // All of them at once: the file goes, its cards are in the trash.
+    let rest: Vec<Write> = ids.keys().map(|id| Write { action: Action::Trash, ..delete(&world.get(id)) }).collect();
+    assert!(world.write(rest).iter().all(|outcome| outcome.status == Status::Applied));
+    assert_eq!((world.ids(None).0.len(), fs::read_dir(&trash).unwrap().count()), (0, 300));
+    assert_eq!(world.files().len(), 300);
+}
