@@ -102,8 +102,3 @@ impl FromSql for Keys {
         ))
     }
 }
-
-/// SQLite's integers are signed; a digest keeps its bits.
-pub(super) fn digest_column(digest: u64) -> i64 {
-    i64::from_le_bytes(digest.to_le_bytes())
-}

@@ -9,7 +9,6 @@ use super::{Db, aside, inbox, lanes, links, matching};
 use crate::model::{Aside, AsideKind, Hold, HoldId, HoldKind, InboxId, LaneKey, LinkState, Side, StoreResult};
 
 statements! {
-    ANY = "SELECT 1 FROM hold WHERE lane = ?1 AND kind = ?2 LIMIT 1";
     ADD = "INSERT INTO hold (lane, kind, side, summary, run, at) VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
     HELD_BY = "SELECT hold FROM inbox WHERE id = ?1 AND lane = ?2";
     HOLD_ROW = "UPDATE inbox SET hold = ?2, label = ?3, released = 0 WHERE id = ?1";
@@ -69,11 +68,6 @@ pub struct HeldRow {
     pub candidate: bool,
     /// What a person calls it.
     pub label: String,
-}
-
-/// Whether the lane holds anything of a kind.
-pub(super) fn any(tx: &Tx<'_>, kind: HoldKind) -> Answer<bool> {
-    Ok(tx.one(ANY, (tx.lane(), kind), |_| Ok(()))?.is_some())
 }
 
 /// Makes announcements wait. Two questions about matching that share a record are one question.

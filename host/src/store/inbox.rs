@@ -6,10 +6,11 @@
 use pairwise_plugin_api::{RecordRef, codec};
 use rusqlite::Row;
 
-use super::codes::{Gone, Keys, digest_column};
+use super::codes::{Gone, Keys};
+use super::matching::Questions;
 use super::transaction::{Answer, Fault, Tx, statements};
-use super::{absence, aside, holds, links, matching};
-use crate::model::{Announced, InboxId, Known, News, Side, Sides, Staged};
+use super::{absence, aside, holds, links};
+use crate::model::{Announced, HoldId, InboxId, Known, News, Side, Sides, Staged};
 
 macro_rules! known {
     ($side:literal) => {
@@ -55,10 +56,8 @@ statements! {
     ADD = "INSERT INTO inbox (lane, side, entity, record, version, reason, candidate, keys) \
            VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)";
     ADD_BODY = "INSERT INTO body (inbox, record) VALUES (?1, ?2)";
-    ADD_KEY = "INSERT OR IGNORE INTO match_key (lane, rank, digest, side, inbox) VALUES (?1, ?2, ?3, ?4, ?5)";
-    DROP_KEY = "DELETE FROM match_key WHERE lane = ?1 AND rank = ?2 AND digest = ?3 AND side = ?4 AND inbox = ?5";
     NO_CANDIDATE = "UPDATE inbox SET candidate = 0 WHERE id = ?1";
-    REMOVE = "DELETE FROM inbox WHERE id = ?1 AND lane = ?2 RETURNING side, pair, hold, keys";
+    REMOVE = "DELETE FROM inbox WHERE id = ?1 AND lane = ?2 RETURNING pair, hold";
     REMOVE_BODY = "DELETE FROM body WHERE inbox = ?1";
     UNPAIR = "UPDATE inbox SET pair = NULL WHERE id = ?1";
     DEFER = "UPDATE inbox SET attempts = attempts + 1 WHERE id = ?1 AND lane = ?2";
@@ -150,8 +149,13 @@ pub(super) fn known(tx: &Tx<'_>, side: Side, at: &RecordRef) -> Answer<Known> {
     Ok(known.unwrap_or_default())
 }
 
-/// Stages one announcement.
-pub(super) fn stage(tx: &Tx<'_>, staged: &Staged) -> Answer<()> {
+/// Stages announcements.
+pub(super) fn stage(tx: &Tx<'_>, staged: &[Staged]) -> Answer<()> {
+    let questions = Questions::default();
+    staged.iter().try_for_each(|staged| stage_one(tx, staged, &questions))
+}
+
+fn stage_one(tx: &Tx<'_>, staged: &Staged, questions: &Questions) -> Answer<()> {
     let (side, record) = (staged.side, &staged.at.id);
     let entity = tx.entity(&staged.at.entity)?;
     let link = links::id_of_record(tx, side, entity, record)?;
@@ -204,11 +208,7 @@ pub(super) fn stage(tx: &Tx<'_>, staged: &Staged) -> Answer<()> {
     if let Some(body) = body {
         tx.run(ADD_BODY, (id, body))?;
     }
-    matching::free_groups_of(tx, keys)?;
-    for (rank, digest) in keys {
-        tx.run(ADD_KEY, (tx.lane(), rank, digest_column(*digest), side, id))?;
-    }
-    Ok(())
+    questions.ask_again(tx, keys)
 }
 
 /// The announcement that an arriving one meets.
@@ -242,16 +242,12 @@ impl Earlier {
     }
 }
 
-/// Takes an announcement out, with its record, its keys, its pair and its place in a hold.
+/// Takes an announcement out, with its record, its pair and its place in a hold.
 pub(super) fn remove(tx: &Tx<'_>, id: InboxId) -> Answer<()> {
-    type Left = (Side, Option<InboxId>, Option<i64>, Option<Keys>);
-    let left: Option<Left> =
-        tx.one(REMOVE, (id, tx.lane()), |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?)))?;
-    let Some((side, pair, hold, keys)) = left else { return Ok(()) };
+    type Left = (Option<InboxId>, Option<HoldId>);
+    let left: Option<Left> = tx.one(REMOVE, (id, tx.lane()), |row| Ok((row.get(0)?, row.get(1)?)))?;
+    let Some((pair, hold)) = left else { return Ok(()) };
     tx.run(REMOVE_BODY, [id])?;
-    for (rank, digest) in keys.map_or_else(Vec::new, |keys| keys.0) {
-        tx.run(DROP_KEY, (tx.lane(), rank, digest_column(digest), side, id))?;
-    }
     if let Some(pair) = pair {
         tx.run(UNPAIR, [pair])?;
     }
@@ -334,9 +330,8 @@ mod tests {
         stage(&mut db, &lease, &[keyed(Side::Left, "ada", &[(0, 7)])]);
         stage(&mut db, &lease, &[gone(Side::Left, "ada"), gone(Side::Left, "bob")]);
         assert!(all_work(&mut db, &lease).is_empty());
-        let keys: i64 = db.conn.query_row("SELECT count(*) FROM match_key", [], |row| row.get(0)).unwrap();
         let bodies: i64 = db.conn.query_row("SELECT count(*) FROM body", [], |row| row.get(0)).unwrap();
-        assert_eq!((keys, bodies), (0, 0));
+        assert_eq!(bodies, 0);
     }
 
     #[test]

@@ -1,56 +1,75 @@
 //! How records without a link find each other: match keys, candidates, pairs.
 
-use super::codes::digest_column;
+use std::cell::OnceCell;
+use std::collections::HashMap;
+
+use super::codes::Keys;
 use super::inbox;
 use super::transaction::{Answer, Fault, Tx, statements};
 use super::{holds, links};
-use crate::model::{Announced, HoldKind, InboxId, KeyGroup, Side, Sides};
+use crate::model::{Announced, HoldId, HoldKind, InboxId, KeyGroup, Side, Sides};
 
 statements! {
-    KEYS = "SELECT digest, side, inbox FROM match_key WHERE lane = ?1 AND rank = ?2 ORDER BY digest, side, inbox";
-    FREE_ROW = "SELECT side, entity, record FROM inbox \
-                WHERE id = ?1 AND pair IS NULL AND hold IS NULL AND released = 0";
+    KEYS = "SELECT id, side, keys FROM inbox \
+            WHERE lane = ?1 AND hold IS NULL AND keys IS NOT NULL AND pair IS NULL AND released = 0";
+    RECORD = "SELECT side, entity, record FROM inbox WHERE id = ?1";
     UNMATCHED = "SELECT id, entity, record FROM inbox WHERE lane = ?1 AND hold IS NULL AND id > ?3 AND side = ?2 \
                  AND reason IS NULL AND pair IS NULL AND released = 0 AND candidate = 0 ORDER BY id";
     SIDE_OF = "SELECT side FROM inbox WHERE id = ?1 AND lane = ?2";
     SET_PAIR = "UPDATE inbox SET pair = ?2 WHERE id = ?1";
     CANDIDATES = "SELECT id FROM inbox WHERE lane = ?1 AND candidate = 1 AND pair IS NULL AND hold IS NULL";
-    HELD_WITH = "SELECT hold.id FROM match_key CROSS JOIN inbox CROSS JOIN hold \
-                 WHERE match_key.lane = ?1 AND match_key.rank = ?2 AND match_key.digest = ?3 \
-                 AND inbox.id = match_key.inbox AND hold.id = inbox.hold AND hold.kind = ?4 LIMIT 1";
+    QUESTIONS = "SELECT hold.id, inbox.keys FROM hold JOIN inbox ON inbox.hold = hold.id \
+                 WHERE hold.lane = ?1 AND hold.kind = ?2 AND inbox.keys IS NOT NULL";
 }
 
-/// Visits the groups of one key. Whether a row is still free is asked only where both sides have one.
+/// Visits the groups of one key, in the order of their digests. Sixteen bytes for each value of the key are held meanwhile.
 pub(super) fn key_groups(tx: &Tx<'_>, rank: u8, visit: &mut dyn FnMut(KeyGroup)) -> Answer<()> {
+    let mut values: Vec<(u64, Row)> = Vec::new();
     let mut statement = tx.conn.prepare_cached(KEYS)?;
-    let mut rows = statement.query((tx.lane(), rank))?;
-    let (mut present, mut group) = (None::<i64>, KeyGroup::default());
-    loop {
-        let next: Option<(i64, Side, InboxId)> = match rows.next()? {
-            Some(row) => Some((row.get(0)?, row.get(1)?, row.get(2)?)),
-            None => None,
-        };
-        if present != next.map(|(digest, ..)| digest) {
-            visit_free(tx, std::mem::take(&mut group), visit)?;
-        }
-        let Some((digest, side, id)) = next else { return Ok(()) };
-        present = Some(digest);
-        group.rows[side].push(id);
+    let mut rows = statement.query([tx.lane()])?;
+    while let Some(row) = rows.next()? {
+        let row_of_key = Row::new(row.get(0)?, row.get(1)?);
+        let Keys(keys) = row.get(2)?;
+        values.extend(keys.into_iter().filter(|(of, _)| *of == rank).map(|(_, digest)| (digest, row_of_key)));
+    }
+    drop(rows);
+    values.sort_unstable();
+    values.dedup();
+    for group in values.chunk_by(|(one, _), (other, _)| one == other) {
+        visit_free(tx, group, visit)?;
+    }
+    Ok(())
+}
+
+/// An announcement's number and side in one word.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Row(i64);
+
+impl Row {
+    fn new(id: InboxId, side: Side) -> Self {
+        Row(id << 1 | i64::from(side == Side::Right))
+    }
+
+    fn id(self) -> InboxId {
+        self.0 >> 1
+    }
+
+    fn side(self) -> Side {
+        if self.0 & 1 == 0 { Side::Left } else { Side::Right }
     }
 }
 
-fn visit_free(tx: &Tx<'_>, mut group: KeyGroup, visit: &mut dyn FnMut(KeyGroup)) -> Answer<()> {
-    for side in Side::BOTH {
-        if group.rows[side.other()].is_empty() {
-            return Ok(());
+/// Whether a row was linked since it was staged is asked only where both sides have one.
+fn visit_free(tx: &Tx<'_>, rows: &[(u64, Row)], visit: &mut dyn FnMut(KeyGroup)) -> Answer<()> {
+    let stands_on = |side: Side| rows.iter().any(|(_, row)| row.side() == side);
+    if !stands_on(Side::Left) || !stands_on(Side::Right) {
+        return Ok(());
+    }
+    let mut group = KeyGroup::default();
+    for (_, row) in rows {
+        if !is_linked(tx, row.id())? {
+            group.rows[row.side()].push(row.id());
         }
-        let mut free = Vec::with_capacity(group.rows[side].len());
-        for id in std::mem::take(&mut group.rows[side]) {
-            if is_free(tx, id)? {
-                free.push(id);
-            }
-        }
-        group.rows[side] = free;
     }
     if !group.rows.left.is_empty() && !group.rows.right.is_empty() {
         visit(group);
@@ -58,11 +77,10 @@ fn visit_free(tx: &Tx<'_>, mut group: KeyGroup, visit: &mut dyn FnMut(KeyGroup))
     Ok(())
 }
 
-/// Neither linked, paired nor held, and not declared new by a person.
-fn is_free(tx: &Tx<'_>, id: InboxId) -> Answer<bool> {
-    let row: Option<(Side, i64, String)> = tx.one(FREE_ROW, [id], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
+fn is_linked(tx: &Tx<'_>, id: InboxId) -> Answer<bool> {
+    let row: Option<(Side, i64, String)> = tx.one(RECORD, [id], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
     let Some((side, entity, record)) = row else { return Ok(false) };
-    Ok(links::id_of_record(tx, side, entity, &record)?.is_none())
+    Ok(links::id_of_record(tx, side, entity, &record)?.is_some())
 }
 
 /// Announcements of one side for which candidates may be looked up elsewhere.
@@ -109,20 +127,40 @@ pub(super) fn drop_candidates(tx: &Tx<'_>) -> Answer<()> {
     Ok(())
 }
 
-/// A record arrives that shares a key with records which wait for a person: their question has changed, so all of them are
-/// matched again.
-pub(super) fn free_groups_of(tx: &Tx<'_>, keys: &[(u8, u64)]) -> Answer<()> {
-    if keys.is_empty() || !holds::any(tx, HoldKind::Match)? {
-        return Ok(());
+/// The keys of records that wait for a person to say which of them are one; read when the first arriving record has keys.
+#[derive(Default)]
+pub(super) struct Questions(OnceCell<HashMap<(u8, u64), Vec<HoldId>>>);
+
+impl Questions {
+    /// A record arrives that shares a key with such records: the question has changed, so all of them are matched again.
+    pub(super) fn ask_again(&self, tx: &Tx<'_>, keys: &[(u8, u64)]) -> Answer<()> {
+        if keys.is_empty() {
+            return Ok(());
+        }
+        let asked = match self.0.get() {
+            Some(asked) => asked,
+            None => {
+                let asked = read_questions(tx)?;
+                self.0.get_or_init(|| asked)
+            }
+        };
+        for hold in keys.iter().filter_map(|key| asked.get(key)).flatten() {
+            holds::dissolve(tx, *hold)?;
+        }
+        Ok(())
     }
-    for (rank, digest) in keys {
-        while let Some(hold) =
-            tx.one(HELD_WITH, (tx.lane(), rank, digest_column(*digest), HoldKind::Match), |row| row.get::<_, i64>(0))?
-        {
-            holds::dissolve(tx, hold)?;
+}
+
+fn read_questions(tx: &Tx<'_>) -> Answer<HashMap<(u8, u64), Vec<HoldId>>> {
+    let held: Vec<(HoldId, Keys)> =
+        tx.all(QUESTIONS, (tx.lane(), HoldKind::Match), |row| Ok((row.get(0)?, row.get(1)?)))?;
+    let mut asked: HashMap<(u8, u64), Vec<HoldId>> = HashMap::new();
+    for (hold, Keys(keys)) in held {
+        for key in keys {
+            asked.entry(key).or_default().push(hold);
         }
     }
-    Ok(())
+    Ok(asked)
 }
 
 #[cfg(test)]

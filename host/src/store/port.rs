@@ -40,9 +40,7 @@ impl Store for Db {
 
     fn stage(&mut self, lease: &Lease, staged: &[Staged], cursor: Option<(Side, &Cursor)>) -> StoreResult<()> {
         self.write(lease, |tx| {
-            for staged in staged {
-                inbox::stage(tx, staged)?;
-            }
+            inbox::stage(tx, staged)?;
             if let Some((side, cursor)) = cursor {
                 cursors::set(tx, side, cursor)?;
             }

@@ -82,8 +82,8 @@ CREATE TABLE link (
     right_container    TEXT
 ) STRICT;
 CREATE INDEX link_lane ON link (lane);
-CREATE UNIQUE INDEX link_left ON link (lane, left_entity, left_id);
-CREATE UNIQUE INDEX link_right ON link (lane, right_entity, right_id);
+CREATE UNIQUE INDEX link_left ON link (lane, left_entity, left_id) WHERE left_id IS NOT NULL;
+CREATE UNIQUE INDEX link_right ON link (lane, right_entity, right_id) WHERE right_id IS NOT NULL;
 
 -- No row: both are empty. `right_fields` is NULL where both are the same.
 CREATE TABLE shadow (
@@ -143,16 +143,6 @@ CREATE TABLE body (
     inbox   INTEGER PRIMARY KEY,
     record  BLOB NOT NULL
 ) STRICT;
-
--- What `inbox.keys` holds, to be looked up by value.
-CREATE TABLE match_key (
-    lane    INTEGER NOT NULL,
-    rank    INTEGER NOT NULL,
-    digest  INTEGER NOT NULL,
-    side    INTEGER NOT NULL,
-    inbox   INTEGER NOT NULL,
-    PRIMARY KEY (lane, rank, digest, side, inbox)
-) STRICT, WITHOUT ROWID;
 
 -- A record that does not take part at this version.
 CREATE TABLE aside (

@@ -28,9 +28,7 @@ fn one(tx: &Tx<'_>, run: &str, settlement: &Settlement) -> Answer<()> {
     for record in &settlement.aside {
         aside::put(tx, run, record)?;
     }
-    for staged in &settlement.announce {
-        inbox::stage(tx, staged)?;
-    }
+    inbox::stage(tx, &settlement.announce)?;
     if let (Some(open), Some(link)) = (&settlement.conflicts, link) {
         conflicts::replace(tx, run, link, open)?;
     }
