@@ -20,7 +20,9 @@ const ID_WIDTH: usize = 14;
 pub(super) fn status(app: &App) -> Result<Exit> {
     // A configuration that cannot be read is told before an empty state is.
     let config = app.config()?;
-    let lanes = app.state_of(&config)?.status()?;
+    let mut lanes = app.state_of(&config)?.status()?;
+    // Single operations are what `run show` is for.
+    lanes.iter_mut().filter_map(|lane| lane.last.as_mut()).for_each(|last| last.report.items = None);
     app.out.document(&serde_json::json!({ "lanes": lanes }));
     if lanes.is_empty() {
         app.out.line(format_args!("Nothing has run yet. See what would happen: {}", app.command("plan").cyan()));
