@@ -107,14 +107,17 @@ fn farewell(app: &App, folder: &Path) {
         "Yours to play with.".bold(),
         books(folder).display()
     ));
-    for (command, does) in [
+    let tries = [
         ("plan", "what a run would do"),
         ("conflicts list", "fields to decide"),
         ("holds list", "the removals that were held"),
         ("quarantine list", "the broken file"),
         ("status", "how things stand"),
-    ] {
-        app.out.line(format_args!("  {}   {}", command_line(Some(folder), command).cyan(), does.dimmed()));
+    ]
+    .map(|(command, does)| (command_line(Some(folder), command), does));
+    let width = tries.iter().map(|(command, _)| command.chars().count()).max().unwrap_or_default();
+    for (command, does) in tries {
+        app.out.line(format_args!("  {}  {}", format_args!("{command:<width$}").cyan(), does.dimmed()));
     }
 }
 
