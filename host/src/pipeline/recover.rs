@@ -20,8 +20,10 @@ pub(super) fn recover(lane: &mut Lane<'_>) -> Result<(), Stop> {
     }
     lane.observer.stage(Stage::Recover);
     lane.blocked.clear();
-    for intent in open {
+    for mut intent in open {
         lane.breathe()?;
+        let sent = Record { fields: intent.write.fields.clone(), ..Record::default() };
+        intent.asked = lane.map.translate_in(intent.side, &sent).unwrap_or_default();
         match settle(lane, &intent)? {
             Some(mut settlement) => {
                 settlement.closed.push(intent.id);

@@ -21,7 +21,6 @@ statements! {
 #[derive(Serialize, Deserialize)]
 struct Body<'a> {
     write: Cow<'a, Write>,
-    asked: Cow<'a, Fields>,
     source: Option<Cow<'a, (End, Fields)>>,
     inbox: Cow<'a, [InboxId]>,
 }
@@ -34,7 +33,6 @@ pub(super) fn intend(tx: &Tx<'_>, run: &str, intents: &mut [Intent], lost: &[Los
         }
         let body = Body {
             write: Cow::Borrowed(&intent.write),
-            asked: Cow::Borrowed(&intent.asked),
             source: intent.source.as_ref().map(Cow::Borrowed),
             inbox: Cow::Borrowed(&intent.inbox),
         };
@@ -59,7 +57,7 @@ pub(super) fn open(tx: &Tx<'_>) -> Answer<Vec<Intent>> {
                 link: links::get(tx, link)?.ok_or_else(|| Fault::Misused(format!("intent {id} has lost its link")))?,
                 side,
                 write: body.write.into_owned(),
-                asked: body.asked.into_owned(),
+                asked: Fields::new(),
                 source: body.source.map(Cow::into_owned),
                 inbox: body.inbox.into_owned(),
             })
@@ -119,7 +117,8 @@ mod tests {
         let mut intents = [update(&judged, Side::Left), update(&judged, Side::Right)];
         db.intend(&lease, "run", &mut intents, &[lost(stored.id, "a")]).unwrap();
         let open = open(&mut db, &lease);
-        assert_eq!(open[0], Intent { link: stored.clone(), ..intents[0].clone() });
+        // What was asked for is told by the payload.
+        assert_eq!(open[0], Intent { link: stored.clone(), asked: Fields::new(), ..intents[0].clone() });
         assert_eq!(open[1].side, Side::Right);
         assert_eq!(db.history_of_link(stored.id).unwrap()[0].values[0].old, "Prof.".into());
     }

@@ -180,7 +180,8 @@ mod tests {
         let mut intents = [create(&works[0])];
         db.intend(&lease, "run", &mut intents, &[]).unwrap();
         let [intent] = intents;
-        assert_eq!(db.open_intents(&lease).unwrap(), std::slice::from_ref(&intent));
+        let stored = Intent { asked: pairwise_plugin_api::Fields::new(), ..intent.clone() };
+        assert_eq!(db.open_intents(&lease).unwrap(), [stored]);
         assert_eq!(db.memory(&lease).unwrap().live_links, 1);
 
         let mut link = intent.link.clone();
