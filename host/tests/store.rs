@@ -59,7 +59,6 @@ fn a_link_takes_two_and_a_half_kilobytes_at_most() {
     db.release(&lease).unwrap();
     drop(db);
     let each = size(&path) / COUNT as u64;
-    println!("{each} bytes a link");
     assert!(each <= 2_500, "{each} bytes a link");
 }
 

@@ -1,11 +1,11 @@
 //! The state of all lanes in one SQLite database. The only module with SQL.
 //!
-//! Everything rests on five transactions and their order, and each is one method of [`Store`]: *take* the lease; *stage*
+//! Everything rests on five transactions and their order, and each is one method of [`Store`](crate::model::Store): *take* the lease; *stage*
 //! announcements together with the cursor; *intend* writes before they are sent; *settle* them; *set aside* what cannot be
 //! settled (a part of settling). A method that writes begins its transaction with a write lock, compares the lease's epoch,
 //! and commits or changes nothing. The log is synced at each commit, so that what was committed outlives a power cut.
 //!
-//! - [`schema`] draws the tables and says what each keeps true.
+//! - `schema` draws the tables and says what each keeps true.
 //! - `lease`, `cursors`, `inbox`, `matching`, `absence`, `work`, `intents`, `settle`, `links` are the port's methods, in the
 //!   order in which a run needs them.
 //! - `conflicts`, `holds`, `aside`, `history`, `runs`, `lanes` are also what people see and decide.
