@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use pairwise_plugin_api::ops::{
     CheckRequest, Container, ContainersRequest, Description, DiscoverRequest, EnsureContainerRequest, FindRequest,
@@ -27,6 +27,9 @@ use crate::write::{Rules, write};
 
 /// Writes in one call.
 const LARGEST_BATCH: u32 = 500;
+
+/// Calls at the same time: one that writes, and one that reads meanwhile.
+const PARALLEL: u32 = 2;
 
 /// Records in one page, whatever the host asks for: a page of whole records must not hold a folder of photos in memory.
 const LARGEST_PAGE: usize = 2_000;
@@ -69,20 +72,14 @@ pub enum CardVersion {
     V40,
 }
 
-/// The connector.
+/// The connector. What a call leaves for the next one can all be made again.
 #[derive(Debug)]
 pub struct Vdir {
     config: Config,
-    state: Mutex<State>,
-}
-
-/// What a call leaves for the next one. All of it can be made again.
-#[derive(Debug, Default)]
-struct State {
     /// The listing whose pages are being asked for.
-    listing: Option<Listing>,
-    /// Folders that were looked through for left-overs.
-    swept: HashSet<String>,
+    listing: Mutex<Option<Listing>>,
+    /// Folders that were looked through for left-overs. Whoever holds it writes.
+    swept: Mutex<HashSet<String>>,
 }
 
 impl Vdir {
@@ -101,8 +98,8 @@ impl Vdir {
         self.root()
     }
 
-    fn state(&self) -> std::sync::MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    fn listing(&self) -> MutexGuard<'_, Option<Listing>> {
+        self.listing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// What is wrong with the settings as the disk is now: code, setting, text.
@@ -157,8 +154,7 @@ impl Vdir {
     fn page(&self, root: &Root, request: &ListRequest, begun: Option<Memory>, cx: &Context) -> Result<Page> {
         let previous = request.previous.as_ref().and_then(Memory::of);
         let after = begun.as_ref().and_then(|memory| memory.after.clone());
-        let mut state = self.state();
-        let known = state.listing.take().filter(|listing| {
+        let known = self.listing().take().filter(|listing| {
             begun.as_ref().is_some_and(|begun| {
                 (begun.started, begun.device, begun.inode)
                     == (listing.memory.started, listing.memory.device, listing.memory.inode)
@@ -208,7 +204,7 @@ impl Vdir {
         if page.more {
             let brief = Memory { after: last, ..bare(&listing.memory) };
             page.next = Some(brief.cursor()?);
-            state.listing = Some(listing);
+            *self.listing() = Some(listing);
         } else {
             page.complete = listing.complete;
             page.same_store = previous.is_some_and(|memory| (memory.device, memory.inode) == (root.device, root.inode));
@@ -290,7 +286,7 @@ impl Connector for Vdir {
         if config.path.as_os_str().is_empty() {
             return Err(Failure::config("path", "`path` is empty: name the folder of the files"));
         }
-        Ok(Vdir { config, state: Mutex::default() })
+        Ok(Vdir { config, listing: Mutex::default(), swept: Mutex::default() })
     }
 
     fn describe(&self, _cx: &Context) -> Result<Description> {
@@ -310,6 +306,8 @@ impl Connector for Vdir {
                 create_containers: true,
                 trash: self.config.trash.is_some(),
                 largest_batch: LARGEST_BATCH,
+                max_parallel: PARALLEL,
+                max_parallel_per_principal: PARALLEL,
                 ..Capabilities::default()
             },
             target: self.config.path.display().to_string(),
@@ -423,6 +421,7 @@ impl Connector for Vdir {
                 CardVersion::V40 => Format::V40,
             },
         };
-        write(&rules, &request.writes, home, &mut self.state().swept, cx)
+        let mut swept = self.swept.lock().unwrap_or_else(PoisonError::into_inner);
+        write(&rules, &request.writes, home, &mut swept, cx)
     }
 }
