@@ -20,6 +20,7 @@ use crate::catalogue::{CONTAINER, catalogue};
 use crate::content::Kind;
 use crate::durable::make_folder;
 use crate::folder::{Place, Root, is_safe};
+use crate::lines::Text;
 use crate::property::Format;
 use crate::records::{self, Shelf, part_version, record};
 use crate::scan::{Listing, Memory, Seen, scan};
@@ -187,7 +188,7 @@ impl Vdir {
                 ListDetail::Ids => page.changes.push(Change::upsert(brief(root, kind, id, seen, &mut shelf)?)),
                 ListDetail::Full => {
                     let Some(place) = Place::of(kind, id) else { continue };
-                    if let Some(loaded) = shelf.load(root, &place)? {
+                    if let Some(loaded) = shelf.load(root, &place)?.here() {
                         weight += loaded.bytes.len();
                         page.changes.push(Change::upsert(record(root, &place, &loaded, &request.fields)));
                     }
@@ -229,8 +230,8 @@ fn brief(root: &Root, kind: Kind, id: &str, seen: Seen, shelf: &mut Shelf) -> Re
     let version = match seen {
         Seen::Part(digest) => part_version(digest),
         Seen::File(stamp) if root.is_unsettled(&stamp) => match Place::of(kind, id) {
-            Some(place) => match shelf.load(root, &place)? {
-                Some(loaded) => records::version(root, &loaded, &crate::lines::Text::new(loaded.bytes)),
+            Some(place) => match shelf.load(root, &place)?.here() {
+                Some(loaded) => records::version(root, &place, &loaded, &Text::new(loaded.bytes)),
                 None => stamp.version(),
             },
             None => stamp.version(),

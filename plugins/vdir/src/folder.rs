@@ -107,7 +107,10 @@ impl Root {
             }
             buffer.clear();
             buffer.reserve(usize::try_from(size).unwrap_or(0) + 1);
-            while rustix::io::read(&file, rustix::buffer::spare_capacity(buffer))? > 0 {
+            // A file that has grown meanwhile has another stamp.
+            while (buffer.len() as u64) < size.max(1)
+                && rustix::io::read(&file, rustix::buffer::spare_capacity(buffer))? > 0
+            {
                 if buffer.len() == buffer.capacity() {
                     buffer.reserve(64 * 1024);
                 }
@@ -245,6 +248,14 @@ impl Place {
             _ => return None,
         };
         is_safe(path).then(|| Place { kind, path: path.to_owned(), key })
+    }
+
+    /// The id that leads here.
+    pub(crate) fn id(&self) -> String {
+        match &self.key {
+            Some(key) => format!("{}#{key}", self.path),
+            None => self.path.clone(),
+        }
     }
 
     /// The folder and the file's name in it.

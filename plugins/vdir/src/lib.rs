@@ -6,11 +6,13 @@
 //! settings = { path = "cards", trash = "cards-deleted" }
 //! ```
 //!
+//! `README.md` says what users see. In short:
+//!
 //! **Layout.** Subfolders are containers. `.vcf` files hold records of entity `contact`, `.ics` files of entity `event`. Hidden
 //! files and folders, symbolic links, `*.tmp` and files that hold tasks only are left out.
 //!
 //! **Ids.** A record's id is the path of its file. A file with several records has `path#key` for each, where the key is the
-//! UID, else a digest of the name; so a record keeps its id while others come and go around it.
+//! UID, else a digest of the name; so a record keeps its id while others come and go around it, also when it is the last one.
 //!
 //! **Versions.** Inode, size and times of the file; a listing opens no file that it has seen before. See `scan.rs`.
 //!

@@ -36,39 +36,48 @@ pub(crate) struct Loaded<'s> {
     pub(crate) stamp: Stamp,
     /// The record within the file; `None` if the file is too large to be read.
     pub(crate) part: Option<Part>,
-    /// The id that the record has now.
-    pub(crate) id: String,
-    /// The file holds no other record.
-    pub(crate) alone: bool,
+}
+
+/// What the shelf has of a record.
+#[derive(Debug)]
+pub(crate) enum Shelved<'s> {
+    Here(Loaded<'s>),
+    Gone,
+    /// Its file is there, but nobody can tell whether the record is.
+    Unclear,
+}
+
+impl<'s> Shelved<'s> {
+    pub(crate) fn here(self) -> Option<Loaded<'s>> {
+        match self {
+            Shelved::Here(loaded) => Some(loaded),
+            Shelved::Gone | Shelved::Unclear => None,
+        }
+    }
 }
 
 impl Shelf {
-    /// Finds a record. `None` if it is not there; a failure only if the file system fails.
-    pub(crate) fn load(&mut self, root: &Root, place: &Place) -> Result<Option<Loaded<'_>>, Failure> {
+    /// Finds a record; a failure only if the file system fails.
+    pub(crate) fn load(&mut self, root: &Root, place: &Place) -> Result<Shelved<'_>, Failure> {
         if self.path.as_deref() != Some(&place.path) {
             self.read(root, place)?;
         }
-        let (stamp, part) = match self.state {
-            State::Missing => return Ok(None),
-            State::TooLarge(stamp) => (stamp, None),
-            State::Read(stamp) => (stamp, Some(&self.parts)),
-        };
-        let (part, id) = match part {
-            None if place.key.is_some() => return Ok(None),
-            None => (None, place.path.clone()),
-            Some(parts) => {
-                let found = match &place.key {
-                    None => parts.first().filter(|_| parts.len() == 1),
-                    Some(key) => parts.iter().find(|(_, other)| other == key),
-                };
-                let Some((part, key)) = found else { return Ok(None) };
-                // A file that has shrunk to one record is a file like any other.
-                let id = if parts.len() == 1 { place.path.clone() } else { format!("{}#{key}", place.path) };
-                (Some(part.clone()), id)
+        let stamp = match self.state {
+            State::Missing => return Ok(Shelved::Gone),
+            State::TooLarge(stamp) if place.key.is_none() => {
+                return Ok(Shelved::Here(Loaded { bytes: &self.bytes, stamp, part: None }));
             }
+            State::TooLarge(_) => return Ok(Shelved::Unclear),
+            State::Read(stamp) => stamp,
         };
-        let alone = self.parts.len() <= 1;
-        Ok(Some(Loaded { bytes: &self.bytes, stamp, part, id, alone }))
+        let found = match &place.key {
+            // The file has become one of several records: each of them has another id, and this one may be any of them.
+            None if self.parts.len() > 1 => return Ok(Shelved::Unclear),
+            None => self.parts.first(),
+            Some(key) => self.parts.iter().find(|(_, other)| other == key),
+        };
+        let here = |(part, _): &(Part, String)| Loaded { bytes: &self.bytes, stamp, part: Some(part.clone()) };
+        Ok(found.map_or(Shelved::Gone, |found| Shelved::Here(here(found))))
     }
 
     fn read(&mut self, root: &Root, place: &Place) -> Result<(), Failure> {
@@ -102,7 +111,7 @@ impl Shelf {
 pub(crate) fn record(root: &Root, place: &Place, loaded: &Loaded<'_>, wanted: &[Name]) -> Record {
     let (folder, _) = place.split();
     let mut record = Record {
-        at: RecordRef::new(place.kind.entity(), loaded.id.clone()),
+        at: RecordRef::new(place.kind.entity(), place.id()),
         modified: Some(loaded.stamp.modified / 1_000_000),
         container: Some(folder.to_owned()),
         ..Record::default()
@@ -114,7 +123,7 @@ pub(crate) fn record(root: &Root, place: &Place, loaded: &Loaded<'_>, wanted: &[
         return record;
     };
     let text = Text::new(loaded.bytes);
-    record.version = Some(version(root, loaded, &text));
+    record.version = Some(version(root, place, loaded, &text));
     match content::read(place.kind, &text, part) {
         Ok(reading) => {
             record.modified = reading.revision.as_deref().and_then(instant).or(record.modified);
@@ -133,10 +142,10 @@ pub(crate) fn record(root: &Root, place: &Place, loaded: &Loaded<'_>, wanted: &[
     record
 }
 
-/// The version of a loaded record: that of its file, or where the file holds several, the digest of its text.
-pub(crate) fn version(root: &Root, loaded: &Loaded<'_>, text: &Text<'_>) -> String {
+/// The version of a loaded record: that of its file, or where the id names one of several, the digest of its text.
+pub(crate) fn version(root: &Root, place: &Place, loaded: &Loaded<'_>, text: &Text<'_>) -> String {
     match &loaded.part {
-        Some(part) if !loaded.alone => part_version(content::digest_of(text, part)),
+        Some(part) if place.key.is_some() => part_version(content::digest_of(text, part)),
         _ => root.version(&loaded.stamp, || Some(content::digest([loaded.bytes]))),
     }
 }
@@ -174,11 +183,14 @@ pub(crate) fn get(root: &Root, at: &[RecordRef], wanted: &[Name], cx: &Context) 
     for at in at {
         crate::stop_if_cancelled(cx)?;
         let place = Kind::of_entity(&at.entity).and_then(|kind| Place::of(kind, &at.id));
-        let loaded = match &place {
-            Some(place) => shelf.load(root, place)?.map(|loaded| record(root, place, &loaded, wanted)),
-            None => None,
-        };
-        found.push(loaded.map_or_else(Found::gone, Found::here));
+        found.push(match &place {
+            None => Found::gone(),
+            Some(place) => match shelf.load(root, place)? {
+                Shelved::Here(loaded) => Found::here(record(root, place, &loaded, wanted)),
+                Shelved::Gone => Found::gone(),
+                Shelved::Unclear => Found::default(),
+            },
+        });
         cx.progress(found.len() as u64, 0);
     }
     Ok(found)
@@ -199,7 +211,7 @@ pub(crate) fn find<'i>(
     for id in ids {
         crate::stop_if_cancelled(cx)?;
         let Some(place) = Place::of(kind, id) else { continue };
-        let Some(loaded) = shelf.load(root, &place)? else { continue };
+        let Some(loaded) = shelf.load(root, &place)?.here() else { continue };
         let whole = record(root, &place, &loaded, &[]);
         let texts = request.by.iter().flat_map(|name| held(&whole, name));
         let held: HashSet<String> = texts.map(|text| fold(&text)).filter(|text| !text.is_empty()).collect();
@@ -229,7 +241,7 @@ pub(crate) fn find_by_key(
             let slash = if folder.is_empty() { "" } else { "/" };
             let id = format!("{folder}{slash}{key}{}", kind.extension());
             let Some(place) = Place::of(kind, &id) else { continue };
-            if let Some(loaded) = shelf.load(root, &place)? {
+            if let Some(loaded) = shelf.load(root, &place)?.here() {
                 list.push(record(root, &place, &loaded, wanted));
             }
         }

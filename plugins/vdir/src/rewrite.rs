@@ -90,7 +90,7 @@ fn round(order: &Order<'_>, bytes: &[u8], queue: &mut VecDeque<(usize, &Write)>,
     let mut changes: Vec<Change> = Vec::new();
     let mut touched: BTreeSet<usize> = BTreeSet::new();
     let mut removed: BTreeSet<usize> = BTreeSet::new();
-    let mut updated: Vec<(usize, usize)> = Vec::new();
+    let mut updated: Vec<Updated> = Vec::new();
     while let Some((index, write)) = queue.front().copied() {
         let place = Place::of(order.kind, &write.at.id);
         let at = place.as_ref().and_then(|place| match &place.key {
@@ -106,9 +106,9 @@ fn round(order: &Order<'_>, bytes: &[u8], queue: &mut VecDeque<(usize, &Write)>,
             break;
         }
         let part = &parts[at];
-        let is_expected = write.expect.as_deref().is_none_or(|expect| match alone {
-            true => matches(expect, order),
-            false => expect == part_version(content::digest_of(&text, part)),
+        let is_expected = write.expect.as_deref().is_none_or(|expect| match place.key {
+            None => matches(expect, order),
+            Some(_) => expect == part_version(content::digest_of(&text, part)),
         });
         if !is_expected {
             result.refused.push((index, Refused::Conflict(place)));
@@ -125,7 +125,7 @@ fn round(order: &Order<'_>, bytes: &[u8], queue: &mut VecDeque<(usize, &Write)>,
                     if alone {
                         result.container = write.container.clone().or(result.container.take());
                     }
-                    updated.push((index, at));
+                    updated.push(Updated { index, at, keyed: place.key.is_some() });
                     touched.insert(at);
                 }
             }
@@ -152,23 +152,32 @@ fn round(order: &Order<'_>, bytes: &[u8], queue: &mut VecDeque<(usize, &Write)>,
     }
     changes.sort_by_key(|(span, _)| (span.start, span.end));
     let after = content::replace(&text, &changes);
-    result.done.extend(report(order.kind, &after, alone, &updated, &removed));
+    result.done.extend(report(order.kind, &after, &updated, &removed));
     after
 }
 
+/// A record that an update changed.
+struct Updated {
+    index: usize,
+    /// Which one of the file it was.
+    at: usize,
+    /// Its id names one of several.
+    keyed: bool,
+}
+
 /// The keys and versions that updated records have now. Records keep their order, so each has moved by those removed before it.
-fn report(kind: Kind, bytes: &[u8], alone: bool, updated: &[(usize, usize)], removed: &BTreeSet<usize>) -> Vec<Done> {
+fn report(kind: Kind, bytes: &[u8], updated: &[Updated], removed: &BTreeSet<usize>) -> Vec<Done> {
     let text = Text::new(bytes);
     let parts = content::parts(kind, &text);
-    let keys = if alone || updated.is_empty() { Vec::new() } else { content::keys(kind, &text, &parts) };
-    let done = |(index, at): &(usize, usize)| {
-        let part = parts.get(at - removed.range(..at).count());
-        let key = keys.get(at - removed.range(..at).count());
-        let version = part.map(|part| part_version(content::digest_of(&text, part)));
+    let by_key = updated.iter().any(|updated| updated.keyed);
+    let keys = if by_key { content::keys(kind, &text, &parts) } else { Vec::new() };
+    let done = |updated: &Updated| {
+        let now = updated.at - removed.range(..updated.at).count();
+        let version = parts.get(now).map(|part| part_version(content::digest_of(&text, part)));
         Done {
-            index: *index,
-            part: key.cloned().zip(version).filter(|_| parts.len() > 1),
-            uid: part.and_then(|part| content::uid(kind, &text, part)),
+            index: updated.index,
+            part: keys.get(now).cloned().zip(version).filter(|_| updated.keyed),
+            uid: parts.get(now).and_then(|part| content::uid(kind, &text, part)),
             gone: false,
         }
     };

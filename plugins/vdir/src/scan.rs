@@ -183,38 +183,36 @@ impl Scan<'_> {
 
     fn file(&mut self, kind: Kind, id: &str, stat: &Stat, folder_is_known: bool) {
         let stamp = Stamp::of(stat);
-        let is_odd = |memory: &Memory| !memory.odd.is_empty() && memory.odd.binary_search(&key_of(id)).is_ok();
-        let is_as_it_was =
-            folder_is_known && self.previous.is_some_and(|memory| stamp.changed < memory.started && !is_odd(memory));
-        if is_as_it_was || !self.opens_to_others(kind, id) {
+        let was_odd = self
+            .previous
+            .is_some_and(|memory| !memory.odd.is_empty() && memory.odd.binary_search(&digest([id.as_bytes()])).is_ok());
+        let is_as_it_was = folder_is_known && self.previous.is_some_and(|memory| stamp.changed < memory.started);
+        if is_as_it_was && !was_odd || !self.opens_to_others(kind, id, was_odd) {
             self.listing.push(id, Seen::File(stamp));
         }
     }
 
-    /// Opens the file. If it holds no record or several, notes these and that.
-    fn opens_to_others(&mut self, kind: Kind, id: &str) -> bool {
+    /// Opens the file. If it holds no record or several, notes these and that. One that held several keeps the ids of its
+    /// records when a single one is left.
+    fn opens_to_others(&mut self, kind: Kind, id: &str, was_odd: bool) -> bool {
         // What cannot be read now, or is too large, is a broken record: `get` says so.
-        if self.root.read_into(id, &mut self.buffer).is_err() || content::is_single(kind, &self.buffer) {
+        if self.root.read_into(id, &mut self.buffer).is_err() || !was_odd && content::is_single(kind, &self.buffer) {
             return false;
         }
         let bytes = std::mem::take(&mut self.buffer);
         let text = Text::new(&bytes);
         let parts = content::parts(kind, &text);
-        if parts.len() != 1 {
-            self.listing.memory.odd.push(key_of(id));
-            for (part, part_key) in parts.iter().zip(content::keys(kind, &text, &parts)) {
-                self.listing.push(&format!("{id}#{part_key}"), Seen::Part(content::digest_of(&text, part)));
+        let is_odd = parts.len() != 1 || was_odd;
+        if is_odd {
+            self.listing.memory.odd.push(digest([id.as_bytes()]));
+            for (part, key) in parts.iter().zip(content::keys(kind, &text, &parts)) {
+                self.listing.push(&format!("{id}#{key}"), Seen::Part(content::digest_of(&text, part)));
             }
         }
-        let is_other = parts.len() != 1;
         drop(text);
         self.buffer = bytes;
-        is_other
+        is_odd
     }
-}
-
-fn key_of(path: &str) -> u64 {
-    digest([path.as_bytes()])
 }
 
 /// The subfolders of a folder, without hidden ones.

@@ -21,7 +21,7 @@ use crate::durable::{
 };
 use crate::folder::{Place, ReadError, Root, Stamp, coarse_now, decode_name, failed, is_safe};
 use crate::property::Format;
-use crate::records::{Shelf, record};
+use crate::records::{Shelf, Shelved, record};
 use crate::rewrite::{Done, Fate, Order, Refused, rewrite};
 
 /// The longest file name that is made of a UID, in bytes.
@@ -203,7 +203,7 @@ impl Batch<'_> {
             return Ok(None);
         }
         let mut shelf = Shelf::default();
-        let Some(loaded) = shelf.load(self.rules.root, &place)? else { return Ok(None) };
+        let Some(loaded) = shelf.load(self.rules.root, &place)?.here() else { return Ok(None) };
         let record = record(self.rules.root, &place, &loaded, &[]);
         Ok((record.uid.as_deref() == content::uid_of_new(kind, write)).then_some(record))
     }
@@ -512,12 +512,12 @@ impl Batch<'_> {
     fn conflict(&self, place: &Place) -> Outcome {
         let mut shelf = Shelf::default();
         match shelf.load(self.rules.root, place) {
-            Ok(Some(loaded)) => {
+            Ok(Shelved::Here(loaded)) => {
                 let record = record(self.rules.root, place, &loaded, &[]);
                 Outcome { record: Some(record), ..Outcome::of(Status::Conflict) }
             }
-            Ok(None) if place.key.is_none() => Outcome::of(Status::Gone),
-            Ok(None) => Outcome::of(Status::Conflict),
+            Ok(Shelved::Gone) if place.key.is_none() => Outcome::of(Status::Gone),
+            Ok(_) => Outcome::of(Status::Conflict),
             Err(failure) => Outcome { text: failure.text, ..Outcome::of(Status::NotSent) },
         }
     }
