@@ -406,3 +406,16 @@ fn leaving_a_filter_is_no_deletion() {
     assert_eq!((report.right.created, report.right.updated), (0, 1), "the link wakes: {report:#?}");
     assert_eq!(world.right.column("titles/1/name"), ["", "kept here"]);
 }
+
+#[test]
+fn a_known_conflict_is_no_unseen_edit() {
+    let mut world = World::default();
+    let mail = ("emails/1/address", "ada@example.org");
+    world.left.put("a", &[("name/full", "Ada"), mail, ("titles/1/name", "Countess")]);
+    world.right.put("b", &[("name/full", "Ada"), mail, ("titles/1/name", "Lady")]);
+    world.left.put("c", &[("name/full", "Charles")]);
+    assert_eq!(world.run().conflicts, 1);
+    world.left.delete("a");
+    let report = world.run();
+    assert_eq!((report.right.deleted, report.left.created), (1, 0), "{report:#?}");
+}

@@ -94,8 +94,8 @@ pub struct Planned {
 pub fn judge(rules: Rules<'_>, link: &Link, told: &Sides<Told>, conflicts: &[Conflict]) -> Judgement {
     match (&told.left, &told.right) {
         (Told::Gone(_), Told::Gone(_)) => Judgement::ends(link),
-        (Told::Gone(reason), other) => removed(rules, link, Side::Left, *reason, other),
-        (other, Told::Gone(reason)) => removed(rules, link, Side::Right, *reason, other),
+        (Told::Gone(reason), other) => removed(rules, link, Side::Left, *reason, other, conflicts),
+        (other, Told::Gone(reason)) => removed(rules, link, Side::Right, *reason, other, conflicts),
         _ if link.state == LinkState::Dormant => asleep(rules, link, told, conflicts),
         _ => merge(rules, link, told, conflicts),
     }
@@ -127,7 +127,14 @@ fn asleep(rules: Rules<'_>, link: &Link, told: &Sides<Told>, conflicts: &[Confli
 }
 
 /// A side's record is gone; the other side tells something or nothing.
-fn removed(rules: Rules<'_>, link: &Link, gone: Side, reason: Reason, other: &Told) -> Judgement {
+fn removed(
+    rules: Rules<'_>,
+    link: &Link,
+    gone: Side,
+    reason: Reason,
+    other: &Told,
+    conflicts: &[Conflict],
+) -> Judgement {
     let lane = rules.lane;
     let target = gone.other();
     let policy = &lane.removed[gone];
@@ -135,7 +142,15 @@ fn removed(rules: Rules<'_>, link: &Link, gone: Side, reason: Reason, other: &To
     let asleep = link.state == LinkState::Dormant;
 
     let unseen_edit = match other {
-        Told::Here(seen) => changed_rows(rules, link, target, seen).next().is_some(),
+        // A value that waits in a conflict is known, and no edit.
+        Told::Here(seen) => changed_rows(rules, link, target, seen).any(|path| {
+            let waiting = conflicts.iter().find(|conflict| *conflict.path == **path);
+            let row = rules.map.row(path);
+            !waiting
+                .zip(row)
+                .zip(seen.values.get(path))
+                .is_some_and(|((conflict, row), now)| same(row.compare, now, &conflict.values[target]))
+        }),
         _ => false,
     };
     let action = match action {
