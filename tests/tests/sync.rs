@@ -71,8 +71,11 @@ fn remove(folder: &Path, person: &Person) {
     fs::remove_file(folder.join(person.file_name())).unwrap();
 }
 
+/// Names and texts of the files of a folder.
+type Cards = Vec<(String, String)>;
+
 /// The state as it is, so that a run that writes nothing can be told.
-fn both(world: &World) -> (Vec<(String, String)>, Vec<(String, String)>) {
+fn both(world: &World) -> (Cards, Cards) {
     (cards(&world.left()), cards(&world.right()))
 }
 
