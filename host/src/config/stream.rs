@@ -19,7 +19,7 @@ const SWEEP_EVERY: u32 = 20;
 /// Passing failures before a record is set aside.
 const ATTEMPTS: u32 = 5;
 /// Records in a page.
-const BATCH: u32 = 500;
+const BATCH: u32 = 200;
 /// A server's clock may be off by this much without a warning.
 const MAX_SKEW: Duration = Duration::from_secs(300);
 /// Removals above both are held.

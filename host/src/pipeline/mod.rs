@@ -34,6 +34,7 @@ mod report;
 pub mod translate;
 
 use std::collections::HashSet;
+use std::thread;
 
 use pairwise_plugin_api::{Capabilities, Class, Failure, Millis, RecordRef};
 
@@ -127,12 +128,20 @@ fn run_leased(
     if lane.map_changed {
         prepare::remap(&mut lane)?;
     }
-    for side in Side::BOTH {
-        if spec.reads(side) {
-            observer.stage(Stage::Pull(side));
-            pull::pull(&mut lane, side)?;
+    thread::scope(|scope| {
+        // Both sides begin at once; they are taken in one after the other.
+        let mut asked = Vec::new();
+        for side in Side::BOTH.into_iter().filter(|side| spec.reads(*side)) {
+            let ask = pull::Ask::of(&lane, side);
+            let first = ask.start(&lane, side, scope);
+            asked.push((side, ask, first));
         }
-    }
+        for (side, ask, first) in asked {
+            observer.stage(Stage::Pull(side));
+            pull::pull(&mut lane, side, scope, &ask, first)?;
+        }
+        Ok::<(), Stop>(())
+    })?;
     pull::revisit(&mut lane)?;
     observer.stage(Stage::Match);
     matching::match_unlinked(&mut lane)?;

@@ -4,7 +4,7 @@
 //! is not the one we know are read. Both ways end in the same announcements.
 
 use std::collections::HashMap;
-use std::thread;
+use std::thread::Scope;
 
 use pairwise_plugin_api::ops::{ChangesRequest, ListDetail, ListRequest};
 use pairwise_plugin_api::{Change, Class, Cursor, Failure, Page, Reason, Record, RecordRef, Removed, Severity};
@@ -13,157 +13,179 @@ use super::absence::{self, Sighted};
 use super::calls::Ahead;
 use super::keys::match_keys;
 use super::{Lane, Stop, filter};
-use crate::model::{Aside, AsideKind, Known, Matching, News, Remote, Scan, Settlement, Side, Staged};
+use crate::model::{Aside, AsideKind, Known, Matching, News, Scan, Settlement, Side, Staged};
 
-/// Pulls one side.
-pub(super) fn pull(lane: &mut Lane<'_>, side: Side) -> Result<(), Stop> {
-    let ability = &lane.abilities[side];
-    let cursor = lane.memory.cursors[side].clone();
-    let sweep_due = lane.spec.sweep_every > 0 && lane.memory.since_sweep[side] + 1 >= lane.spec.sweep_every;
-    let whole = lane.options.full || lane.spec.scan[side] == Scan::Full;
-    if !ability.feed {
-        return list(lane, side, cursor);
+/// What a side is asked for first.
+pub(super) enum Ask {
+    /// What changed since a cursor; without one everything that is there.
+    Feed(ChangesRequest),
+    /// Everything in scope.
+    List(ListRequest),
+}
+
+/// A page that was asked for.
+pub(super) type Asked<'scope> = Ahead<'scope, Result<Page, Failure>>;
+
+impl Ask {
+    /// Decided by what the side can do, how far it was read, and whether it is to be listed whole.
+    pub(super) fn of(lane: &Lane<'_>, side: Side) -> Ask {
+        let cursor = lane.memory.cursors[side].clone();
+        if lane.abilities[side].feed {
+            let sweep_due = lane.spec.sweep_every > 0 && lane.memory.since_sweep[side] + 1 >= lane.spec.sweep_every;
+            let whole = lane.options.full || lane.spec.scan[side] == Scan::Full || sweep_due;
+            return Ask::feed(lane, side, cursor.filter(|_| !whole));
+        }
+        // The first listing needs every record anyway.
+        let whole = cursor.is_none() || lane.spec.scan[side] == Scan::Full;
+        Ask::List(ListRequest {
+            principal: lane.spec.principals[side].clone(),
+            scope: lane.spec.scope[side].clone(),
+            entities: lane.spec.entities[side].clone(),
+            previous: cursor,
+            limit: if whole { lane.spec.batch } else { LIST_PAGE },
+            detail: if whole { ListDetail::Full } else { ListDetail::Ids },
+            ..ListRequest::default()
+        })
     }
-    if whole || sweep_due || cursor.is_none() {
-        // From the beginning: a feed without a cursor tells everything that is there, and is a listing, too.
-        return feed(lane, side, None);
+
+    fn feed(lane: &Lane<'_>, side: Side, cursor: Option<Cursor>) -> Ask {
+        Ask::Feed(ChangesRequest {
+            principal: lane.spec.principals[side].clone(),
+            scope: lane.spec.scope[side].clone(),
+            entities: lane.spec.entities[side].clone(),
+            cursor,
+            limit: lane.spec.batch,
+            fields: Vec::new(),
+        })
     }
-    match feed(lane, side, cursor) {
+
+    /// Asks, and does not wait for the answer.
+    pub(super) fn start<'scope, 'env>(
+        &self,
+        lane: &Lane<'env>,
+        side: Side,
+        scope: &'scope Scope<'scope, 'env>,
+    ) -> Asked<'scope> {
+        let start = match self {
+            Ask::Feed(request) => request.cursor.clone(),
+            Ask::List(request) => request.page.clone(),
+        };
+        self.from(lane, side, scope, start)
+    }
+
+    fn from<'scope, 'env>(
+        &self,
+        lane: &Lane<'env>,
+        side: Side,
+        scope: &'scope Scope<'scope, 'env>,
+        from: Option<Cursor>,
+    ) -> Asked<'scope> {
+        let (caller, overlap) = (lane.caller(), lane.options.overlap);
+        match self {
+            Ask::Feed(request) => {
+                let request = ChangesRequest { cursor: from, ..request.clone() };
+                Ahead::start(scope, overlap, move || caller.call(side, |remote| remote.changes(&request)))
+            }
+            Ask::List(request) => {
+                let request = ListRequest { page: from, ..request.clone() };
+                Ahead::start(scope, overlap, move || caller.call(side, |remote| remote.list(&request)))
+            }
+        }
+    }
+}
+
+/// Pulls one side, whose first page was asked for before.
+pub(super) fn pull<'scope, 'env>(
+    lane: &mut Lane<'env>,
+    side: Side,
+    scope: &'scope Scope<'scope, 'env>,
+    ask: &Ask,
+    first: Asked<'scope>,
+) -> Result<(), Stop> {
+    match pages(lane, side, scope, ask, first) {
         Err(Stop::Remote { failure, .. }) if failure.class == Class::CursorExpired => {
             lane.report.notes.push(format!(
                 "connection `{}` ({side}): the server no longer knows how far it was read; everything was listed again",
                 lane.spec.connections[side]
             ));
-            feed(lane, side, None)
+            let again = Ask::feed(lane, side, None);
+            let first = again.start(lane, side, scope);
+            pages(lane, side, scope, &again, first)
         }
         done => done,
     }
 }
 
-fn feed(lane: &mut Lane<'_>, side: Side, since: Option<Cursor>) -> Result<(), Stop> {
-    let whole = since.is_none();
-    let mut sighted = Sighted::default();
-    let request = ChangesRequest {
-        principal: lane.spec.principals[side].clone(),
-        scope: lane.spec.scope[side].clone(),
-        entities: lane.spec.entities[side].clone(),
-        cursor: since,
-        limit: lane.spec.batch,
-        fields: Vec::new(),
-    };
-    let ask = |cursor: Option<Cursor>| ChangesRequest { cursor, ..request.clone() };
-    pages(
-        lane,
-        side,
-        ask,
-        |remote, request| remote.changes(request),
-        request.cursor.clone(),
-        |lane, page, known| {
-            let mut arrived = Vec::new();
-            let mut removals = Vec::new();
-            for (change, known) in page.changes.into_iter().zip(known) {
-                match change {
-                    Change { record: Some(record), .. } => {
-                        sighted.note(&known);
-                        arrived.push((record, known));
-                    }
-                    Change { removed: Some(Removed { at, reason }), .. } => removals.push((at, reason)),
-                    Change { record: None, removed: None } => {}
-                }
-            }
-            let mut staged = stage_all(lane, side, arrived)?;
-            staged.extend(absence::confirm(lane, side, removals)?);
-            let next = page.next.as_ref();
-            if whole && !page.more {
-                // Absences of a whole listing are staged before the cursor moves past it.
-                lane.store.stage(&lane.lease, &staged, None)?;
-                let listing = absence::Listing { complete: page.complete, same_store: true };
-                return absence::conclude(lane, side, &sighted, listing, next);
-            }
-            Ok(lane.store.stage(&lane.lease, &staged, next.map(|next| (side, next)))?)
-        },
-    )
-}
-
-fn list(lane: &mut Lane<'_>, side: Side, previous: Option<Cursor>) -> Result<(), Stop> {
-    // The first listing needs every record anyway.
-    let first = previous.is_none();
-    let whole = first || lane.spec.scan[side] == Scan::Full;
-    let mut sighted = Sighted::default();
-    let request = ListRequest {
-        principal: lane.spec.principals[side].clone(),
-        scope: lane.spec.scope[side].clone(),
-        entities: lane.spec.entities[side].clone(),
-        previous,
-        limit: if whole { lane.spec.batch } else { LIST_PAGE },
-        detail: if whole { ListDetail::Full } else { ListDetail::Ids },
-        ..ListRequest::default()
-    };
-    let ask = |page: Option<Cursor>| ListRequest { page, ..request.clone() };
-    pages(
-        lane,
-        side,
-        ask,
-        |remote, request| remote.list(request),
-        None,
-        |lane, page, known| {
-            let mut fresh = Vec::new();
-            for (change, known) in page.changes.into_iter().zip(known) {
-                let Some(record) = change.record else { continue };
-                sighted.note(&known);
-                if !is_as_known(&record, &known) {
-                    fresh.push((record, known));
-                }
-            }
-            let arrived = if whole { fresh } else { read(lane, side, fresh)? };
-            let staged = stage_all(lane, side, arrived)?;
-            lane.store.stage(&lane.lease, &staged, None)?;
-            if page.more {
-                return Ok(());
-            }
-            let listing = absence::Listing { complete: page.complete, same_store: first || page.same_store };
-            absence::conclude(lane, side, &sighted, listing, page.next.as_ref())
-        },
-    )
-}
-
 /// Goes through the pages of a feed or listing. While one is worked on, the next is asked for.
-fn pages<R: Send>(
-    lane: &mut Lane<'_>,
+fn pages<'scope, 'env>(
+    lane: &mut Lane<'env>,
     side: Side,
-    ask: impl Fn(Option<Cursor>) -> R,
-    call: impl Fn(&dyn Remote, &R) -> Result<Page, Failure> + Copy + Send + Sync,
-    start: Option<Cursor>,
-    mut each: impl FnMut(&mut Lane<'_>, Page, Vec<Known>) -> Result<(), Stop>,
+    scope: &'scope Scope<'scope, 'env>,
+    ask: &Ask,
+    first: Asked<'scope>,
 ) -> Result<(), Stop> {
-    let caller = lane.caller();
-    let overlap = lane.options.overlap;
-    thread::scope(|scope| {
-        let fetch = |from: Option<Cursor>| {
-            let request = ask(from);
-            Ahead::start(scope, overlap, move || caller.call(side, |remote| call(remote, &request)))
-        };
-        let mut from = start;
-        let mut ahead = fetch(from.clone());
-        loop {
-            lane.breathe()?;
-            let page = ahead.wait().map_err(|failure| lane.stop(side, failure))?;
-            check_progress(lane, side, &page, from.as_ref())?;
-            measure_skew(lane, side, &page);
-            if !page.more {
-                let known = known_of(lane, side, &page)?;
-                return each(lane, page, known);
-            }
-            from.clone_from(&page.next);
-            ahead = fetch(from.clone());
-            let known = known_of(lane, side, &page)?;
-            each(lane, page, known)?;
+    let mut sighted = Sighted::default();
+    let mut from = match ask {
+        Ask::Feed(request) => request.cursor.clone(),
+        Ask::List(_) => None,
+    };
+    let mut ahead = first;
+    loop {
+        lane.breathe()?;
+        let page = ahead.wait().map_err(|failure| lane.stop(side, failure))?;
+        check_progress(lane, side, &page, from.as_ref())?;
+        measure_skew(lane, side, &page);
+        if !page.more {
+            return take(lane, side, ask, &mut sighted, page);
         }
-    })
+        from.clone_from(&page.next);
+        ahead = ask.from(lane, side, scope, from.clone());
+        take(lane, side, ask, &mut sighted, page)?;
+    }
+}
+
+/// Stages one page, and with the last one of a listing what follows from it.
+fn take(lane: &mut Lane<'_>, side: Side, ask: &Ask, sighted: &mut Sighted, page: Page) -> Result<(), Stop> {
+    let known = known_of(lane, side, &page)?;
+    let mut arrived = Vec::new();
+    let mut removals = Vec::new();
+    for (change, known) in page.changes.into_iter().zip(known) {
+        match change {
+            Change { record: Some(record), .. } => {
+                sighted.note(&known);
+                if matches!(ask, Ask::Feed(_)) || !is_as_known(&record, &known) {
+                    arrived.push((record, known));
+                }
+            }
+            Change { removed: Some(Removed { at, reason }), .. } => removals.push((at, reason)),
+            Change { record: None, removed: None } => {}
+        }
+    }
+    if matches!(ask, Ask::List(request) if request.detail == ListDetail::Ids) {
+        arrived = read(lane, side, arrived)?;
+    }
+    let mut staged = stage_all(lane, side, arrived)?;
+    staged.extend(absence::confirm(lane, side, removals)?);
+    let next = page.next.as_ref();
+    let same_store = match ask {
+        // A feed's cursor may go along with each page.
+        Ask::Feed(request) if request.cursor.is_some() || page.more => {
+            return Ok(lane.store.stage(&lane.lease, &staged, next.map(|next| (side, next)))?);
+        }
+        Ask::Feed(_) => true,
+        Ask::List(request) => request.previous.is_none() || page.same_store,
+    };
+    lane.store.stage(&lane.lease, &staged, None)?;
+    if page.more {
+        return Ok(());
+    }
+    // Absences of a whole listing are staged before the cursor moves past it.
+    let listing = absence::Listing { complete: page.complete, same_store };
+    absence::conclude(lane, side, sighted, listing, next)
 }
 
 /// Ids and versions in one page of a listing.
-const LIST_PAGE: u32 = 5_000;
+const LIST_PAGE: u32 = 1_000;
 
 /// Reads records that a listing of ids showed to be new or changed. One that is gone again is for the next run.
 fn read(lane: &mut Lane<'_>, side: Side, fresh: Vec<(Record, Known)>) -> Result<Vec<(Record, Known)>, Stop> {

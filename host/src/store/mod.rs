@@ -42,7 +42,7 @@ use std::cell::RefCell;
 use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior};
 
@@ -61,6 +61,8 @@ use transaction::{Answer, Entities, Fault, Tx};
 
 /// How long a transaction waits for another process's.
 const BUSY: Duration = Duration::from_secs(10);
+/// Between two tries of what SQLite itself does not wait for.
+const PAUSE: Duration = Duration::from_millis(20);
 /// Pages kept in memory, in KiB.
 const CACHE_KIB: i64 = 4096;
 /// The log is cut back to this size when its content has gone into the database.
@@ -249,9 +251,14 @@ fn transact<T>(
 fn refuse_strange(conn: &Connection, path: &Path) -> StoreResult<()> {
     let name = path.display().to_string();
     let fail = |error| store_error(&name, error);
-    let application: i32 = conn.query_row("PRAGMA application_id", [], |row| row.get(0)).map_err(fail)?;
-    let tables: i64 = conn.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0)).map_err(fail)?;
-    let found = schema_of(conn).map_err(fail)?;
+    // One view of all three: another process may be making the database just now.
+    let look = || {
+        let view = conn.unchecked_transaction()?;
+        let tables: i64 = view.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
+        let application: i32 = view.query_row("PRAGMA application_id", [], |row| row.get(0))?;
+        Ok((tables, application, schema_of(&view)?))
+    };
+    let (tables, application, found) = patiently(look).map_err(fail)?;
     if application != schema::APPLICATION_ID && (application != 0 || tables != 0 || found != 0) {
         let reason = "it is a database of another program: move it away, or choose another `state_dir`".to_owned();
         return Err(StoreError::Open { path: name, reason });
@@ -262,6 +269,21 @@ fn refuse_strange(conn: &Connection, path: &Path) -> StoreResult<()> {
     Ok(())
 }
 
+/// Tries again while another process is making the database: SQLite's own waiting leaves out the change of the log's kind.
+fn patiently<T>(mut step: impl FnMut() -> rusqlite::Result<T>) -> rusqlite::Result<T> {
+    let begun = Instant::now();
+    loop {
+        match step() {
+            Err(error) if is_busy(&error) && begun.elapsed() < BUSY => std::thread::sleep(PAUSE),
+            answer => return answer,
+        }
+    }
+}
+
+fn is_busy(error: &rusqlite::Error) -> bool {
+    matches!(error.sqlite_error_code(), Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked))
+}
+
 fn schema_of(conn: &Connection) -> rusqlite::Result<i64> {
     conn.query_row("PRAGMA user_version", [], |row| row.get(0))
 }
@@ -270,7 +292,7 @@ fn schema_of(conn: &Connection) -> rusqlite::Result<i64> {
 fn prepare_file(conn: &Connection) -> rusqlite::Result<String> {
     conn.pragma_update(None, "page_size", schema::PAGE_SIZE)?;
     conn.pragma_update(None, "auto_vacuum", "INCREMENTAL")?;
-    let log = conn.query_row("PRAGMA journal_mode = WAL", [], |row| row.get(0))?;
+    let log = patiently(|| conn.query_row("PRAGMA journal_mode = WAL", [], |row| row.get(0)))?;
     conn.pragma_update(None, "synchronous", "FULL")?;
     conn.query_row(&format!("PRAGMA journal_size_limit = {LOG_LIMIT}"), [], |_| Ok(()))?;
     Ok(log)
