@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use pairwise_plugin_api::{Class, Failure};
 use rustix::fd::OwnedFd;
-use rustix::fs::{Mode, OFlags, Stat, fstat, fstatfs, openat};
+use rustix::fs::{AtFlags, Mode, OFlags, Stat, fstat, fstatfs, openat, statat};
 use rustix::io::Errno;
 use rustix::time::{ClockId, clock_gettime};
 
@@ -92,6 +92,11 @@ impl Root {
             }
         }
         Ok(folders)
+    }
+
+    /// Looks at a file without opening it.
+    pub(crate) fn look(&self, path: &str) -> rustix::io::Result<Stamp> {
+        statat(&self.fd, &*decode_name(path), AtFlags::SYMLINK_NOFOLLOW).map(|stat| Stamp::of(&stat))
     }
 
     /// Reads a file and what its version was meanwhile.

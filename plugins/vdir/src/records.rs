@@ -1,6 +1,7 @@
 //! Records out of files: reading, point reads, looking for values.
 
 use std::collections::HashSet;
+use std::fmt;
 
 use pairwise_plugin_api::ops::FindRequest;
 use pairwise_plugin_api::{Condition, Context, Failure, Fields, Found, Millis, Name, Record, RecordRef, Value};
@@ -21,11 +22,29 @@ pub(crate) struct Shelf {
     parts: Vec<(Part, String)>,
 }
 
+/// Why a file that is there was not read.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Trouble {
+    TooLarge(u64),
+    Refused(Errno),
+}
+
+impl fmt::Display for Trouble {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Trouble::TooLarge(size) => write!(f, "{size} bytes; at most {LARGEST_FILE} are read"),
+            Trouble::Refused(error) => write!(f, "cannot be read: {error}"),
+        }
+    }
+}
+
 #[derive(Debug, Clone, Copy, Default)]
 enum State {
     #[default]
     Missing,
-    TooLarge(Stamp),
+    /// It changes while it is read.
+    Busy,
+    Unreadable(Trouble, Stamp),
     Read(Stamp),
 }
 
@@ -34,8 +53,8 @@ enum State {
 pub(crate) struct Loaded<'s> {
     pub(crate) bytes: &'s [u8],
     pub(crate) stamp: Stamp,
-    /// The record within the file; `None` if the file is too large to be read.
-    pub(crate) part: Option<Part>,
+    /// The record within the file, or why the file was not read.
+    pub(crate) part: Result<Part, Trouble>,
 }
 
 /// What the shelf has of a record.
@@ -64,10 +83,10 @@ impl Shelf {
         }
         let stamp = match self.state {
             State::Missing => return Ok(Shelved::Gone),
-            State::TooLarge(stamp) if place.key.is_none() => {
-                return Ok(Shelved::Here(Loaded { bytes: &self.bytes, stamp, part: None }));
+            State::Unreadable(trouble, stamp) if place.key.is_none() => {
+                return Ok(Shelved::Here(Loaded { bytes: &self.bytes, stamp, part: Err(trouble) }));
             }
-            State::TooLarge(_) => return Ok(Shelved::Unclear),
+            State::Unreadable(..) | State::Busy => return Ok(Shelved::Unclear),
             State::Read(stamp) => stamp,
         };
         let found = match &place.key {
@@ -76,7 +95,7 @@ impl Shelf {
             None => self.parts.first(),
             Some(key) => self.parts.iter().find(|(_, other)| other == key),
         };
-        let here = |(part, _): &(Part, String)| Loaded { bytes: &self.bytes, stamp, part: Some(part.clone()) };
+        let here = |(part, _): &(Part, String)| Loaded { bytes: &self.bytes, stamp, part: Ok(part.clone()) };
         Ok(found.map_or(Shelved::Gone, |found| Shelved::Here(here(found))))
     }
 
@@ -85,9 +104,14 @@ impl Shelf {
         self.parts.clear();
         self.state = match root.read_into(&place.path, &mut self.bytes) {
             Ok(stamp) => State::Read(stamp),
-            Err(ReadError::TooLarge(_, stamp)) => State::TooLarge(stamp),
+            Err(ReadError::TooLarge(size, stamp)) => State::Unreadable(Trouble::TooLarge(size), stamp),
+            Err(ReadError::Io(Errno::BUSY)) => State::Busy,
             Err(ReadError::Io(Errno::NOENT | Errno::NOTDIR | Errno::LOOP | Errno::ISDIR)) => State::Missing,
-            Err(ReadError::Io(error)) => return Err(failed("read", &root.show(&place.path), error)),
+            // The file's own trouble, if it can be seen at all; else that of the whole folder.
+            Err(ReadError::Io(error)) => match root.look(&place.path) {
+                Ok(stamp) => State::Unreadable(Trouble::Refused(error), stamp),
+                Err(error) => return Err(failed("look at", &root.show(&place.path), error)),
+            },
         };
         if let State::Read(_) = self.state {
             let is_single = content::is_single(place.kind, &self.bytes);
@@ -116,11 +140,13 @@ pub(crate) fn record(root: &Root, place: &Place, loaded: &Loaded<'_>, wanted: &[
         container: Some(folder.to_owned()),
         ..Record::default()
     };
-    let Some(part) = &loaded.part else {
-        record.version = Some(loaded.stamp.version());
-        let text = format!("{}: larger than {LARGEST_FILE} bytes", root.show(&place.path));
-        record.conditions.push(Condition::unreadable(text));
-        return record;
+    let part = match &loaded.part {
+        Ok(part) => part,
+        Err(trouble) => {
+            record.version = Some(loaded.stamp.version());
+            record.conditions.push(Condition::unreadable(format!("{}: {trouble}", root.show(&place.path))));
+            return record;
+        }
     };
     let text = Text::new(loaded.bytes);
     record.version = Some(version(root, place, loaded, &text));
@@ -145,7 +171,7 @@ pub(crate) fn record(root: &Root, place: &Place, loaded: &Loaded<'_>, wanted: &[
 /// The version of a loaded record: that of its file, or where the id names one of several, the digest of its text.
 pub(crate) fn version(root: &Root, place: &Place, loaded: &Loaded<'_>, text: &Text<'_>) -> String {
     match &loaded.part {
-        Some(part) if place.key.is_some() => part_version(content::digest_of(text, part)),
+        Ok(part) if place.key.is_some() => part_version(content::digest_of(text, part)),
         _ => root.version(&loaded.stamp, || Some(content::digest([loaded.bytes]))),
     }
 }

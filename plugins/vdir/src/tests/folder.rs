@@ -303,6 +303,27 @@ fn a_broken_file_is_one_record_that_says_where() {
 }
 
 #[test]
+fn what_is_too_large_or_not_permitted_is_a_broken_record_too() {
+    let world = World::new();
+    world.put("good.vcf", card("1", "A"));
+    world.put("huge.vcf", "");
+    let huge = fs::File::options().write(true).open(world.dir.path().join("huge.vcf")).unwrap();
+    huge.set_len(65 * 1024 * 1024).unwrap();
+    let photo = "A".repeat(11 * 1024 * 1024);
+    world.put("photo.vcf", format!("BEGIN:VCARD\nVERSION:3.0\nPHOTO;ENCODING=b:{photo}\nEND:VCARD\n"));
+    world.put("secret.vcf", card("2", "B"));
+    fs::set_permissions(world.dir.path().join("secret.vcf"), fs::Permissions::from_mode(0o000)).unwrap();
+    let (ids, _) = world.ids(None);
+    let text = |id: &String| world.get(id).conditions.first().map(|condition| condition.text.clone());
+    let texts: BTreeMap<&str, Option<String>> = ids.keys().map(|id| (id.as_str(), text(id))).collect();
+    assert_eq!(texts["good.vcf"], None);
+    assert!(texts["huge.vcf"].as_ref().unwrap().contains("huge.vcf: 68157440 bytes; at most 67108864 are read"));
+    assert!(texts["photo.vcf"].as_ref().unwrap().contains("photo.vcf: line 1: a card of 11534388 bytes"), "{texts:?}");
+    // The superuser may read it all the same.
+    assert!(texts["secret.vcf"].as_ref().is_none_or(|text| text.contains("secret.vcf: cannot be read")));
+}
+
+#[test]
 fn creates_are_named_after_their_uid_or_key_and_happen_once() {
     let world = World::new();
     let writes = || {
