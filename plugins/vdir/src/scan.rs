@@ -6,9 +6,9 @@
 
 use std::mem::MaybeUninit;
 
+use pairwise_plugin_api::serde::{Deserialize, Serialize};
 use pairwise_plugin_api::{Context, Cursor, Failure, codec};
 use rustix::fs::{AtFlags, Dir, FileType, RawDir, Stat, statat};
-use serde::{Deserialize, Serialize};
 
 use crate::content::{self, Kind, digest};
 use crate::folder::{Root, Stamp, encode_name, failed};
@@ -32,6 +32,7 @@ pub(crate) enum Seen {
 
 /// What a listing leaves for the next one.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(crate = "pairwise_plugin_api::serde")]
 pub(crate) struct Memory {
     pub(crate) device: u64,
     pub(crate) inode: u64,
