@@ -107,6 +107,19 @@ impl Memory {
         self.state().records.remove(id);
     }
 
+    /// A person moves a record: it has another id, and is the same.
+    ///
+    /// # Panics
+    /// If there is no such record.
+    #[allow(clippy::expect_used, reason = "a test that moves what is not there is wrong")]
+    pub fn rename(&self, from: &str, to: &str) {
+        let mut state = self.state();
+        let mut record = state.records.remove(from).expect("the record is there");
+        record.at.id = to.to_owned();
+        state.stamp(&mut record);
+        state.records.insert(to.to_owned(), record);
+    }
+
     /// Moves the system's clock.
     pub fn at(&self, time: i64) {
         self.state().clock = time;

@@ -419,3 +419,21 @@ fn a_known_conflict_is_no_unseen_edit() {
     let report = world.run();
     assert_eq!((report.right.deleted, report.left.created), (1, 0), "{report:#?}");
 }
+
+#[test]
+fn a_moved_record_keeps_its_counterpart() {
+    let mut world = World::default();
+    people(&world, 10);
+    world.run();
+    for n in 0..10 {
+        world.left.rename(&format!("l{n:03}"), &format!("moved-{n:03}"));
+    }
+    world.left.edit("moved-003", "notes/1", "moved and changed");
+    let before = world.right.ids();
+    let report = world.run();
+    fine(&report);
+    assert_eq!((report.right.updated, written(&report)), (1, 1), "{report:#?}");
+    assert_eq!(world.right.ids(), before);
+    assert!(world.right.column("notes/1").contains(&"moved and changed".to_owned()));
+    assert_eq!(written(&world.run()), 0);
+}

@@ -372,3 +372,15 @@ fn unknown_properties_survive_an_edit_of_another_field() {
     let text = fs::read_to_string(&path).unwrap();
     assert!(text.contains(odd) && text.contains("TITLE:New title"), "{text}");
 }
+
+#[test]
+fn a_renamed_file_keeps_its_counterpart() {
+    let world = settled();
+    let name = cards(&world.left())[0].0.clone();
+    let before = cards(&world.right());
+    fs::rename(world.left().join(&name), world.left().join("renamed.vcf")).unwrap();
+    let run = sync(&world, 0);
+    assert_eq!(writes(&run), 0, "{run}");
+    assert_eq!(cards(&world.right()), before);
+    assert_eq!(writes(&sync(&world, 0)), 0);
+}

@@ -11,7 +11,7 @@ use pairwise_plugin_api::{Cursor, Reason, RecordRef};
 use super::calls::is_gone;
 use super::pull::gone;
 use super::{Lane, Stop};
-use crate::model::{Known, LinkId, Seen, Side, Staged};
+use crate::model::{End, Known, LinkChange, LinkId, News, Seen, Settlement, Side, Staged};
 
 /// What a listing showed.
 #[derive(Debug, Default)]
@@ -60,7 +60,7 @@ pub(super) fn conclude(
         ));
         return Ok(());
     }
-    let (missing, omitted) = missing(lane, side, sighted)?;
+    let Missing { gone: missing, hidden, omitted } = missing(lane, side, sighted)?;
     if omitted > 0 {
         lane.report.notes.push(format!(
             "connection `{}` ({side}): the listing left out {omitted} record(s) that still answer; nothing was concluded \
@@ -69,6 +69,7 @@ pub(super) fn conclude(
         ));
         return Ok(());
     }
+    let missing = follow_moves(lane, side, missing, hidden)?;
     lane.emptied[side] = sighted.count == 0 && !missing.is_empty();
     let believed = if lane.abilities[side].authoritative_get && listing.same_store {
         missing
@@ -96,24 +97,88 @@ pub(super) fn conclude(
     Ok(())
 }
 
-/// Linked records that the listing did not show and a point read says are gone; and how many of them still answer.
-fn missing(lane: &mut Lane<'_>, side: Side, sighted: &Sighted) -> Result<(Vec<(LinkId, RecordRef)>, u64), Stop> {
-    let mut missing = Vec::new();
-    let mut omitted = 0;
+/// Linked records that a listing did not show, by what a point read says of them.
+#[derive(Default)]
+struct Missing {
+    gone: Vec<(LinkId, RecordRef)>,
+    /// They do not answer; nothing follows from it, unless they turn up elsewhere.
+    hidden: Vec<(LinkId, RecordRef)>,
+    /// How many still answer: the listing cannot be believed.
+    omitted: u64,
+}
+
+/// Asks for every linked record that the listing did not show.
+fn missing(lane: &mut Lane<'_>, side: Side, sighted: &Sighted) -> Result<Missing, Stop> {
+    let mut missing = Missing::default();
     let mut after = 0;
     loop {
         let unseen = lane.store.unseen_links(&lane.lease, side, &sighted.links, after, lane.batch())?;
-        let Some((last, _)) = unseen.last() else { return Ok((missing, omitted)) };
+        let Some((last, _)) = unseen.last() else { return Ok(missing) };
         after = *last;
         let at: Vec<RecordRef> = unseen.iter().map(|(_, at)| at.clone()).collect();
         for (found, unseen) in lane.get(side, &at)?.into_iter().zip(unseen) {
             if is_gone(&found) {
-                missing.push(unseen);
+                missing.gone.push(unseen);
             } else if found.record.is_some() {
-                omitted += 1;
+                missing.omitted += 1;
+            } else {
+                missing.hidden.push(unseen);
             }
         }
         lane.breathe()?;
+    }
+}
+
+/// A record that is missing under its old id and arrived under a new one, with the same incarnation, was moved: its link
+/// follows it. Answers those that are gone for good.
+fn follow_moves(
+    lane: &mut Lane<'_>,
+    side: Side,
+    gone: Vec<(LinkId, RecordRef)>,
+    hidden: Vec<(LinkId, RecordRef)>,
+) -> Result<Vec<(LinkId, RecordRef)>, Stop> {
+    if gone.is_empty() && hidden.is_empty() {
+        return Ok(gone);
+    }
+    let mut arrived = arrivals(lane, side)?;
+    if arrived.is_empty() {
+        return Ok(gone);
+    }
+    let mut batch = Vec::new();
+    let mut remain = Vec::new();
+    for (missing, is_gone) in
+        gone.into_iter().map(|gone| (gone, true)).chain(hidden.into_iter().map(|one| (one, false)))
+    {
+        let link = lane.store.links(&lane.lease, missing.0 - 1, 1)?.pop().filter(|link| link.id == missing.0);
+        let moved = link.and_then(|mut link| {
+            let incarnation = link.ends[side].as_ref()?.incarnation.clone()?;
+            link.ends[side] = Some(arrived.remove(&incarnation)??);
+            Some(link)
+        });
+        match moved {
+            Some(link) => batch.push(Settlement { link: LinkChange::Put(Box::new(link)), ..Settlement::default() }),
+            None if is_gone => remain.push(missing),
+            None => {}
+        }
+    }
+    lane.store.settle(&lane.lease, &lane.options.run, &batch)?;
+    Ok(remain)
+}
+
+/// Announced records of a side without a link, by their incarnation; `None` where two bear the same.
+fn arrivals(lane: &mut Lane<'_>, side: Side) -> Result<HashMap<String, Option<End>>, Stop> {
+    let mut arrived = HashMap::new();
+    let mut after = 0;
+    loop {
+        let unmatched = lane.store.unmatched(&lane.lease, side, after, lane.batch())?;
+        let Some(last) = unmatched.last() else { return Ok(arrived) };
+        after = last.id;
+        for announced in &unmatched {
+            let News::Here(record) = &announced.news else { continue };
+            let Some(incarnation) = &record.incarnation else { continue };
+            let alone = !arrived.contains_key(incarnation);
+            arrived.insert(incarnation.clone(), alone.then(|| End::of(record)));
+        }
     }
 }
 
