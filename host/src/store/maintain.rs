@@ -14,7 +14,7 @@ use crate::model::{StoreError, StoreResult};
 use crate::store::lanes::Mark;
 
 /// Pages are given back to the file system when more than this share of them is free, in percent…
-const FREE_SHARE: i64 = 10;
+const FREE_SHARE: i64 = 5;
 /// …and more than so many.
 const FREE_PAGES: i64 = 128;
 
