@@ -7,8 +7,7 @@ use std::path::Path;
 use std::time::{Duration, SystemTime};
 
 use pairwise_plugin_api::ops::{
-    CheckRequest, ContainersRequest, DiscoverRequest, EnsureContainerRequest, FindRequest, GetRequest, ListDetail,
-    ListRequest, WriteRequest,
+    ContainersRequest, EnsureContainerRequest, FindRequest, GetRequest, ListDetail, ListRequest, WriteRequest,
 };
 use pairwise_plugin_api::{
     Absent, Action, Class, Condition, Connector, Context, Cursor, Fields, Found, Outcome, Page, Record, RecordRef,
@@ -20,21 +19,21 @@ use super::fixture;
 use crate::{Config, Vdir};
 
 /// A folder and its connector.
-struct World {
-    dir: TempDir,
-    vdir: Vdir,
+pub(super) struct World {
+    pub(super) dir: TempDir,
+    pub(super) vdir: Vdir,
 }
 
-fn config(path: &Path) -> Config {
+pub(super) fn config(path: &Path) -> Config {
     Config { path: path.to_owned(), create_path: false, trash: None, version: crate::CardVersion::default() }
 }
 
-fn open(config: Config) -> Vdir {
+pub(super) fn open(config: Config) -> Vdir {
     Vdir::create(config, &Context::detached()).unwrap()
 }
 
 impl World {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         let dir = TempDir::new().unwrap();
         let vdir = open(config(dir.path()));
         World { dir, vdir }
@@ -48,7 +47,7 @@ impl World {
         (World { vdir: open(config), dir }, trash)
     }
 
-    fn put(&self, name: &str, bytes: impl AsRef<[u8]>) {
+    pub(super) fn put(&self, name: &str, bytes: impl AsRef<[u8]>) {
         let path = self.dir.path().join(name);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         fs::write(path, bytes).unwrap();
@@ -64,7 +63,7 @@ impl World {
     }
 
     /// Ids and versions, and the cursor for the next time.
-    fn ids(&self, previous: Option<&Cursor>) -> (BTreeMap<String, String>, Cursor) {
+    pub(super) fn ids(&self, previous: Option<&Cursor>) -> (BTreeMap<String, String>, Cursor) {
         let page =
             self.page(ListRequest { detail: ListDetail::Ids, previous: previous.cloned(), ..ListRequest::default() });
         assert!(page.complete && !page.more);
@@ -78,7 +77,7 @@ impl World {
         self.vdir.get(&Context::detached(), request).unwrap().remove(0)
     }
 
-    fn get(&self, id: &str) -> Record {
+    pub(super) fn get(&self, id: &str) -> Record {
         self.find(id).record.unwrap_or_else(|| panic!("no {id}"))
     }
 
@@ -112,7 +111,7 @@ fn fields(list: &[(&str, &str)]) -> Fields {
     list.iter().copied().collect()
 }
 
-fn create(key: &str, uid: Option<&str>, list: &[(&str, &str)]) -> Write {
+pub(super) fn create(key: &str, uid: Option<&str>, list: &[(&str, &str)]) -> Write {
     Write {
         action: Action::Create,
         at: RecordRef::new("contact", ""),
@@ -507,69 +506,6 @@ fn names_that_are_no_utf8_are_records_too() {
     assert!(fs::read_to_string(&path).unwrap().contains("FN:B"));
     world.put("M%C3%BCller.vcf", card("2", "C"));
     assert_eq!(world.get("M%C3%BCller.vcf").fields.text("name/full"), Some("C"));
-}
-
-#[test]
-fn a_missing_folder_is_named_and_empties_nothing() {
-    let world = World::new();
-    let gone = world.dir.path().join("gone");
-    let vdir = open(config(&gone));
-    let cx = Context::detached();
-    let failure = vdir.get(&cx, GetRequest { at: vec![RecordRef::new("contact", "a.vcf")], ..GetRequest::default() });
-    let failure = failure.unwrap_err();
-    assert!(failure.class == Class::Transient && failure.text.contains(gone.to_str().unwrap()), "{failure}");
-    assert!(vdir.list(&cx, ListRequest::default()).is_err());
-    let conditions = vdir.check(&cx, CheckRequest::default()).unwrap();
-    assert!(conditions[0].code == "folder_missing" && conditions[0].text.contains("create_path"), "{conditions:?}");
-    assert_eq!(vdir.validate(&cx).unwrap()[0].setting, "path");
-    // With `create_path` an absent folder is an empty one until the first write, but only where none was seen before.
-    let vdir = open(Config { create_path: true, ..config(&gone) });
-    assert!(vdir.check(&cx, CheckRequest { write: true, ..CheckRequest::default() }).unwrap().is_empty());
-    assert!(vdir.list(&cx, ListRequest::default()).unwrap().complete);
-    let (_, cursor) = world.ids(None);
-    assert!(vdir.list(&cx, ListRequest { previous: Some(cursor), ..ListRequest::default() }).is_err());
-    assert!(!gone.exists());
-    let request = WriteRequest { writes: vec![create("K", None, &[])], ..WriteRequest::default() };
-    assert_eq!(vdir.write(&cx, request).unwrap()[0].status, Status::Applied);
-    assert!(gone.join("K.vcf").exists());
-}
-
-#[test]
-fn what_check_says() {
-    let world = World::new();
-    world.put("file", "");
-    let codes = |config: Config, write| {
-        let conditions = open(config).check(&Context::detached(), CheckRequest { write, ..CheckRequest::default() });
-        conditions.unwrap().into_iter().map(|condition| condition.code).collect::<Vec<_>>()
-    };
-    let path = world.dir.path();
-    assert_eq!(codes(config(&path.join("file")), false), ["not_a_folder"]);
-    assert_eq!(codes(Config { trash: Some(path.join("file")), ..config(path) }, true), ["bad_trash"]);
-    assert_eq!(codes(Config { trash: Some(path.to_owned()), ..config(path) }, true), ["bad_trash"]);
-    assert_eq!(codes(Config { trash: Some("/proc/nowhere".into()), ..config(path) }, true), ["bad_trash"]);
-    assert!(codes(Config { trash: Some(path.join("new")), ..config(path) }, true).is_empty());
-}
-
-#[test]
-fn identity_is_the_folder_and_the_catalogue_is_sound() {
-    let world = World::new();
-    let cx = Context::detached();
-    let description = world.vdir.describe(&cx).unwrap();
-    let through_link = world.dir.path().join("link");
-    std::os::unix::fs::symlink(world.dir.path(), &through_link).unwrap();
-    assert_eq!(open(config(&through_link)).describe(&cx).unwrap().identity, description.identity);
-    assert_eq!(description.target, world.dir.path().display().to_string());
-    let catalogue = world.vdir.discover(&cx, DiscoverRequest::default()).unwrap();
-    for entity in &catalogue.entities {
-        let names: std::collections::BTreeSet<_> = entity.fields.iter().map(|field| field.name.clone()).collect();
-        assert_eq!(names.len(), entity.fields.len(), "each name once");
-        assert!(entity.fields.iter().all(|field| !field.path.is_empty()));
-    }
-    world.put("a.vcf", fixture("apple-3.0.vcf"));
-    let contact = catalogue.entity("contact").unwrap();
-    for (name, _) in world.get("a.vcf").fields.iter() {
-        assert!(contact.field(name).is_some(), "{name} is not in the catalogue");
-    }
 }
 
 #[test]
