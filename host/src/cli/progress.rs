@@ -44,7 +44,6 @@ impl Watch {
             Stage::Recover => "finishing what the last run left open".into(),
             Stage::Pull(side) => format!("reading {} ({side})", self.connections[side]),
             Stage::Match => "matching".into(),
-            Stage::Absence => "looking for what is gone".into(),
             Stage::Guard => "checking the guards".into(),
             Stage::Settle => "settling".into(),
             Stage::Report => "finishing".into(),

@@ -19,8 +19,6 @@ pub struct RunOptions {
     pub list_items: usize,
     /// Let calls to the sides be under way while the host works on. A simulator does without, for the sake of one order.
     pub overlap: bool,
-    /// Decide everything and send nothing: remotes are dry runs, the store is a scratch copy.
-    pub dry: bool,
 }
 
 /// Where in a lane's path a run is.
@@ -31,7 +29,6 @@ pub enum Stage {
     Recover,
     Pull(Side),
     Match,
-    Absence,
     Guard,
     Settle,
     Report,

@@ -27,7 +27,7 @@ pub(super) fn drain<'env>(lane: &mut Lane<'env>) -> Result<(), Stop> {
         let mut flying = None;
         let ended = take_off(lane, scope, &mut flying);
         // Whatever stopped the run, writes that were sent are settled.
-        let landed = flying.take().map_or(Ok(()), |flight| land(lane, flight));
+        let landed = flying.take().map_or(Ok(()), |flight| settle(lane, flight.wait()));
         ended.and(landed)
     })
 }
@@ -146,10 +146,6 @@ impl Flight<'_> {
     fn wait(self) -> (Ready, Vec<Answer>) {
         (self.page, self.answers.wait())
     }
-}
-
-fn land(lane: &mut Lane<'_>, flight: Flight<'_>) -> Result<(), Stop> {
-    settle(lane, flight.wait())
 }
 
 /// Writes a page's intents down.

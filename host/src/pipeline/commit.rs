@@ -188,13 +188,7 @@ impl Lane<'_> {
             self.set_aside(intent, "uid_taken", text, settlement);
             return Ok(Part::Refused);
         }
-        let values = self.map.translate_in(side, &record).unwrap_or_default();
-        let equal = intent.asked.iter().all(|(path, asked)| match (self.map.row(path), values.get(path)) {
-            (Some(row), Some(value)) => same(row.compare, value, asked),
-            (_, None) => asked.is_empty(),
-            _ => false,
-        });
-        if equal {
+        if self.holds_what_we_asked(intent, &record) {
             self.settle_write(intent, &outcome, link);
             return Ok(Part::Done);
         }
@@ -202,6 +196,16 @@ impl Lane<'_> {
         link.shadows = crate::model::Sides::default();
         settlement.announce.push(announce(self, side, record, false, false));
         Ok(Part::Again)
+    }
+
+    /// Whether a record of the written side holds everything that a write asked for.
+    pub(super) fn holds_what_we_asked(&self, intent: &Intent, record: &Record) -> bool {
+        let Ok(values) = self.map.translate_in(intent.side, record) else { return false };
+        intent.asked.iter().all(|(path, asked)| match (self.map.row(path), values.get(path)) {
+            (Some(row), Some(value)) => same(row.compare, value, asked),
+            (_, None) => asked.is_empty(),
+            _ => false,
+        })
     }
 
     fn set_aside(&mut self, intent: &Intent, code: &str, text: String, settlement: &mut Settlement) {

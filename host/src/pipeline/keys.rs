@@ -54,11 +54,9 @@ fn parts<'a>(path: &'a str, values: &'a Fields, uid: Option<&'a str>, case_sensi
             .collect();
     }
     let texts: Vec<&str> = match path.split_once('*') {
-        Some((stem, end)) => values
+        Some((stem, _)) => values
             .with_prefix(stem)
-            .filter(|(name, _)| {
-                name[stem.len()..].strip_suffix(end).is_some_and(|index| !index.is_empty() && !index.contains('/'))
-            })
+            .filter(|(name, _)| fits(path, name))
             .filter_map(|(_, value)| value.as_text())
             .collect(),
         None => values.text(path).into_iter().collect(),
@@ -68,6 +66,17 @@ fn parts<'a>(path: &'a str, values: &'a Fields, uid: Option<&'a str>, case_sensi
         .map(|text| if path.starts_with("phones/") { digits(text) } else { canonical_text(text, !case_sensitive) })
         .filter(|text| !text.is_empty())
         .collect()
+}
+
+/// Whether a path is what a key's part stands for, `*` being any index.
+pub(super) fn fits(pattern: &str, path: &str) -> bool {
+    match pattern.split_once('*') {
+        Some((stem, end)) => path
+            .strip_prefix(stem)
+            .and_then(|rest| rest.strip_suffix(end))
+            .is_some_and(|index| !index.is_empty() && !index.contains('/')),
+        None => pattern == path,
+    }
 }
 
 /// The last digits of a telephone number, without its extension.

@@ -3,9 +3,10 @@
 use pairwise_plugin_api::{Reason, Record, RecordRef};
 
 use super::calls::is_gone;
+use super::pull::quarantined;
 use super::reconcile::{Seen, Told};
 use super::{Lane, Stop};
-use crate::model::{Aside, AsideKind, Conflict, InboxId, Link, News, Settlement, Side, Sides, Work};
+use crate::model::{Aside, Conflict, InboxId, Link, News, Settlement, Side, Sides, Work};
 
 /// A row of the inbox whose content was taken out of it.
 #[derive(Debug, Clone)]
@@ -66,7 +67,9 @@ fn translated(lane: &Lane<'_>, work: Work) -> Result<Looked, Box<Aside>> {
             News::Gone(reason) => Told::Gone(reason),
             News::Here(record) => match lane.map.translate_in(side, &record) {
                 Ok(values) => Told::Here(Box::new(Seen { record: *record, values })),
-                Err(problem) => return Err(Box::new(untranslatable(side, &record, &problem.to_string()))),
+                Err(problem) => {
+                    return Err(Box::new(quarantined(side, &record, "untranslatable", &problem.to_string())));
+                }
             },
         };
         looked.rows[side] = Some(Row {
@@ -119,18 +122,6 @@ fn read_afresh(
         all.remove(place);
     }
     Ok(())
-}
-
-fn untranslatable(side: Side, record: &Record, text: &str) -> Aside {
-    Aside {
-        side,
-        at: record.at.clone(),
-        version: record.version.clone(),
-        label: record.at.id.clone(),
-        kind: AsideKind::Quarantined,
-        code: "untranslatable".to_owned(),
-        text: text.to_owned(),
-    }
 }
 
 impl Lane<'_> {

@@ -9,6 +9,7 @@ use std::collections::{HashMap, HashSet};
 use pairwise_plugin_api::ops::FindRequest;
 use pairwise_plugin_api::{Fields, Name, RecordRef};
 
+use super::keys::fits;
 use super::pull::announce;
 use super::translate::FieldMap;
 use super::{Lane, Stop};
@@ -222,14 +223,3 @@ fn native_names(lane: &Lane<'_>, side: Side, key: &[Name]) -> Vec<Name> {
 
 /// The key part that stands for a record's UID; connectors that declare UIDs look records up by this name.
 const UID: &str = "uid";
-
-/// Whether a path is what a key's part stands for, `*` being any index.
-fn fits(pattern: &str, path: &str) -> bool {
-    match pattern.split_once('*') {
-        Some((stem, end)) => path
-            .strip_prefix(stem)
-            .and_then(|rest| rest.strip_suffix(end))
-            .is_some_and(|index| !index.is_empty() && !index.contains('/')),
-        None => pattern == path,
-    }
-}

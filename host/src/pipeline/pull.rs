@@ -59,6 +59,14 @@ impl Ask {
         })
     }
 
+    /// Where the first page begins.
+    fn beginning(&self) -> Option<Cursor> {
+        match self {
+            Ask::Feed(request) => request.cursor.clone(),
+            Ask::List(request) => request.page.clone(),
+        }
+    }
+
     /// Asks, and does not wait for the answer.
     pub(super) fn start<'scope, 'env>(
         &self,
@@ -66,11 +74,7 @@ impl Ask {
         side: Side,
         scope: &'scope Scope<'scope, 'env>,
     ) -> Asked<'scope> {
-        let start = match self {
-            Ask::Feed(request) => request.cursor.clone(),
-            Ask::List(request) => request.page.clone(),
-        };
-        self.from(lane, side, scope, start)
+        self.from(lane, side, scope, self.beginning())
     }
 
     fn from<'scope, 'env>(
@@ -125,10 +129,7 @@ fn pages<'scope, 'env>(
     first: Asked<'scope>,
 ) -> Result<(), Stop> {
     let mut sighted = Sighted::default();
-    let mut from = match ask {
-        Ask::Feed(request) => request.cursor.clone(),
-        Ask::List(_) => None,
-    };
+    let mut from = ask.beginning();
     let mut ahead = first;
     loop {
         lane.breathe()?;
@@ -326,7 +327,8 @@ fn problem(record: &Record) -> Option<(&str, &str)> {
         .map(|condition| (condition.code.as_str(), condition.text.as_str()))
 }
 
-fn quarantined(side: Side, record: &Record, code: &str, text: &str) -> Aside {
+/// A record that cannot take part, as it is set aside.
+pub(super) fn quarantined(side: Side, record: &Record, code: &str, text: &str) -> Aside {
     Aside {
         side,
         at: record.at.clone(),

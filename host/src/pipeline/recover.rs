@@ -118,7 +118,7 @@ fn by_nature(lane: &mut Lane<'_>, intent: &Intent) -> Result<Option<Option<Recor
     let mut ours: Vec<Record> = found
         .into_iter()
         .zip(known)
-        .filter(|(record, known)| known.link.is_none() && holds_what_we_asked(lane, intent, record))
+        .filter(|(record, known)| known.link.is_none() && lane.holds_what_we_asked(intent, record))
         .map(|(record, _)| record)
         .collect();
     // Two that fit are one too many to guess.
@@ -131,14 +131,6 @@ fn by_nature(lane: &mut Lane<'_>, intent: &Intent) -> Result<Option<Option<Recor
 
 /// Fields by which a record is looked up where nothing better is there.
 const NATURAL: &[&str] = &["emails/1/address", "name/full", "name/surname", "title"];
-
-fn holds_what_we_asked(lane: &Lane<'_>, intent: &Intent, record: &Record) -> bool {
-    let Ok(values) = lane.map.translate_in(intent.side, record) else { return false };
-    intent.asked.iter().all(|(path, asked)| match (lane.map.row(path), values.get(path)) {
-        (Some(row), Some(value)) => same(row.compare, value, asked),
-        _ => asked.is_empty(),
-    })
-}
 
 /// Rows that hold what we asked for are settled; the record is announced, and everything else is decided afresh.
 fn updated(lane: &mut Lane<'_>, intent: &Intent) -> Result<Option<Settlement>, Stop> {
@@ -161,7 +153,7 @@ fn updated(lane: &mut Lane<'_>, intent: &Intent) -> Result<Option<Settlement>, S
             link.shadows[side.other()].set(path.clone(), asked.clone());
         }
     }
-    if holds_what_we_asked(lane, intent, &record) {
+    if lane.holds_what_we_asked(intent, &record) {
         lane.report.side(side).updated += 1;
     }
     let announce = vec![announce(lane, side, record, false, false)];

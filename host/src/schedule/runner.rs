@@ -105,8 +105,7 @@ impl Job<'_> {
         let sessions = ready::open(self.config, cache.path(), checked);
         let refused = refused(self.config, self.plugins, self.selected, &sessions, cache.path());
         let chance = Real::new();
-        let options =
-            RunOptions { run: chance.id(), list_items: usize::MAX, dry: true, overlap: true, ..self.options.clone() };
+        let options = RunOptions { run: chance.id(), list_items: usize::MAX, overlap: true, ..self.options.clone() };
         let mut outcome = Outcome::default();
         let mut marks = Vec::new();
         let mut copy = db.snapshot()?;
