@@ -1,0 +1,130 @@
+//! What is asked of a server.
+
+use std::time::Duration;
+
+/// The methods that our protocols use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Method {
+    /// Reads.
+    Get,
+    /// Makes, or asks in its body.
+    Post,
+    /// Replaces.
+    Put,
+    /// Changes.
+    Patch,
+    /// Deletes.
+    Delete,
+}
+
+impl Method {
+    /// As it stands in the request.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Method::Get => "GET",
+            Method::Post => "POST",
+            Method::Put => "PUT",
+            Method::Patch => "PATCH",
+            Method::Delete => "DELETE",
+        }
+    }
+}
+
+/// What a request does to the server, and so whether it may be sent again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Effect {
+    /// It reads: sent again at will, and its failure never leaves a doubt.
+    None,
+    /// It changes something, and twice is the same as once: sent again at will.
+    Repeatable,
+    /// It changes something each time: sent again only if it certainly was not done.
+    Once,
+}
+
+/// A request. Its effect follows from the method unless said otherwise.
+#[derive(Clone)]
+pub struct Request {
+    /// Method.
+    pub method: Method,
+    /// Where, in full.
+    pub url: String,
+    /// Headers, in their order.
+    pub headers: Vec<(String, String)>,
+    /// Body.
+    pub body: Option<Vec<u8>>,
+    /// What it does.
+    pub effect: Effect,
+    /// How long it may take, where that is not what the client's options say.
+    pub timeout: Option<Duration>,
+}
+
+impl Request {
+    /// A request without headers and body.
+    pub fn new(method: Method, url: impl Into<String>) -> Self {
+        let effect = match method {
+            Method::Get => Effect::None,
+            Method::Put | Method::Delete => Effect::Repeatable,
+            Method::Post | Method::Patch => Effect::Once,
+        };
+        Request { method, url: url.into(), headers: Vec::new(), body: None, effect, timeout: None }
+    }
+
+    /// A `GET`.
+    pub fn get(url: impl Into<String>) -> Self {
+        Request::new(Method::Get, url)
+    }
+
+    /// A `POST`.
+    pub fn post(url: impl Into<String>) -> Self {
+        Request::new(Method::Post, url)
+    }
+
+    /// With one more header.
+    #[must_use]
+    pub fn header(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
+        self.headers.push((name.into(), value.into()));
+        self
+    }
+
+    /// With a body of this content type.
+    #[must_use]
+    pub fn body(mut self, content_type: &str, body: impl Into<Vec<u8>>) -> Self {
+        self.body = Some(body.into());
+        self.header("Content-Type", content_type)
+    }
+
+    /// With the fields of a form as its body.
+    #[must_use]
+    pub fn form<'a>(self, fields: impl IntoIterator<Item = (&'a str, &'a str)>) -> Self {
+        let body = url::form_urlencoded::Serializer::new(String::new()).extend_pairs(fields).finish();
+        self.body("application/x-www-form-urlencoded", body)
+    }
+
+    /// With this effect.
+    #[must_use]
+    pub fn effect(mut self, effect: Effect) -> Self {
+        self.effect = effect;
+        self
+    }
+
+    /// It only reads, whatever its method.
+    #[must_use]
+    pub fn reads(self) -> Self {
+        self.effect(Effect::None)
+    }
+
+    /// It may take this long.
+    #[must_use]
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = Some(timeout);
+        self
+    }
+}
+
+/// Headers and body may hold secrets, and the query much else: the method and the place will do.
+impl std::fmt::Debug for Request {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} {}", self.method.name(), crate::shown(&self.url))
+    }
+}
