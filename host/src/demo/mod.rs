@@ -1,8 +1,7 @@
 //! What `pairwise demo` shows, and people for tests: everything made up, the same each time.
 
-mod lands;
-pub mod people;
 mod playground;
 mod programs;
 
+pub use pairwise_sandbox::people;
 pub use playground::{Playground, PlaygroundError};

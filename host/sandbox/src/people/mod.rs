@@ -3,6 +3,8 @@
 //! A card is about 770 bytes of vCard 3.0, as an address book program writes it: two e-mail addresses, three telephone
 //! numbers, an address, an organisation, a note. E-mail addresses lie in domains that cannot exist.
 
+mod lands;
+
 use std::fmt::Write as _;
 use std::io;
 use std::ops::Range;
@@ -10,7 +12,7 @@ use std::path::Path;
 
 use fastrand::Rng;
 
-use super::lands::{CATEGORIES, COMPANIES, LANDS, Land};
+use self::lands::{CATEGORIES, COMPANIES, LANDS, Land};
 
 /// The longest line of a card in octets, as the standard asks for.
 const LINE: usize = 75;
