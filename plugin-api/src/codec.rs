@@ -3,11 +3,15 @@
 //! Members are named so that both ends may be of different age: a reader ignores members it does not know and takes the
 //! default for members it does not find. The names of *record fields* repeat in every record; inside one message each of
 //! them is written out once and afterwards by its number, counted from 0 in the order of first occurrence.
+//!
+//! Who keeps many messages may keep their field names apart, in [`Names`]: then no message spells any of them. Such a name
+//! is a negative number, -1 for the first, so that both kinds of message can be told apart name by name.
 
 use std::cell::RefCell;
 use std::fmt;
+use std::sync::Arc;
 
-use serde::de::{self, DeserializeOwned, SeqAccess, Visitor};
+use serde::de::{self, DeserializeOwned, DeserializeSeed, SeqAccess, Visitor};
 use serde::ser::SerializeSeq;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
@@ -25,23 +29,78 @@ pub struct CodecError {
 
 thread_local! {
     static WRITING: RefCell<Option<Written>> = const { RefCell::new(None) };
-    static READING: RefCell<Option<Vec<Name>>> = const { RefCell::new(None) };
+    static READING: RefCell<Option<Read>> = const { RefCell::new(None) };
 }
 
-/// The names that a message has written out, sorted, each with its number.
+/// Field names with numbers, kept apart from the messages that use them. A number stays with its name for ever, so that
+/// older messages can be read as long as the names are kept.
+///
+/// ```
+/// use pairwise_plugin_api::{Fields, codec};
+/// let mut names = codec::Names::default();
+/// let fields: Fields = [("name/full", "Ada Lovelace")].into_iter().collect();
+/// let bytes = codec::encode_with(&fields, &mut names)?;
+/// assert_eq!(names.since(0), ["name/full".into()]);   // to be kept before the bytes are
+/// assert_eq!(codec::decode_with::<Fields>(&bytes, &names)?, fields);
+/// # Ok::<(), codec::CodecError>(())
+/// ```
+#[derive(Debug, Clone, Default)]
+pub struct Names {
+    written: Written,
+    by_number: Arc<Vec<Name>>,
+}
+
+impl Names {
+    /// How many names there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.by_number.len()
+    }
+
+    /// True if there is no name.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.by_number.is_empty()
+    }
+
+    /// The names in the order of their numbers, without the first `known`.
+    #[must_use]
+    pub fn since(&self, known: usize) -> &[Name] {
+        self.by_number.get(known..).unwrap_or_default()
+    }
+}
+
+impl FromIterator<Name> for Names {
+    /// In the order of their numbers.
+    fn from_iter<I: IntoIterator<Item = Name>>(names: I) -> Self {
+        let by_number: Vec<Name> = names.into_iter().collect();
+        let mut sorted: Vec<(Name, i64)> = by_number.iter().cloned().zip((0..).map(kept_number)).collect();
+        sorted.sort();
+        Names { written: Written { names: sorted, next: 0, kept: true }, by_number: Arc::new(by_number) }
+    }
+}
+
+/// The number on the wire of a name that is kept apart.
+fn kept_number(place: i64) -> i64 {
+    -1 - place
+}
+
+/// The names that a message has written out, or that are kept apart: sorted, each with its number.
 ///
 /// Records tell their names in order, and mostly the same ones: a name is either greater than all before it, or the one
 /// that followed its predecessor the last time. Both are found without a search, and without hashing.
-#[derive(Default)]
+#[derive(Debug, Clone, Default)]
 struct Written {
-    names: Vec<(Name, u32)>,
+    names: Vec<(Name, i64)>,
     /// Where the next name is expected.
     next: usize,
+    /// New names are kept apart, too.
+    kept: bool,
 }
 
 impl Written {
-    /// The number of a name that was written out already; otherwise gives it the next one.
-    fn number(&mut self, name: &Name) -> Option<u32> {
+    /// The number of a name; `None` where it gets one now and is to be written out.
+    fn number(&mut self, name: &Name) -> Option<i64> {
         let place = match self.names.get(self.next) {
             Some((expected, _)) if expected == name => Ok(self.next),
             None if self.names.last().is_none_or(|(last, _)| last < name) => Err(self.next),
@@ -50,13 +109,30 @@ impl Written {
         let (place, number) = match place {
             Ok(place) => (place, Some(self.names[place].1)),
             Err(place) => {
-                let number = u32::try_from(self.names.len()).ok()?;
+                let number = i64::try_from(self.names.len()).ok()?;
+                let number = if self.kept { kept_number(number) } else { number };
                 self.names.insert(place, (name.clone(), number));
-                (place, None)
+                (place, self.kept.then_some(number))
             }
         };
         self.next = place + 1;
         number
+    }
+}
+
+/// The names that a message can mean by numbers.
+#[derive(Debug, Default)]
+struct Read {
+    written_out: Vec<Name>,
+    kept: Arc<Vec<Name>>,
+}
+
+impl Read {
+    fn name(&self, number: i64) -> Option<&Name> {
+        match usize::try_from(number) {
+            Ok(number) => self.written_out.get(number),
+            Err(_) => self.kept.get(usize::try_from(kept_number(number)).ok()?),
+        }
     }
 }
 
@@ -76,6 +152,30 @@ impl Drop for Scope {
 pub fn encode<T: Serialize + ?Sized>(message: &T) -> Result<Vec<u8>, CodecError> {
     WRITING.set(Some(Written::default()));
     let _scope = Scope(|| WRITING.set(None));
+    write(message)
+}
+
+/// Writes a message whose field names are kept apart. Names that are new to it are added.
+///
+/// # Errors
+/// As [`encode`].
+pub fn encode_with<T: Serialize + ?Sized>(message: &T, names: &mut Names) -> Result<Vec<u8>, CodecError> {
+    let written = Written { kept: true, ..std::mem::take(&mut names.written) };
+    WRITING.set(Some(written));
+    let _scope = Scope(|| WRITING.set(None));
+    let bytes = write(message);
+    names.written = WRITING.take().unwrap_or_default();
+    let known = names.by_number.len();
+    if names.written.names.len() > known {
+        let mut new: Vec<&(Name, i64)> =
+            names.written.names.iter().filter(|(_, number)| kept_number(*number) >= known as i64).collect();
+        new.sort_by_key(|(_, number)| kept_number(*number));
+        Arc::make_mut(&mut names.by_number).extend(new.into_iter().map(|(name, _)| name.clone()));
+    }
+    bytes
+}
+
+fn write<T: Serialize + ?Sized>(message: &T) -> Result<Vec<u8>, CodecError> {
     rmp_serde::to_vec_named(message).map_err(|error| problem::<T>(&error))
 }
 
@@ -84,7 +184,19 @@ pub fn encode<T: Serialize + ?Sized>(message: &T) -> Result<Vec<u8>, CodecError>
 /// # Errors
 /// If the bytes are not a message of this type.
 pub fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, CodecError> {
-    READING.set(Some(Vec::new()));
+    read(bytes, Read::default())
+}
+
+/// Reads a message whose field names may be kept apart.
+///
+/// # Errors
+/// As [`decode`], and if a name is not among those that were kept.
+pub fn decode_with<T: DeserializeOwned>(bytes: &[u8], names: &Names) -> Result<T, CodecError> {
+    read(bytes, Read { written_out: Vec::new(), kept: names.by_number.clone() })
+}
+
+fn read<T: DeserializeOwned>(bytes: &[u8], names: Read) -> Result<T, CodecError> {
+    READING.set(Some(names));
     let _scope = Scope(|| READING.set(None));
     let mut rest = bytes;
     let message = T::deserialize(&mut rmp_serde::Deserializer::new(&mut rest)).map_err(|error| problem::<T>(&error))?;
@@ -98,21 +210,21 @@ fn problem<T: ?Sized>(reason: &dyn fmt::Display) -> CodecError {
 
 impl Serialize for Fields {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        // Taken out once for all fields: values hold no fields, so nobody else asks for it meanwhile. After an error there
+        // is no message that it could serve.
+        let mut written = WRITING.take();
         let mut seq = serializer.serialize_seq(Some(self.len() * 2))?;
         for (name, value) in self.iter() {
-            match number_of(name) {
+            // Outside a message every name is written out.
+            match written.as_mut().and_then(|written| written.number(name)) {
                 Some(number) => seq.serialize_element(&number)?,
                 None => seq.serialize_element(&**name)?,
             }
             seq.serialize_element(value)?;
         }
+        WRITING.set(written);
         seq.end()
     }
-}
-
-/// See [`Written::number`]; outside a message every name is written out.
-fn number_of(name: &Name) -> Option<u32> {
-    WRITING.with_borrow_mut(|written| written.as_mut()?.number(name))
 }
 
 impl<'de> Deserialize<'de> for Fields {
@@ -124,15 +236,19 @@ impl<'de> Deserialize<'de> for Fields {
                 f.write_str("an array of names and values in turn")
             }
             fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Fields, A::Error> {
-                let mut fields = Fields::new();
-                while let Some(WireName(name)) = seq.next_element()? {
+                // Taken out once for all fields, as in writing.
+                let mut names = READING.take();
+                // The length is the sender's word: it is no reason to reserve much memory.
+                let mut fields = Fields::with_capacity(seq.size_hint().unwrap_or(0).min(256) / 2);
+                while let Some(name) = seq.next_element_seed(WireName(names.as_mut()))? {
                     let value = seq
                         .next_element::<crate::Value>()?
                         .ok_or_else(|| de::Error::custom(format!("field `{name}` has no value")))?;
-                    if fields.set(name.clone(), value).is_some() {
-                        return Err(de::Error::custom(format!("field `{name}` is there twice")));
-                    }
+                    fields
+                        .add(name, value)
+                        .map_err(|name| de::Error::custom(format!("field `{name}` is there twice")))?;
                 }
+                READING.set(names);
                 Ok(fields)
             }
         }
@@ -140,31 +256,39 @@ impl<'de> Deserialize<'de> for Fields {
     }
 }
 
-struct WireName(Name);
+/// Reads a name, written out or by its number.
+struct WireName<'n>(Option<&'n mut Read>);
 
-impl<'de> Deserialize<'de> for WireName {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct NameVisitor;
-        impl Visitor<'_> for NameVisitor {
-            type Value = WireName;
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a field's name, or the number of one that stood before")
-            }
-            fn visit_str<E: de::Error>(self, text: &str) -> Result<WireName, E> {
-                let name = Name::from(text);
-                READING.with_borrow_mut(|table| table.as_mut().map(|table| table.push(name.clone())));
-                Ok(WireName(name))
-            }
-            fn visit_u64<E: de::Error>(self, number: u64) -> Result<WireName, E> {
-                READING
-                    .with_borrow(|table| {
-                        table.as_ref().and_then(|table| table.get(usize::try_from(number).ok()?).cloned())
-                    })
-                    .map(WireName)
-                    .ok_or_else(|| E::custom(format!("field name number {number} was never written out")))
-            }
+impl<'de> DeserializeSeed<'de> for WireName<'_> {
+    type Value = Name;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Name, D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl Visitor<'_> for WireName<'_> {
+    type Value = Name;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a field's name, or the number of one")
+    }
+
+    fn visit_str<E: de::Error>(self, text: &str) -> Result<Name, E> {
+        let name = Name::from(text);
+        if let Some(names) = self.0 {
+            names.written_out.push(name.clone());
         }
-        deserializer.deserialize_any(NameVisitor)
+        Ok(name)
+    }
+
+    fn visit_u64<E: de::Error>(self, number: u64) -> Result<Name, E> {
+        self.visit_i64(i64::try_from(number).unwrap_or(i64::MAX))
+    }
+
+    fn visit_i64<E: de::Error>(self, number: i64) -> Result<Name, E> {
+        let found = self.0.and_then(|names| names.name(number).cloned());
+        found.ok_or_else(|| E::custom(format!("field name number {number} was never written out")))
     }
 }
 
@@ -200,6 +324,23 @@ mod tests {
         // Numbers are given in the order of first occurrence, whatever the order of the alphabet.
         assert_eq!(bytes, encode(&decode::<Vec<Fields>>(&bytes).unwrap()).unwrap());
         assert!(encode(&[record(&["b", "d"]), record(&["a", "b"])]).unwrap().ends_with(b"\xa1a\xa1a\x00\xa1b"));
+    }
+
+    #[test]
+    fn names_that_are_kept_apart_are_not_written_at_all() {
+        let record = |names: &[&str]| names.iter().map(|name| (*name, *name)).collect::<Fields>();
+        let mut names: Names = ["m".into(), "b".into()].into_iter().collect();
+        let page = vec![record(&["b", "d", "m"]), record(&["a", "d"]), record(&["b", "d", "m"])];
+        let bytes = encode_with(&page, &mut names).unwrap();
+        assert_eq!(names.since(2), ["d".into(), "a".into()]);
+        assert!(bytes.starts_with(b"\x93\x96\xfe\xa1b\xfd\xa1d\xff\xa1m\x94\xfc\xa1a"), "{bytes:x?}");
+        assert_eq!(decode_with::<Vec<Fields>>(&bytes, &names).unwrap(), page);
+        // Names that were read back give the same numbers, and older messages are read beside newer ones.
+        let mut again: Names = names.since(0).iter().cloned().collect();
+        assert_eq!(encode_with(&page, &mut again).unwrap(), bytes);
+        assert_eq!(decode_with::<Vec<Fields>>(&encode(&page).unwrap(), &again).unwrap(), page);
+        let stranger = decode::<Vec<Fields>>(&bytes).unwrap_err();
+        assert!(stranger.reason.contains("number -2 was never written out"), "{stranger}");
     }
 
     #[test]

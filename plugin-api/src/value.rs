@@ -199,6 +199,12 @@ impl Fields {
         Fields(Vec::new())
     }
 
+    /// No field yet, with room for so many.
+    #[must_use]
+    pub fn with_capacity(fields: usize) -> Self {
+        Fields(Vec::with_capacity(fields))
+    }
+
     /// The value of a field, or `None` if the record does not tell it.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<&Value> {
@@ -226,6 +232,39 @@ impl Fields {
                 None
             }
         }
+    }
+
+    /// Adds a field that must not be there; otherwise its name is given back.
+    pub(crate) fn add(&mut self, name: Name, value: Value) -> Result<(), Name> {
+        if self.0.last().is_none_or(|(last, _)| last < &name) {
+            self.0.push((name, value));
+            return Ok(());
+        }
+        match self.position(&name) {
+            Ok(_) => Err(name),
+            Err(index) => {
+                self.0.insert(index, (name, value));
+                Ok(())
+            }
+        }
+    }
+
+    /// Sets all fields of another list, as [`Fields::set`] does one by one, in a single pass over both.
+    pub fn extend(&mut self, other: Fields) {
+        if self.0.last().zip(other.0.first()).is_none_or(|((last, _), (first, _))| last < first) {
+            self.0.extend(other.0);
+            return;
+        }
+        let room = self.0.len() + other.0.len();
+        let mut own = std::mem::replace(&mut self.0, Vec::with_capacity(room)).into_iter().peekable();
+        for (name, value) in other.0 {
+            while let Some(before) = own.next_if(|(own, _)| *own < name) {
+                self.0.push(before);
+            }
+            own.next_if(|(own, _)| *own == name);
+            self.0.push((name, value));
+        }
+        self.0.extend(own);
     }
 
     /// Takes a field out.
@@ -263,7 +302,8 @@ impl Fields {
 
 impl<N: Into<Name>, V: Into<Value>> FromIterator<(N, V)> for Fields {
     fn from_iter<I: IntoIterator<Item = (N, V)>>(iter: I) -> Self {
-        let mut fields = Fields::new();
+        let iter = iter.into_iter();
+        let mut fields = Fields::with_capacity(iter.size_hint().0);
         for (name, value) in iter {
             fields.set(name, value);
         }
@@ -277,5 +317,26 @@ impl IntoIterator for Fields {
 
     fn into_iter(self) -> Self::IntoIter {
         self.0.into_iter()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn extending_is_setting_one_by_one() {
+        let fields = |names: &str| names.chars().map(|name| (name.to_string(), names)).collect::<Fields>();
+        for (own, other) in
+            [("", "abc"), ("abc", ""), ("ab", "cd"), ("cd", "ab"), ("ace", "bcd"), ("b", "abc"), ("abc", "b")]
+        {
+            let mut one_by_one = fields(own);
+            for (name, value) in fields(other) {
+                one_by_one.set(name, value);
+            }
+            let mut extended = fields(own);
+            extended.extend(fields(other));
+            assert_eq!(extended, one_by_one, "{own} and {other}");
+        }
     }
 }

@@ -1,6 +1,6 @@
 //! Turns the outcomes of a case into its settlement: link, shadows, intents and announcements change together or not at all.
 
-use pairwise_plugin_api::{Action, Fields, Outcome, Reason, Record, Status, Value};
+use pairwise_plugin_api::{Action, Fields, Name, Outcome, Reason, Record, Status, Value};
 
 use super::decide::Case;
 use super::pull::{announce, gone};
@@ -132,16 +132,15 @@ impl Lane<'_> {
         let (side, other) = (intent.side, intent.side.other());
         let stored =
             outcome.record.as_ref().and_then(|record| self.map.translate_in(side, record).ok()).unwrap_or_default();
-        for (path, asked) in std::mem::take(&mut intent.asked) {
-            let kept = self
-                .map
-                .row(&path)
-                .zip(stored.get(&path))
-                .filter(|(row, stored)| same(row.compare, stored, &asked))
-                .map_or_else(|| asked.clone(), |(_, stored)| stored.clone());
-            link.shadows[side].set(path.clone(), kept);
-            link.shadows[other].set(path, asked);
+        let asked = std::mem::take(&mut intent.asked);
+        let mut kept = Fields::with_capacity(asked.len());
+        for (path, asked) in asked.iter() {
+            let stored = stored.get(path);
+            let same_value = |stored: &&Value| self.map.row(path).is_some_and(|row| same(row.compare, stored, asked));
+            kept.set(path.clone(), stored.filter(same_value).unwrap_or(asked).clone());
         }
+        link.shadows[side].extend(kept);
+        link.shadows[other].extend(asked);
         if let Some(record) = &outcome.record {
             let before = link.ends[side].take();
             link.ends[side] = Some(merged_end(before, record));
@@ -156,12 +155,10 @@ impl Lane<'_> {
 
     /// After a create, a row that did not travel is known on the source and stands empty on the new side.
     fn note_unsent(&self, link: &mut Link, side: Side, unsent: Fields) {
-        for (path, value) in unsent {
-            if self.map.row(&path).is_some_and(|row| row.writable[side]) {
-                link.shadows[side].set(path.clone(), Value::Null);
-            }
-            link.shadows[side.other()].set(path, value);
-        }
+        let writable = |path: &Name| self.map.row(path).is_some_and(|row| row.writable[side]);
+        let empty = unsent.iter().filter(|(path, _)| writable(path)).map(|(path, _)| (path.clone(), Value::Null));
+        link.shadows[side].extend(empty.collect());
+        link.shadows[side.other()].extend(unsent);
     }
 
     /// A create whose key or UID is there already. Where the record holds just what we asked for, it is ours. Otherwise it may

@@ -12,6 +12,7 @@ statements! {
            VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11) \
            ON CONFLICT (lane, side, entity, record) DO UPDATE SET version = excluded.version, kind = excluded.kind, \
            label = excluded.label, code = excluded.code, text = excluded.text, run = excluded.run, at = excluded.at";
+    ANY = "SELECT EXISTS (SELECT 1 FROM aside WHERE lane = ?1)";
     CLEAR = "DELETE FROM aside WHERE lane = ?1 AND side = ?2 AND entity = ?3 AND record = ?4";
     PAGE = "SELECT id, lane, side, entity, record, version, kind, label, code, text, run, at FROM aside \
             WHERE lane = ?1 AND kind = 0 AND id > ?2 ORDER BY id LIMIT ?3";
@@ -54,6 +55,7 @@ pub struct QuarantineRow {
 pub(super) fn put(tx: &Tx<'_>, run: &str, aside: &Aside) -> Answer<()> {
     let entity = tx.entity(&aside.at.entity)?;
     inbox::remove_record(tx, aside.side, entity, &aside.at.id)?;
+    tx.has_aside.set(Some(true));
     tx.run(
         PUT,
         rusqlite::params![
@@ -75,7 +77,15 @@ pub(super) fn put(tx: &Tx<'_>, run: &str, aside: &Aside) -> Answer<()> {
 
 /// A record takes part again.
 pub(super) fn clear(tx: &Tx<'_>, side: Side, entity: i64, record: &str) -> Answer<()> {
-    tx.run(CLEAR, (tx.lane(), side, entity, record))?;
+    // Mostly there is nothing to clear in the whole lane, and one look is enough for a batch.
+    let any = match tx.has_aside.get() {
+        Some(any) => any,
+        None => tx.one(ANY, [tx.lane()], |row| row.get(0))?.unwrap_or_default(),
+    };
+    tx.has_aside.set(Some(any));
+    if any {
+        tx.run(CLEAR, (tx.lane(), side, entity, record))?;
+    }
     Ok(())
 }
 

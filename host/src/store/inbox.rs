@@ -3,7 +3,7 @@
 //! An announcement that says the same as the one that is there changes nothing. One that says something else takes its place
 //! under a new number, so that a late settlement of the old number cannot take news away that nobody has read.
 
-use pairwise_plugin_api::{RecordRef, codec};
+use pairwise_plugin_api::RecordRef;
 use rusqlite::Row;
 
 use super::codes::{Gone, Keys};
@@ -107,7 +107,7 @@ impl Stored {
     pub(super) fn announced(self, tx: &Tx<'_>) -> Answer<Announced> {
         let news = match (self.gone, self.body) {
             (Some(Gone(reason)), _) => News::Gone(reason),
-            (None, Some(bytes)) => News::Here(Box::new(codec::decode(&bytes).map_err(rusqlite_read)?)),
+            (None, Some(bytes)) => News::Here(Box::new(tx.unpack_bytes(&bytes)?)),
             (None, None) => return Err(Fault::Misused(format!("announcement {} has lost its record", self.id))),
         };
         Ok(Announced {
@@ -120,10 +120,6 @@ impl Stored {
             candidate: self.candidate,
         })
     }
-}
-
-fn rusqlite_read(error: codec::CodecError) -> rusqlite::Error {
-    rusqlite::Error::FromSqlConversionFailure(10, rusqlite::types::Type::Blob, Box::new(error))
 }
 
 pub(super) fn by_id(tx: &Tx<'_>, id: InboxId) -> Answer<Option<Stored>> {
@@ -180,7 +176,7 @@ fn stage_one(tx: &Tx<'_>, staged: &Staged, questions: &Questions) -> Answer<()> 
 
     let (gone, body) = match &staged.news {
         News::Gone(reason) => (Some(Gone(*reason)), None),
-        News::Here(record) => (None, Some(codec::encode(record).map_err(|error| Fault::Misused(error.to_string()))?)),
+        News::Here(record) => (None, Some(tx.pack(record)?)),
     };
     match link {
         Some(link) if gone.is_none() => absence::sighted(tx, side, link)?,

@@ -5,7 +5,6 @@ use std::borrow::Cow;
 use pairwise_plugin_api::{Action, Fields, Write};
 use serde::{Deserialize, Serialize};
 
-use super::codes::Packed;
 use super::history;
 use super::links;
 use super::transaction::{Answer, Fault, Tx, statements};
@@ -36,7 +35,7 @@ pub(super) fn intend(tx: &Tx<'_>, run: &str, intents: &mut [Intent], lost: &[Los
             source: intent.source.as_ref().map(Cow::Borrowed),
             inbox: Cow::Borrowed(&intent.inbox),
         };
-        intent.id = tx.insert(ADD, (tx.lane(), intent.link.id, intent.side, &intent.call, Packed(body)))?;
+        intent.id = tx.insert(ADD, (tx.lane(), intent.link.id, intent.side, &intent.call, tx.pack(&body)?))?;
     }
     for lost in lost {
         history::add(tx, run, lost, 0)?;
@@ -46,11 +45,11 @@ pub(super) fn intend(tx: &Tx<'_>, run: &str, intents: &mut [Intent], lost: &[Los
 
 /// All open intents with their links as they are stored.
 pub(super) fn open(tx: &Tx<'_>) -> Answer<Vec<Intent>> {
-    type Row = (IntentId, LinkId, Side, String, Packed<Body<'static>>);
+    type Row = (IntentId, LinkId, Side, String, Body<'static>);
     let rows: Vec<Row> =
-        tx.all(OPEN, [tx.lane()], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?, row.get(4)?)))?;
+        tx.all(OPEN, [tx.lane()], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?, tx.unpack(row, 4)?)))?;
     rows.into_iter()
-        .map(|(id, link, side, call, Packed(body))| {
+        .map(|(id, link, side, call, body)| {
             Ok(Intent {
                 id,
                 call,

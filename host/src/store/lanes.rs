@@ -106,7 +106,7 @@ impl Db {
 }
 
 fn status(tx: &Tx<'_>, lane: i64) -> Answer<LaneStatus> {
-    let count = |sql: &str| -> Answer<u64> { Ok(tx.one(sql, [lane], |row| row.get(0))?.unwrap_or(0)) };
+    let count = |sql: &'static str| -> Answer<u64> { Ok(tx.one(sql, [lane], |row| row.get(0))?.unwrap_or(0)) };
     let (holder, _, live) = state(tx, lane)?;
     let quarantined = count(QUARANTINED)?;
     Ok(LaneStatus {

@@ -2,9 +2,9 @@
 
 use pairwise_plugin_api::{Fields, RecordRef};
 use rusqlite::Row;
+use rusqlite::types::ValueRef;
 
 use super::aside;
-use super::codes::Packed;
 use super::inbox;
 use super::transaction::{Answer, Fault, Tx, statements};
 use crate::model::{End, Link, LinkId, LinkState, Side, Sides};
@@ -43,13 +43,15 @@ statements! {
          WHERE lane = ?1 AND link.id > ?2 ORDER BY link.id LIMIT ?3"
     );
     STATE = "SELECT state FROM link WHERE id = ?1 AND lane = ?2";
+    BEFORE = "SELECT state, left_entity, left_id, right_entity, right_id FROM link WHERE id = ?1 AND lane = ?2";
     ENDS = "SELECT left_entity, left_id, right_entity, right_id FROM link WHERE id = ?1";
     INSERT = "INSERT INTO link (lane, state, born, left_entity, left_id, left_version, left_incarnation, left_container, \
               right_entity, right_id, right_version, right_incarnation, right_container) \
               VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)";
-    UPDATE = "UPDATE link SET state = ?2, born = ?3, left_entity = ?4, left_id = ?5, left_version = ?6, \
-              left_incarnation = ?7, left_container = ?8, right_entity = ?9, right_id = ?10, right_version = ?11, \
-              right_incarnation = ?12, right_container = ?13 WHERE id = ?1";
+    UPDATE = "UPDATE link SET state = ?2, born = ?3, left_version = ?4, left_incarnation = ?5, left_container = ?6, \
+              right_version = ?7, right_incarnation = ?8, right_container = ?9 WHERE id = ?1";
+    MOVE_LEFT = "UPDATE link SET left_entity = ?2, left_id = ?3 WHERE id = ?1";
+    MOVE_RIGHT = "UPDATE link SET right_entity = ?2, right_id = ?3 WHERE id = ?1";
     SET_STATE = "UPDATE link SET state = ?2 WHERE id = ?1";
     PUT_SHADOW = "INSERT INTO shadow (link, left_fields, right_fields) VALUES (?1, ?2, ?3) \
                   ON CONFLICT (link) DO UPDATE SET left_fields = excluded.left_fields, right_fields = excluded.right_fields";
@@ -58,6 +60,7 @@ statements! {
 }
 
 const FIND: Sides<&str> = Sides { left: BY_LEFT, right: BY_RIGHT };
+const MOVE: Sides<&str> = Sides { left: MOVE_LEFT, right: MOVE_RIGHT };
 const FIND_ID: Sides<&str> = Sides { left: ID_BY_LEFT, right: ID_BY_RIGHT };
 
 /// A link as its row says, entities still as numbers.
@@ -66,7 +69,7 @@ struct Stored {
     entities: Sides<i64>,
 }
 
-fn read(row: &Row<'_>) -> rusqlite::Result<Stored> {
+fn read(tx: &Tx<'_>, row: &Row<'_>) -> rusqlite::Result<Stored> {
     let end = |first: usize| -> rusqlite::Result<(i64, Option<End>)> {
         let Some(entity) = row.get::<_, Option<i64>>(first)? else { return Ok((0, None)) };
         let end = End {
@@ -80,7 +83,7 @@ fn read(row: &Row<'_>) -> rusqlite::Result<Stored> {
     let (left_entity, left) = end(3)?;
     let (right_entity, right) = end(8)?;
     let fields = |index: usize| -> rusqlite::Result<Option<Fields>> {
-        Ok(row.get::<_, Option<Packed<Fields>>>(index)?.map(|packed| packed.0))
+        if row.get_ref(index)? == ValueRef::Null { Ok(None) } else { tx.unpack(row, index).map(Some) }
     };
     let left_fields = fields(13)?.unwrap_or_default();
     let right_fields = fields(14)?.unwrap_or_else(|| left_fields.clone());
@@ -107,12 +110,12 @@ fn named(tx: &Tx<'_>, stored: Stored) -> Answer<Link> {
 }
 
 pub(super) fn get(tx: &Tx<'_>, id: LinkId) -> Answer<Option<Link>> {
-    tx.one(BY_ID, [id], read)?.map(|stored| named(tx, stored)).transpose()
+    tx.one(BY_ID, [id], |row| read(tx, row))?.map(|stored| named(tx, stored)).transpose()
 }
 
 /// The link that a record is an end of.
 pub(super) fn of_record(tx: &Tx<'_>, side: Side, entity: i64, id: &str) -> Answer<Option<Link>> {
-    tx.one(FIND[side], (tx.lane(), entity, id), read)?.map(|stored| named(tx, stored)).transpose()
+    tx.one(FIND[side], (tx.lane(), entity, id), |row| read(tx, row))?.map(|stored| named(tx, stored)).transpose()
 }
 
 /// The number of the link that a record is an end of.
@@ -121,7 +124,7 @@ pub(super) fn id_of_record(tx: &Tx<'_>, side: Side, entity: i64, id: &str) -> An
 }
 
 pub(super) fn page(tx: &Tx<'_>, after: LinkId, limit: usize) -> Answer<Vec<Link>> {
-    tx.all(PAGE, (tx.lane(), after, limit), read)?.into_iter().map(|stored| named(tx, stored)).collect()
+    tx.all(PAGE, (tx.lane(), after, limit), |row| read(tx, row))?.into_iter().map(|stored| named(tx, stored)).collect()
 }
 
 /// Stores a link; answers its number, which is new if it was 0. Its records are no longer set aside.
@@ -134,36 +137,67 @@ pub(super) fn put(tx: &Tx<'_>, link: &Link) -> Answer<LinkId> {
             entities[side] = Some(entity);
         }
     }
-    let before = match link.id {
-        0 => None,
-        id => Some(state_of(tx, id)?),
-    };
     let (left, right) = (link.ends.left.as_ref(), link.ends.right.as_ref());
-    let columns = rusqlite::params![
-        if link.id == 0 { tx.lane() } else { link.id },
-        link.state,
-        link.born,
-        entities.left,
-        left.map(|end| &end.at.id),
-        left.and_then(|end| end.version.as_ref()),
-        left.and_then(|end| end.incarnation.as_ref()),
-        left.and_then(|end| end.container.as_ref()),
-        entities.right,
-        right.map(|end| &end.at.id),
-        right.and_then(|end| end.version.as_ref()),
-        right.and_then(|end| end.incarnation.as_ref()),
-        right.and_then(|end| end.container.as_ref()),
-    ];
-    // INSERT takes the lane where UPDATE takes the number; the rest is alike.
-    let id = if link.id == 0 {
-        tx.insert(INSERT, columns).map_err(|fault| taken(fault, link))?
+    let (id, before) = if link.id == 0 {
+        let columns = rusqlite::params![
+            tx.lane(),
+            link.state,
+            link.born,
+            entities.left,
+            left.map(|end| &end.at.id),
+            left.and_then(|end| end.version.as_ref()),
+            left.and_then(|end| end.incarnation.as_ref()),
+            left.and_then(|end| end.container.as_ref()),
+            entities.right,
+            right.map(|end| &end.at.id),
+            right.and_then(|end| end.version.as_ref()),
+            right.and_then(|end| end.incarnation.as_ref()),
+            right.and_then(|end| end.container.as_ref()),
+        ];
+        (tx.insert(INSERT, columns).map_err(|fault| taken(fault, link))?, None)
     } else {
-        tx.run(UPDATE, columns).map_err(|fault| taken(fault, link))?;
-        link.id
+        let columns = rusqlite::params![
+            link.id,
+            link.state,
+            link.born,
+            left.and_then(|end| end.version.as_ref()),
+            left.and_then(|end| end.incarnation.as_ref()),
+            left.and_then(|end| end.container.as_ref()),
+            right.and_then(|end| end.version.as_ref()),
+            right.and_then(|end| end.incarnation.as_ref()),
+            right.and_then(|end| end.container.as_ref()),
+        ];
+        let before = move_ends(tx, link, &entities)?;
+        tx.run(UPDATE, columns)?;
+        (link.id, Some(before))
     };
     count(tx, before, Some(link.state));
     put_shadows(tx, id, before.is_some(), &link.shadows)?;
     Ok(id)
+}
+
+/// Gives a link the records that it is to tie, where they are others than before; answers its state before. An index is
+/// written for each column that a statement names, so that ends which stay are not named.
+fn move_ends(tx: &Tx<'_>, link: &Link, entities: &Sides<Option<i64>>) -> Answer<LinkState> {
+    let same = |side: Side, entity: Option<i64>, id: Option<&str>| {
+        entity == entities[side] && id == link.ends[side].as_ref().map(|end| end.at.id.as_str())
+    };
+    let before = tx.one(BEFORE, (link.id, tx.lane()), |row| {
+        let is_same = |side: Side, first: usize| -> rusqlite::Result<bool> {
+            Ok(same(side, row.get(first)?, row.get_ref(first + 1)?.as_str_or_null()?))
+        };
+        Ok((row.get(0)?, Sides { left: is_same(Side::Left, 1)?, right: is_same(Side::Right, 3)? }))
+    })?;
+    let (state, stays) = before.ok_or_else(|| unknown(link.id))?;
+    for side in Side::BOTH.into_iter().filter(|side| !stays[*side]) {
+        let id = link.ends[side].as_ref().map(|end| &end.at.id);
+        tx.run(MOVE[side], (link.id, entities[side], id)).map_err(|fault| taken(fault, link))?;
+    }
+    Ok(state)
+}
+
+fn unknown(id: LinkId) -> Fault {
+    Fault::Misused(format!("there is no link {id} in this lane"))
 }
 
 /// Says which records are meant when one of them is an end of another link.
@@ -187,8 +221,8 @@ fn put_shadows(tx: &Tx<'_>, id: LinkId, exists: bool, shadows: &Sides<Fields>) -
             tx.run(DROP_SHADOW, [id])?;
         }
     } else {
-        let right = (shadows.left != shadows.right).then_some(Packed(&shadows.right));
-        tx.run(PUT_SHADOW, (id, Packed(&shadows.left), right))?;
+        let right = (shadows.left != shadows.right).then(|| tx.pack(&shadows.right)).transpose()?;
+        tx.run(PUT_SHADOW, (id, tx.pack(&shadows.left)?, right))?;
     }
     Ok(())
 }
@@ -222,8 +256,7 @@ pub(super) fn retire(tx: &Tx<'_>, id: LinkId) -> Answer<()> {
 }
 
 fn state_of(tx: &Tx<'_>, id: LinkId) -> Answer<LinkState> {
-    tx.one(STATE, (id, tx.lane()), |row| row.get(0))?
-        .ok_or_else(|| Fault::Misused(format!("there is no link {id} in this lane")))
+    tx.one(STATE, (id, tx.lane()), |row| row.get(0))?.ok_or_else(|| unknown(id))
 }
 
 /// Keeps the lane's number of live links.
@@ -278,6 +311,29 @@ mod tests {
         link.shadows.right.set("name/full", "A");
         settle(&mut db, &lease, put(&link));
         assert!(!same(&db));
+    }
+
+    #[test]
+    fn names_of_fields_stand_in_a_table_of_their_own() {
+        let (mut db, lease) = world();
+        let first = linked(&mut db, &lease, "a", "a.vcf");
+        let bytes = |db: &super::super::Db| -> Vec<u8> {
+            db.conn.query_row("SELECT left_fields FROM shadow", [], |row| row.get(0)).unwrap()
+        };
+        assert_eq!(bytes(&db), b"\x92\xff\xa1a");
+        // A batch that fails takes its new names along, and they are learnt again.
+        let mut other = link("b", "b.vcf");
+        other.shadows.left.set("title", "Dr.");
+        let fails = Settlement { link: LinkChange::Retire(77), ..Settlement::default() };
+        assert!(db.settle(&lease, "run", &[put(&other), fails]).is_err());
+        settle(&mut db, &lease, put(&other));
+        let names: i64 = db.conn.query_row("SELECT count(*) FROM field", [], |row| row.get(0)).unwrap();
+        assert_eq!(names, 2);
+        assert_eq!(db.links(&lease, 0, 10).unwrap()[1].shadows, other.shadows);
+        // Messages from before the table spell their names themselves.
+        let old = pairwise_plugin_api::codec::encode(&first.shadows.left).unwrap();
+        db.conn.execute("UPDATE shadow SET left_fields = ?1 WHERE link = ?2", (old, first.id)).unwrap();
+        assert_eq!(db.links(&lease, 0, 1).unwrap(), [first]);
     }
 
     #[test]

@@ -57,7 +57,7 @@ pub use runs::RunRow;
 
 use crate::chance::{Chance, Real};
 use crate::model::{Holder, LaneKey, Lease, StoreError, StoreResult};
-use transaction::{Answer, Entities, Fault, Tx};
+use transaction::{Answer, Fault, Tx, Words};
 
 /// How long a transaction waits for another process's.
 const BUSY: Duration = Duration::from_secs(10);
@@ -100,7 +100,7 @@ pub struct Db {
     path: String,
     in_memory: bool,
     environment: Environment,
-    entities: RefCell<Entities>,
+    words: RefCell<Words>,
 }
 
 impl fmt::Debug for Db {
@@ -180,15 +180,15 @@ impl Db {
             }
         }
         conn.execute("INSERT OR IGNORE INTO meta VALUES (1, ?1, 0, 0)", [environment.chance.id()]).map_err(fail)?;
-        Ok(Db { conn, path, in_memory, environment, entities: RefCell::default() })
+        Ok(Db { conn, path, in_memory, environment, words: RefCell::default() })
     }
 
     /// One transaction that writes, under no lease.
     fn transact<T>(&mut self, act: impl FnOnce(&Tx<'_>) -> Answer<T>) -> StoreResult<T> {
-        let result = transact(&self.conn, &self.entities, &self.environment, 0, act);
+        let result = transact(&self.conn, &self.words, &self.environment, 0, act);
         if result.is_err() {
-            // It may have learnt entities that were rolled back.
-            self.entities.get_mut().forget();
+            // It may have learnt words that were rolled back.
+            self.words.get_mut().forget();
         }
         result.map_err(|fault| store_fault(&self.path, fault))
     }
@@ -217,7 +217,7 @@ impl Db {
     fn read<T>(&mut self, lane: i64, act: impl FnOnce(&Tx<'_>) -> Answer<T>) -> StoreResult<T> {
         let result = (|| {
             let guard = rusqlite::Transaction::new_unchecked(&self.conn, TransactionBehavior::Deferred)?;
-            act(&Tx::new(&guard, &self.entities, lane, 0))
+            act(&Tx::new(&guard, &self.words, lane, 0))
         })();
         result.map_err(|fault| store_fault(&self.path, fault))
     }
@@ -236,13 +236,13 @@ impl Db {
 
 fn transact<T>(
     conn: &Connection,
-    entities: &RefCell<Entities>,
+    words: &RefCell<Words>,
     environment: &Environment,
     lane: i64,
     act: impl FnOnce(&Tx<'_>) -> Answer<T>,
 ) -> Answer<T> {
     let guard = rusqlite::Transaction::new_unchecked(conn, TransactionBehavior::Immediate)?;
-    let value = act(&Tx::new(&guard, entities, lane, environment.chance.now()))?;
+    let value = act(&Tx::new(&guard, words, lane, environment.chance.now()))?;
     guard.commit()?;
     Ok(value)
 }
@@ -396,7 +396,7 @@ mod tests {
         for (name, expected) in [
             ("text", "it is not a database: move it away, or put a backup back with `pairwise state restore`"),
             ("other", "it is a database of another program: move it away, or choose another `state_dir`"),
-            ("newer", "has schema 7, this version knows 1: use a newer pairwise, or restore a backup"),
+            ("newer", "has schema 7, this version knows 2: use a newer pairwise, or restore a backup"),
             ("text/pairwise.db", "cannot be made"),
         ] {
             let before: Vec<_> = fs::read_dir(folder.path()).unwrap().map(|file| file.unwrap().file_name()).collect();

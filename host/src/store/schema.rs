@@ -12,13 +12,22 @@ pub(super) const APPLICATION_ID: i32 = 0x5057_5331;
 /// Links pack well into pages of this size.
 pub(super) const PAGE_SIZE: u32 = 8192;
 
-const STEPS: &[M<'_>] = &[M::up(FIRST)];
+const STEPS: &[M<'_>] = &[M::up(FIRST), M::up(FIELD_NAMES)];
 
 /// All steps to the present schema.
 pub(super) const MIGRATIONS: Migrations<'_> = Migrations::from_slice(STEPS);
 
 /// The schema that this version knows.
 pub(super) const VERSION: i64 = STEPS.len() as i64;
+
+/// Names of fields, which bodies, intents and shadows mean by their place here. A row is older than the first message that
+/// needs it, and stays. Messages from before this table spell their names themselves, and are read as they are.
+const FIELD_NAMES: &str = "
+CREATE TABLE field (
+    id    INTEGER PRIMARY KEY,
+    name  TEXT NOT NULL UNIQUE
+) STRICT;
+";
 
 const FIRST: &str = "
 PRAGMA application_id = 0x50575331;
@@ -256,7 +265,7 @@ mod tests {
     }
 
     /// Tables that stay small whatever is synchronised.
-    const SMALL: [&str; 3] = ["lane", "entity", "meta"];
+    const SMALL: [&str; 4] = ["lane", "entity", "field", "meta"];
 
     /// Statements that people ask for now and then, and that by their nature visit all rows.
     const RARE: [&str; 3] = ["FORGET_CURSORS", "FORGET_DOUBTS", "FREE_LANES"];

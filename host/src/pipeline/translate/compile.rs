@@ -2,6 +2,7 @@
 
 use pairwise_plugin_api::{Catalogue, Entity, Field, Name};
 use sha2::{Digest, Sha256};
+use std::collections::BTreeMap;
 
 use super::{FieldMap, Row, Source, member, steps, tail};
 use crate::model::value::Compare;
@@ -328,14 +329,14 @@ fn index(drafts: Vec<Draft<'_>>, left_out: &[Name]) -> Result<FieldMap, MapProbl
     let constants: Vec<usize> = (0..rows.len()).filter(|index| rows[*index].0.native.left.is_empty()).collect();
     let rows: Vec<Row> = rows.into_iter().map(|(row, _)| row).collect();
     let mut map = FieldMap { fingerprint, constants, ..FieldMap::default() };
+    let mut by_native: Sides<BTreeMap<Name, Vec<Source>>> = Sides::default();
     for (index, row) in rows.iter().enumerate() {
-        map.by_key.insert(row.key.clone(), index);
         if row.is_family() {
             map.families.push(index);
         }
         for side in Side::BOTH {
             for (rank, name) in row.native[side].iter().enumerate() {
-                map.by_native[side].entry(name.clone()).or_default().push(Source { row: index, rank });
+                by_native[side].entry(name.clone()).or_default().push(Source { row: index, rank });
             }
         }
     }
@@ -348,11 +349,12 @@ fn index(drafts: Vec<Draft<'_>>, left_out: &[Name]) -> Result<FieldMap, MapProbl
             let tail = [&natives.left, &natives.right, &family.key].into_iter().find_map(|family| tail(family, name));
             for side in Side::BOTH {
                 let blocked = tail.map(|tail| member(&natives[side], tail));
-                blocked.map(|blocked| map.by_native[side].entry(blocked).or_default());
+                blocked.map(|blocked| by_native[side].entry(blocked).or_default());
             }
         }
     }
     map.rows = rows;
+    map.by_native = Sides::from_fn(|side| std::mem::take(&mut by_native[side]).into_iter().collect());
     Ok(map)
 }
 

@@ -11,8 +11,8 @@
 mod compile;
 mod steps;
 
-use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use pairwise_plugin_api::{Fields, Name, Record, Value};
 
@@ -24,11 +24,14 @@ pub(super) use compile::native_name;
 use steps::Step;
 
 /// A stream's field map, ready for use.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Default)]
 pub struct FieldMap {
+    /// Sorted by key.
     rows: Vec<Row>,
-    by_key: HashMap<Name, usize>,
-    by_native: Sides<HashMap<Name, Vec<Source>>>,
+    /// Where the next key is expected: rows are mostly asked for in their order.
+    expected: AtomicUsize,
+    /// Sorted by native name.
+    by_native: Sides<Vec<(Name, Vec<Source>)>>,
     families: Vec<usize>,
     constants: Vec<usize>,
     fingerprint: String,
@@ -133,23 +136,38 @@ impl FieldMap {
     /// The row of a key; a member of an open family leads to its family's row.
     #[must_use]
     pub fn row(&self, key: &str) -> Option<&Row> {
-        let index = self.by_key.get(key).copied();
-        let family = || self.families.iter().copied().find(|index| tail(&self.rows[*index].key, key).is_some());
-        index.or_else(family).map(|index| &self.rows[index])
+        let expected = self.expected.load(Ordering::Relaxed);
+        let place = match self.rows.get(expected) {
+            Some(row) if *row.key == *key => Ok(expected),
+            _ => self.rows.binary_search_by(|row| (*row.key).cmp(key)),
+        };
+        match place {
+            Ok(place) => {
+                self.expected.store(place + 1, Ordering::Relaxed);
+                Some(&self.rows[place])
+            }
+            Err(_) => self.families.iter().map(|index| &self.rows[*index]).find(|row| tail(&row.key, key).is_some()),
+        }
     }
 
     /// The same map, which reads only some of its rows.
     #[must_use]
     pub fn only(&self, wanted: impl Fn(&Row) -> bool) -> FieldMap {
-        let mut map = self.clone();
+        let only = |places: &[usize]| places.iter().copied().filter(|place| wanted(&self.rows[*place])).collect();
+        let mut by_native = self.by_native.clone();
         for side in Side::BOTH {
-            for sources in map.by_native[side].values_mut() {
+            for (_, sources) in &mut by_native[side] {
                 sources.retain(|source| wanted(&self.rows[source.row]));
             }
         }
-        map.families.retain(|index| wanted(&self.rows[*index]));
-        map.constants.retain(|index| wanted(&self.rows[*index]));
-        map
+        FieldMap {
+            rows: self.rows.clone(),
+            expected: AtomicUsize::default(),
+            by_native,
+            families: only(&self.families),
+            constants: only(&self.constants),
+            fingerprint: self.fingerprint.clone(),
+        }
     }
 
     /// Changes whenever values would be translated differently.
@@ -163,12 +181,15 @@ impl FieldMap {
     /// # Errors
     /// If a value is not of the kind that the catalogue says.
     pub fn translate_in(&self, side: Side, record: &Record) -> Result<Fields, TranslateProblem> {
-        let mut values = Fields::new();
+        let mut values = Fields::with_capacity(record.fields.len());
         // Values of rows with several names, until it is known which one counts: row, rank, value.
         let mut candidates: Vec<(usize, usize, &Value)> = Vec::new();
+        // Both are in the order of the names.
+        let mut natives = self.by_native[side].iter().peekable();
         for (name, value) in record.fields.iter() {
-            match self.by_native[side].get(name) {
-                Some(sources) => {
+            while natives.next_if(|(native, _)| native < name).is_some() {}
+            match natives.peek().filter(|(native, _)| native == name) {
+                Some((_, sources)) => {
                     for source in sources {
                         let row = &self.rows[source.row];
                         if row.native[side].len() > 1 {
@@ -206,7 +227,7 @@ impl FieldMap {
     /// # Errors
     /// If a value cannot be carried by the side's field.
     pub fn translate_out(&self, side: Side, values: &Fields, create: bool) -> Result<Fields, TranslateProblem> {
-        let mut fields = Fields::new();
+        let mut fields = Fields::with_capacity(values.len());
         for (key, value) in values.iter() {
             let Some(row) = self.row(key).filter(|row| row.reaches(side, create)) else { continue };
             let Some(native) = row.native[side].first() else { continue };
