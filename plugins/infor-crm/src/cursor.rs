@@ -1,0 +1,169 @@
+//! How far a feed was read: what travels in cursors.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use pairwise_plugin_api::serde::{Deserialize, Deserializer, Serialize, Serializer};
+use pairwise_plugin_api::{Class, Cursor, Failure, Millis, Result};
+
+/// The present form of cursors.
+const FORM: u32 = 1;
+
+/// Where reading goes on.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(crate = "pairwise_plugin_api::serde")]
+pub(crate) struct State {
+    form: u32,
+    /// One for each entity that is read.
+    pub(crate) parts: Vec<Part>,
+    /// What is still to be told before the next look for changes.
+    pub(crate) todo: VecDeque<Todo>,
+}
+
+/// How far one entity was read.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(crate = "pairwise_plugin_api::serde")]
+pub(crate) struct Part {
+    pub(crate) entity: String,
+    pub(crate) group: Option<String>,
+    /// Membership is a word in a text property, because groups cannot be written.
+    pub(crate) by_marker: bool,
+    /// Who belonged to the group.
+    pub(crate) members: Keys,
+    /// Members that were not found once; what that means is told when they are not found again.
+    pub(crate) doubtful: Keys,
+    pub(crate) records: Window,
+    pub(crate) addresses: Window,
+}
+
+/// The recent past of a feed, which is looked at again, because what happened in it may show late.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(crate = "pairwise_plugin_api::serde")]
+pub(crate) struct Window {
+    /// Its beginning, by the server's clock.
+    pub(crate) since: Millis,
+    /// What was seen in it: when it changed, and a print of its state.
+    pub(crate) seen: BTreeMap<String, (Millis, u64)>,
+}
+
+/// What is still to be told.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(crate = "pairwise_plugin_api::serde")]
+pub(crate) enum Todo {
+    /// Everything behind a key.
+    From { part: usize, after: Option<String> },
+    /// These.
+    These { part: usize, keys: Keys },
+    /// These do not belong to the scope any more. `first` says that this was found out just now.
+    Left { part: usize, keys: Keys, first: bool },
+}
+
+/// Sorted keys. Written down, each one leaves out what it shares with the one before: a site's keys count upwards, so that few
+/// characters remain.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(crate) struct Keys(pub(crate) BTreeSet<String>);
+
+impl Keys {
+    /// Takes the first `count` keys out.
+    pub(crate) fn take(&mut self, count: usize) -> Vec<String> {
+        let rest = match self.0.iter().nth(count).cloned() {
+            Some(next) => self.0.split_off(&next),
+            None => BTreeSet::new(),
+        };
+        std::mem::replace(&mut self.0, rest).into_iter().collect()
+    }
+}
+
+impl FromIterator<String> for Keys {
+    fn from_iter<I: IntoIterator<Item = String>>(keys: I) -> Self {
+        Keys(keys.into_iter().collect())
+    }
+}
+
+/// How many bytes two texts share at their beginnings, as one digit of base 36.
+fn shared(before: &str, key: &str) -> usize {
+    let same = before.char_indices().zip(key.chars()).take_while(|((_, a), b)| a == b);
+    same.map(|((at, c), _)| at + c.len_utf8()).last().unwrap_or(0).min(35)
+}
+
+impl Serialize for Keys {
+    fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
+        let mut packed = String::with_capacity(self.0.len() * 5);
+        let mut before = "";
+        for key in &self.0 {
+            let mut same = shared(before, key);
+            while !key.is_char_boundary(same) {
+                same -= 1;
+            }
+            packed.extend(char::from_digit(same as u32, 36));
+            packed.push_str(&key[same..]);
+            packed.push('\n');
+            before = key;
+        }
+        serializer.serialize_str(&packed)
+    }
+}
+
+impl<'de> Deserialize<'de> for Keys {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Self, D::Error> {
+        let packed = String::deserialize(deserializer)?;
+        let mut keys = BTreeSet::new();
+        let mut before = String::new();
+        for line in packed.lines() {
+            let same = line.chars().next().and_then(|digit| digit.to_digit(36)).unwrap_or(0) as usize;
+            before.truncate(same.min(before.len()));
+            before.push_str(line.get(1..).unwrap_or_default());
+            keys.insert(before.clone());
+        }
+        Ok(Keys(keys))
+    }
+}
+
+impl State {
+    pub(crate) fn new(parts: Vec<Part>) -> Self {
+        State { form: FORM, parts, todo: VecDeque::new() }
+    }
+
+    pub(crate) fn cursor(&self) -> Result<Cursor> {
+        serde_json::to_vec(self).map(Cursor).map_err(|error| Failure::new(Class::Protocol, error.to_string()))
+    }
+
+    /// A cursor's state, if it was made for these entities and this group; otherwise everything is to be read anew.
+    pub(crate) fn of(cursor: &Cursor, entities: &[String], group: Option<&str>) -> Result<State> {
+        let expired = |why: &str| Failure::new(Class::CursorExpired, format!("the place where reading stopped {why}"));
+        let state: State = serde_json::from_slice(&cursor.0).map_err(|_| expired("cannot be read"))?;
+        let same = state.form == FORM
+            && state.parts.iter().map(|part| &part.entity).eq(entities)
+            && state.parts.iter().all(|part| part.group.as_deref() == group);
+        if same { Ok(state) } else { Err(expired("belongs to another scope")) }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test may panic")]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cursors_go_and_come_back() {
+        let keys: Keys = (0..2_000).map(|number| format!("CDEMOA{number:06}")).chain(["Ünique".to_owned()]).collect();
+        let part =
+            Part { entity: "contacts".into(), group: Some("Sync".into()), members: keys.clone(), ..Part::default() };
+        let mut state = State::new(vec![part]);
+        state.todo.push_back(Todo::These { part: 0, keys });
+        let cursor = state.cursor().unwrap();
+        assert!(cursor.0.len() < 2 * 2_000 * 6, "{} bytes", cursor.0.len());
+        let entities = ["contacts".to_owned()];
+        assert_eq!(State::of(&cursor, &entities, Some("Sync")).unwrap(), state);
+        let other = State::of(&cursor, &entities, Some("Other")).unwrap_err();
+        assert_eq!(other.class, Class::CursorExpired);
+        assert_eq!(State::of(&Cursor(b"x".to_vec()), &entities, None).unwrap_err().class, Class::CursorExpired);
+    }
+
+    #[test]
+    fn keys_are_taken_in_order() {
+        let mut keys: Keys = ["b", "a", "c"].map(str::to_owned).into_iter().collect();
+        assert_eq!(keys.take(2), ["a", "b"]);
+        assert_eq!(keys.take(2), ["c"]);
+        assert!(keys.take(2).is_empty());
+    }
+}

@@ -1,0 +1,234 @@
+//! The records of the system: which feed each kind has, what it refers to, and its fields as the host sees them.
+
+use pairwise_plugin_api::{Catalogue, Class, Entity, EntityKind, Failure, Field, FieldType, Name, Result};
+
+use crate::columns;
+use crate::settings::Config;
+
+/// A property of an entity.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Column {
+    pub(crate) name: &'static str,
+    pub(crate) kind: FieldType,
+    /// 0 where there is no limit.
+    length: u32,
+    path: &'static str,
+    writable: bool,
+}
+
+impl Column {
+    pub(crate) const fn new(name: &'static str, kind: FieldType, length: u32) -> Self {
+        Column { name, kind, length, path: "", writable: true }
+    }
+
+    pub(crate) const fn path(mut self, path: &'static str) -> Self {
+        self.path = path;
+        self
+    }
+
+    pub(crate) const fn read_only(mut self) -> Self {
+        self.writable = false;
+        self
+    }
+
+    pub(crate) fn is_writable(&self) -> bool {
+        self.writable
+    }
+}
+
+/// A property whose value is another record.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Reference {
+    pub(crate) name: &'static str,
+    /// The feed of the other record.
+    pub(crate) entity: &'static str,
+    required: bool,
+}
+
+/// What the address of a record is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum AddressKind {
+    /// There is none.
+    None,
+    /// A record of the feed `addresses`, written there.
+    Own,
+    /// Written nested in its owner: its feed is not there in every version.
+    Nested,
+}
+
+/// A kind of record.
+#[derive(Debug)]
+pub(crate) struct Kind {
+    /// The entity's name, which is also that of its feed.
+    pub(crate) entity: &'static str,
+    label: &'static str,
+    record: EntityKind,
+    /// The family of its ad hoc groups, where there are any.
+    pub(crate) family: Option<&'static str>,
+    pub(crate) columns: &'static [Column],
+    pub(crate) references: &'static [Reference],
+    pub(crate) address: AddressKind,
+    /// What is asked for of each record.
+    pub(crate) select: &'static str,
+}
+
+const fn reference(name: &'static str, entity: &'static str) -> Reference {
+    Reference { name, entity, required: false }
+}
+
+/// All kinds.
+pub(crate) const KINDS: &[Kind] = &[
+    Kind {
+        entity: "contacts",
+        label: "Contacts",
+        record: EntityKind::Contact,
+        family: Some("Contact"),
+        columns: columns::CONTACTS,
+        references: &[
+            Reference { name: "Account", entity: "accounts", required: true },
+            reference("AccountManager", USERS),
+            reference("Owner", "owners"),
+        ],
+        address: AddressKind::Own,
+        select: "*,Account/AccountName,AccountManager/UserName,Owner/OwnerDescription,Address/*",
+    },
+    Kind {
+        entity: "accounts",
+        label: "Accounts",
+        record: EntityKind::Other,
+        family: Some("Account"),
+        columns: columns::ACCOUNTS,
+        references: &[
+            reference("AccountManager", USERS),
+            reference("LeadSource", "leadsources"),
+            reference("Owner", "owners"),
+        ],
+        address: AddressKind::Own,
+        select: "*,AccountManager/UserName,LeadSource/Description,Owner/OwnerDescription,Address/*",
+    },
+    Kind {
+        entity: "leads",
+        label: "Leads",
+        record: EntityKind::Contact,
+        family: Some("Lead"),
+        columns: columns::LEADS,
+        references: &[
+            reference("AccountManager", USERS),
+            reference("LeadSource", "leadsources"),
+            reference("Owner", "owners"),
+        ],
+        address: AddressKind::Nested,
+        select: "*,AccountManager/UserName,LeadSource/Description,Owner/OwnerDescription,Address/*",
+    },
+    Kind {
+        entity: "history",
+        label: "Notes and history",
+        record: EntityKind::Other,
+        family: None,
+        columns: columns::HISTORY,
+        references: &[],
+        address: AddressKind::None,
+        select: "*",
+    },
+];
+
+/// The feed of users: a field that refers to it takes [`SELF`].
+pub(crate) const USERS: &str = "users";
+/// Stands for the login's own user in a field that refers to one.
+pub(crate) const SELF: &str = "$self";
+/// The relation that carries the address.
+pub(crate) const ADDRESS: &str = "Address";
+/// The field of a contact that shows its account's name; it follows the account and is never written.
+pub(crate) const ACCOUNT_NAME: &str = "AccountName";
+
+/// The lines of a street, in their order.
+pub(crate) const STREET: [&str; 4] = ["Address1", "Address2", "Address3", "Address4"];
+/// The longest line of a street.
+pub(crate) const STREET_LINE: usize = 64;
+
+/// An address as fields: name, property (none for the street, which has four), longest text, path.
+pub(crate) const ADDRESS_FIELDS: &[(&str, Option<&str>, u32, &str)] = &[
+    ("Address/Street", None, 4 * STREET_LINE as u32 + 3, "addresses/work/street"),
+    ("Address/City", Some("City"), 32, "addresses/work/locality"),
+    ("Address/State", Some("State"), 32, "addresses/work/region"),
+    ("Address/PostalCode", Some("PostalCode"), 24, "addresses/work/postcode"),
+    ("Address/Country", Some("Country"), 32, "addresses/work/country"),
+    ("Address/County", Some("County"), 32, ""),
+];
+
+impl Kind {
+    /// A kind by its entity's name.
+    pub(crate) fn of(entity: &str) -> Result<&'static Kind> {
+        KINDS.iter().find(|kind| kind.entity == entity).ok_or_else(|| {
+            let known: Vec<&str> = KINDS.iter().map(|kind| kind.entity).collect();
+            let text = format!("Infor CRM has no entity `{entity}` here; it has {}", known.join(", "));
+            Failure::new(Class::NotFound, text)
+        })
+    }
+
+    /// The type of a plain property; text for one that a site has added.
+    pub(crate) fn column(&self, name: &str) -> Option<&'static Column> {
+        self.columns.iter().find(|column| column.name == name)
+    }
+
+    pub(crate) fn reference(&self, name: &str) -> Option<&'static Reference> {
+        self.references.iter().find(|reference| reference.name == name)
+    }
+
+    /// Its account's name is shown with it.
+    pub(crate) fn shows_account(&self) -> bool {
+        self.reference("Account").is_some()
+    }
+}
+
+/// The selector of a scope: an ad hoc group, by its name.
+pub(crate) const GROUP: &str = "group";
+
+/// Entities and fields; with `only`, those of one entity.
+pub(crate) fn catalogue(config: &Config, only: Option<&str>) -> Result<Catalogue> {
+    if let Some(entity) = only {
+        Kind::of(entity)?;
+    }
+    let kinds = KINDS.iter().filter(|kind| only.is_none_or(|only| kind.entity == only));
+    Ok(Catalogue { entities: kinds.map(|kind| entity(kind, config)).collect() })
+}
+
+/// Names of the text properties that the site has added to an entity.
+pub(crate) fn extra<'a>(config: &'a Config, kind: &Kind) -> &'a [String] {
+    config.extra_fields.get(kind.entity).map_or(&[], Vec::as_slice)
+}
+
+fn entity(kind: &Kind, config: &Config) -> Entity {
+    let mut fields: Vec<Field> = kind.columns.iter().map(field).collect();
+    if kind.shows_account() {
+        fields.push(Field::new(ACCOUNT_NAME, FieldType::Text).path("organizations/1/name").read_only());
+    }
+    fields.extend(kind.references.iter().map(|reference| Field {
+        reference: Some(reference.entity.to_owned()),
+        required: reference.required,
+        ..Field::new(reference.name, FieldType::Text)
+    }));
+    if kind.address != AddressKind::None {
+        fields.extend(ADDRESS_FIELDS.iter().map(|(name, _, length, path)| Field {
+            length: Some(*length),
+            ..Field::new(*name, FieldType::Text).path(*path)
+        }));
+    }
+    fields.extend(extra(config, kind).iter().map(|name| Field::new(name.as_str(), FieldType::Text)));
+    Entity {
+        name: kind.entity.to_owned(),
+        label: kind.label.to_owned(),
+        kind: kind.record,
+        fields,
+        selectors: kind.family.iter().map(|_| GROUP.to_owned()).collect(),
+    }
+}
+
+fn field(column: &Column) -> Field {
+    Field {
+        length: (column.length > 0).then_some(column.length),
+        writable: column.writable,
+        path: Name::from(column.path),
+        ..Field::new(column.name, column.kind)
+    }
+}

@@ -1,0 +1,128 @@
+//! Records by the values of their fields, many values in one request.
+
+use pairwise_plugin_api::ops::FindRequest;
+use pairwise_plugin_api::{Class, Context, Failure, Name, Record, Result};
+
+use crate::entity::{ACCOUNT_NAME, ADDRESS_FIELDS, Kind, extra};
+use crate::groups;
+use crate::query::{fitting, literal, url, within};
+use crate::records::record;
+use crate::server::Server;
+use crate::wire::key;
+
+/// What a search takes beside its values.
+const AROUND: usize = 420;
+
+/// One list for each value, in order.
+pub(crate) fn find(server: &Server, cx: &Context, request: &FindRequest) -> Result<Vec<Vec<Record>>> {
+    let login = server.login(&request.principal)?;
+    let kind = Kind::of(&request.entity)?;
+    if request.by.is_empty() {
+        return Err(Failure::new(Class::Refused, "Infor CRM keeps no keys of creations: name fields to look for"));
+    }
+    let properties = request.by.iter().map(|name| property(server, kind, name)).collect::<Result<Vec<_>>>()?;
+    let scope = match groups::selected(&request.scope)? {
+        Some(name) => {
+            let group = groups::recent(server, cx, &login, kind, &name)?;
+            Some(group.ok_or_else(|| groups::missing(&login, &name))?.members)
+        }
+        None => None,
+    };
+    let fold = |text: &str| if request.case_sensitive { text.to_owned() } else { text.to_lowercase() };
+    let mut wanted: Vec<String> = request.values.iter().filter(|value| !value.is_empty()).cloned().collect();
+    wanted.sort_unstable();
+    wanted.dedup();
+    let place = server.place.dynamic(kind.entity);
+    let mut found: Vec<Record> = Vec::new();
+    // A condition over a relation leaves out whoever has none, so that these go alone.
+    let (related, own): (Vec<&String>, Vec<&String>) = properties.iter().partition(|property| property.contains('.'));
+    let groups = std::iter::once(own).chain(related.into_iter().map(|property| vec![property]));
+    for properties in groups.filter(|properties| !properties.is_empty()) {
+        let around = place.len() + AROUND + properties.iter().map(|property| property.len() + 24).sum::<usize>();
+        for values in fitting(&wanted, around, properties.len(), server.config.page as usize) {
+            let conditions: Vec<String> = properties
+                .iter()
+                .map(|property| match request.case_sensitive {
+                    true => within(property, values.iter().map(String::as_str)),
+                    false => {
+                        let upper: Vec<String> = values.iter().map(|value| value.to_uppercase()).collect();
+                        within(&format!("upper({property})"), upper.iter().map(String::as_str))
+                    }
+                })
+                .collect();
+            let condition = conditions.join(" or ");
+            let mut after = None::<String>;
+            loop {
+                let behind = after.map(|after| format!("({condition}) and Id gt {}", literal(&after)));
+                let condition = behind.as_deref().unwrap_or(&condition);
+                let count = server.config.page.to_string();
+                let page =
+                    url(&place, &[("select", kind.select), ("where", condition), ("orderBy", "Id"), ("count", &count)]);
+                let feed = server.feed(cx, &login, &page, &format!("looking for {}", kind.entity))?;
+                let told = feed.entries.len() as u64;
+                let rest = feed.total.is_some_and(|total| total > told);
+                after = feed.entries.last().and_then(key).map(str::to_owned);
+                found.extend(feed.entries.iter().filter_map(|entry| record(kind, &server.config, entry, &[])));
+                if !rest || after.is_none() {
+                    break;
+                }
+            }
+        }
+    }
+    found.retain(|record| scope.as_ref().is_none_or(|members| members.contains(&record.at.id)));
+    found.sort_by(|a, b| a.at.cmp(&b.at));
+    found.dedup_by(|a, b| a.at == b.at);
+    let holds = |record: &Record, value: &str| {
+        request.by.iter().filter_map(|name| record.fields.get(name)).any(|held| fold(&held.to_string()) == fold(value))
+    };
+    let chosen = |record: &Record| {
+        let mut record = record.clone();
+        if !request.fields.is_empty() {
+            record.fields = record.fields.into_iter().filter(|(name, _)| request.fields.contains(name)).collect();
+        }
+        record
+    };
+    let matches = |value: &String| {
+        let value = value.as_str();
+        found.iter().filter(|record| !value.is_empty() && holds(record, value)).map(chosen).collect()
+    };
+    Ok(request.values.iter().map(matches).collect())
+}
+
+/// The property that a field is compared by.
+fn property(server: &Server, kind: &Kind, name: &Name) -> Result<String> {
+    let plain = kind.column(name).is_some() || extra(&server.config, kind).iter().any(|extra| **extra == **name);
+    if plain || (**name == *ACCOUNT_NAME && kind.shows_account()) {
+        return Ok(name.to_string());
+    }
+    if kind.reference(name).is_some() {
+        return Ok(format!("{name}.Id"));
+    }
+    let address = ADDRESS_FIELDS.iter().find(|(field, ..)| **field == **name);
+    match address {
+        Some((_, Some(property), ..)) => Ok(format!("Address.{property}")),
+        _ => {
+            let text = format!("`{}` cannot be looked up by `{name}`", kind.entity);
+            Err(Failure::new(Class::NotFound, text))
+        }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test may panic")]
+mod tests {
+    use super::*;
+    use crate::tests::config;
+
+    #[test]
+    fn fields_are_looked_up_by_their_properties() {
+        let server = Server::new(config("http://crm.example.com")).unwrap();
+        let kind = Kind::of("contacts").unwrap();
+        let property = |name: &str| property(&server, kind, &name.into()).ok();
+        assert_eq!(property("Email").as_deref(), Some("Email"));
+        assert_eq!(property("Account").as_deref(), Some("Account.Id"));
+        assert_eq!(property("Address/City").as_deref(), Some("Address.City"));
+        assert_eq!(property("Address/Street"), None);
+        assert_eq!(property("Shoe"), None);
+    }
+}

@@ -1,0 +1,240 @@
+//! Entries become records.
+
+use std::collections::HashMap;
+
+use pairwise_plugin_api::{Context, Fields, Millis, Name, Record, RecordRef, Result, Value};
+
+use crate::entity::{ACCOUNT_NAME, ADDRESS, ADDRESS_FIELDS, AddressKind, Kind, STREET, extra};
+use crate::login::Login;
+use crate::query::{fitting, url, within};
+use crate::server::Server;
+use crate::settings::Config;
+use crate::wire::{Entry, etag, key, millis, related, text, value};
+
+/// What a condition and its address take beside the keys in it.
+const AROUND: usize = 260;
+
+/// Entries by their keys; those that are not told are gone, or cannot be seen.
+pub(crate) fn by_keys(
+    server: &Server,
+    cx: &Context,
+    login: &Login,
+    kind: &Kind,
+    keys: &[String],
+) -> Result<HashMap<String, Entry>> {
+    selected_by_keys(server, cx, login, kind.entity, kind.select, keys)
+}
+
+/// The same with a choice of what is told.
+pub(crate) fn selected_by_keys(
+    server: &Server,
+    cx: &Context,
+    login: &Login,
+    feed: &str,
+    select: &str,
+    keys: &[String],
+) -> Result<HashMap<String, Entry>> {
+    let mut found = HashMap::with_capacity(keys.len());
+    let place = server.place.dynamic(feed);
+    let doing = format!("reading {feed}");
+    for list in fitting(keys, place.len() + AROUND, 1, server.config.page as usize) {
+        let wanted = within("Id", list.iter().map(String::as_str));
+        let count = list.len().to_string();
+        let page = url(&place, &[("select", select), ("where", &wanted), ("count", &count)]);
+        for entry in server.feed(cx, login, &page, &doing)?.entries {
+            if let Some(key) = key(&entry).map(str::to_owned) {
+                found.insert(key, entry);
+            }
+        }
+        cx.progress(found.len() as u64, keys.len() as u64);
+    }
+    Ok(found)
+}
+
+/// An entry as the host sees it; `None` for one without a key. `asked` are the fields that are wanted, none meaning all.
+pub(crate) fn record(kind: &Kind, config: &Config, entry: &Entry, asked: &[Name]) -> Option<Record> {
+    let wanted = |name: &str| asked.is_empty() || asked.iter().any(|asked| **asked == *name);
+    let mut fields = Fields::new();
+    // A property that is not told is one that this login may not see: it is not told on, either.
+    let plain = kind.columns.iter().map(|column| (column.name, column.kind));
+    let plain = plain.chain(extra(config, kind).iter().map(|name| (name.as_str(), Default::default())));
+    for (name, of) in plain.filter(|(name, _)| wanted(name)) {
+        if let Some(json) = entry.get(name) {
+            fields.set(name, value(json, of));
+        }
+    }
+    for reference in kind.references.iter().filter(|reference| wanted(reference.name)) {
+        if let Some(json) = entry.get(reference.name) {
+            let key = json.as_object().and_then(key);
+            fields.set(reference.name, key.map_or(Value::Null, Value::from));
+        }
+    }
+    if kind.shows_account() && wanted(ACCOUNT_NAME) {
+        let name = related(entry, "Account").and_then(|account| text(account, ACCOUNT_NAME));
+        if let Some(name) = name.or_else(|| text(entry, ACCOUNT_NAME)) {
+            fields.set(ACCOUNT_NAME, name);
+        } else if entry.contains_key(ACCOUNT_NAME) {
+            fields.set(ACCOUNT_NAME, Value::Null);
+        }
+    }
+    if kind.address != AddressKind::None {
+        address_fields(entry, &wanted, &mut fields);
+    }
+    Some(Record {
+        at: RecordRef::new(kind.entity, key(entry)?),
+        version: Version::of(entry).map(|version| version.to_string()),
+        created: entry.get("CreateDate").and_then(millis),
+        modified: modified(entry),
+        fields,
+        ..Record::default()
+    })
+}
+
+/// A record changes with its address.
+fn modified(entry: &Entry) -> Option<Millis> {
+    let own = entry.get("ModifyDate").and_then(millis);
+    let address = related(entry, ADDRESS).and_then(|address| address.get("ModifyDate")).and_then(millis);
+    own.max(address)
+}
+
+fn address_fields(entry: &Entry, wanted: &dyn Fn(&str) -> bool, fields: &mut Fields) {
+    let address = match entry.get(ADDRESS) {
+        Some(serde_json::Value::Null) => None,
+        Some(serde_json::Value::Object(address)) if is_told(address) => Some(address),
+        // Only where it is: its fields are not known.
+        _ => return,
+    };
+    for (name, property, ..) in ADDRESS_FIELDS.iter().filter(|(name, ..)| wanted(name)) {
+        let told = match (address, property) {
+            (None, _) => Value::Null,
+            (Some(address), Some(property)) => match address.get(*property) {
+                Some(json) => value(json, Default::default()),
+                None => continue,
+            },
+            (Some(address), None) => street(address),
+        };
+        fields.set(*name, told);
+    }
+}
+
+/// Whether a related entry is there with its properties, and not only by its key.
+fn is_told(entry: &Entry) -> bool {
+    entry.keys().any(|name| !name.starts_with('$'))
+}
+
+/// The lines of a street, without empty ones at the end.
+fn street(address: &Entry) -> Value {
+    let lines: Vec<&str> = STREET.iter().map(|line| text(address, line).unwrap_or_default()).collect();
+    let street = lines.join("\n");
+    let street = street.trim_end_matches('\n');
+    if street.is_empty() { Value::Null } else { Value::from(street) }
+}
+
+/// Whether an answer tells a record whole, so that it need not be read again.
+pub(crate) fn is_whole(kind: &Kind, entry: &Entry) -> bool {
+    let address = || match entry.get(ADDRESS) {
+        Some(serde_json::Value::Null) => true,
+        Some(serde_json::Value::Object(address)) => is_told(address),
+        _ => false,
+    };
+    etag(entry).is_some() && entry.contains_key("ModifyDate") && (kind.address == AddressKind::None || address())
+}
+
+/// What stands for a state of a record: its own tag, and that of its address, which changes by itself.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(crate) struct Version {
+    pub(crate) etag: String,
+    pub(crate) address: Option<Address>,
+}
+
+/// Where a record's address is, and in what state.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(crate) struct Address {
+    pub(crate) key: String,
+    /// Empty where the server does not tell it within the record.
+    pub(crate) etag: String,
+    pub(crate) modified: Millis,
+}
+
+impl Version {
+    pub(crate) fn of(entry: &Entry) -> Option<Version> {
+        let address = related(entry, ADDRESS).and_then(|address| {
+            Some(Address {
+                key: key(address)?.to_owned(),
+                etag: etag(address).unwrap_or_default().to_owned(),
+                modified: address.get("ModifyDate").and_then(millis).unwrap_or_default(),
+            })
+        });
+        Some(Version { etag: etag(entry)?.to_owned(), address })
+    }
+
+    pub(crate) fn parse(text: &str) -> Version {
+        let mut parts = text.split('|');
+        let etag = parts.next().unwrap_or_default().to_owned();
+        let address = parts.next().filter(|key| !key.is_empty()).map(|key| Address {
+            key: key.to_owned(),
+            etag: parts.next().unwrap_or_default().to_owned(),
+            modified: parts.next().and_then(|text| text.parse().ok()).unwrap_or_default(),
+        });
+        Version { etag, address }
+    }
+}
+
+impl std::fmt::Display for Version {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.etag)?;
+        match &self.address {
+            Some(address) => write!(f, "|{}|{}|{}", address.key, address.etag, address.modified),
+            None => Ok(()),
+        }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test may panic")]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::tests::config;
+
+    #[test]
+    fn the_sheets_entry_becomes_a_record() {
+        let entry = json!({
+            "$key": "CDEMOA000001", "$etag": "gJaGtgHyuAw=", "FirstName": "John", "LastName": "Abbott",
+            "Email": "john@example.com", "Birthday": null, "DoNotEmail": false, "UserField1": "north",
+            "ModifyDate": "/Date(1384992000000)/", "CreateDate": "/Date(1384990000000)/",
+            "Account": { "$key": "ADEMOA000001", "AccountName": "Abbott Ltd." }, "AccountManager": null,
+            "Address": { "$key": "aDEMOA000001", "City": "Phoenix", "Address1": "1 Road", "Address2": "", "Address3": "Rear",
+                         "ModifyDate": "/Date(1384992001000)/" },
+        });
+        let mut config = config("http://crm.example.com");
+        config.extra_fields.insert("contacts".into(), vec!["UserField1".into()]);
+        let kind = Kind::of("contacts").unwrap();
+        let record = record(kind, &config, entry.as_object().unwrap(), &[]).unwrap();
+        assert_eq!(record.at, RecordRef::new("contacts", "CDEMOA000001"));
+        assert_eq!(record.modified, Some(1_384_992_001_000), "the address changed later");
+        assert_eq!(record.created, Some(1_384_990_000_000));
+        let field = |name: &str| record.fields.get(name).cloned();
+        assert_eq!(field("Account"), Some("ADEMOA000001".into()));
+        assert_eq!(field("AccountName"), Some("Abbott Ltd.".into()));
+        assert_eq!(field("AccountManager"), Some(Value::Null));
+        assert_eq!(field("Address/Street"), Some("1 Road\n\nRear".into()));
+        assert_eq!(field("Address/City"), Some("Phoenix".into()));
+        assert_eq!(field("Birthday"), Some(Value::Null));
+        assert_eq!(field("UserField1"), Some("north".into()));
+        assert_eq!(field("Title"), None, "what is not told is not known");
+        let version = Version::parse(record.version.as_deref().unwrap());
+        assert_eq!(version.address.unwrap().key, "aDEMOA000001");
+    }
+
+    #[test]
+    fn versions_go_and_come_back() {
+        let address = Address { key: "a1".into(), etag: "x=".into(), modified: 5 };
+        for version in
+            [Version { etag: "g=".into(), address: None }, Version { etag: "g=".into(), address: Some(address) }]
+        {
+            assert_eq!(Version::parse(&version.to_string()), version);
+        }
+    }
+}

@@ -1,0 +1,206 @@
+//! Requests to the server on behalf of a login, and what its refusals mean.
+
+use std::collections::HashMap;
+use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::time::Duration;
+
+use pairwise_http::{Answer, Client, Effect, Gate, Method, Options, Refusal, Request};
+use pairwise_plugin_api::{Class, Context, Failure, Millis, Principal, Result};
+use secrecy::SecretString;
+use serde_json::Value as Json;
+
+use crate::login::Login;
+use crate::settings::{Config, Place};
+use crate::wire::{Diagnosis, Feed};
+
+/// Part of the trace of an error that says that a password has run out.
+const EXPIRED: &str = "User.Rules.IsValidPassword";
+
+/// The site.
+#[derive(Debug)]
+pub(crate) struct Server {
+    pub(crate) place: Place,
+    pub(crate) config: Config,
+    client: Client,
+    gate: Gate,
+    logins: RwLock<HashMap<Principal, Arc<Login>>>,
+    /// Names of accounts by their keys: a contact that is written carries its account's name.
+    pub(crate) accounts: Mutex<HashMap<String, String>>,
+    clock: Mutex<Option<Millis>>,
+    /// The server was found to know no batches.
+    pub(crate) no_batches: AtomicBool,
+}
+
+impl Server {
+    pub(crate) fn new(config: Config) -> Result<Self> {
+        let place = Place::of(&config.url)?;
+        let options = Options {
+            ca_file: config.ca_file.clone(),
+            proxy: config.proxy.clone(),
+            connect_timeout: Duration::from_secs(15),
+            timeout: config.timeout(),
+            ..Options::default()
+        };
+        Ok(Server {
+            place,
+            client: Client::new(options)?,
+            gate: Gate::new(config.parallel as usize),
+            config,
+            logins: RwLock::default(),
+            accounts: Mutex::default(),
+            clock: Mutex::default(),
+            no_batches: AtomicBool::new(false),
+        })
+    }
+
+    /// Takes a principal's login in. Nothing is sent: the first request shows whether it is good.
+    pub(crate) fn log_in(&self, principal: Principal, user: String, password: String) {
+        self.client.secrets().add(&password);
+        let login = Login::new(user, SecretString::from(password), self.config.login, self.place.is_private());
+        self.logins.write().unwrap_or_else(PoisonError::into_inner).insert(principal, Arc::new(login));
+    }
+
+    pub(crate) fn login(&self, principal: &Principal) -> Result<Arc<Login>> {
+        let logins = self.logins.read().unwrap_or_else(PoisonError::into_inner);
+        logins.get(principal).cloned().ok_or_else(|| {
+            let who = if principal.is_connection() { "the connection" } else { &principal.0 };
+            Failure::new(Class::Auth, format!("{who} is not logged in to Infor CRM"))
+        })
+    }
+
+    /// The server's clock at its last answer.
+    pub(crate) fn clock(&self) -> Option<Millis> {
+        *self.clock.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A request with the login in it; once more if the server wants the login in another way. A status is no failure here,
+    /// but 401.
+    pub(crate) fn send(&self, cx: &Context, login: &Login, request: &Request) -> Result<Answer> {
+        let _permit = self.gate.pass(cx, &login.user, 1)?;
+        let mut tries = 0;
+        loop {
+            let header = login.authorization(request.method.name(), &request.url);
+            let authorized = match &header {
+                Some(header) => request.clone().header("Authorization", header.as_str()),
+                None => request.clone(),
+            };
+            let answer = self.client.send(cx, &authorized)?;
+            if let Some(time) = answer.server_time() {
+                *self.clock.lock().unwrap_or_else(PoisonError::into_inner) = Some(time);
+            }
+            if answer.status != 401 {
+                return Ok(answer);
+            }
+            tries += 1;
+            if tries > 2 || !login.learn(&answer, header.as_deref()) {
+                return Err(self.refused_login(login, &answer));
+            }
+        }
+    }
+
+    /// Reads JSON.
+    pub(crate) fn get(&self, cx: &Context, login: &Login, url: &str, doing: &str) -> Result<Json> {
+        let answer = self.send(cx, login, &Request::get(url))?;
+        self.json(login, &answer, doing)
+    }
+
+    /// Reads a feed.
+    pub(crate) fn feed(&self, cx: &Context, login: &Login, url: &str, doing: &str) -> Result<Feed> {
+        let json = self.get(cx, login, url, doing)?;
+        Feed::of(json).ok_or_else(|| {
+            let text = format!("{doing}: {} answered something that is no feed", pairwise_http::shown(url));
+            Failure::new(Class::Protocol, text)
+        })
+    }
+
+    /// A request with a JSON body.
+    pub(crate) fn request(&self, method: Method, url: &str, body: &Json, effect: Effect) -> Request {
+        Request::new(method, url).body("application/json", body.to_string()).effect(effect)
+    }
+
+    /// The body of a successful answer.
+    pub(crate) fn json(&self, login: &Login, answer: &Answer, doing: &str) -> Result<Json> {
+        if !answer.is_success() {
+            return Err(self.failure(login, answer, doing));
+        }
+        serde_json::from_slice(&answer.body).map_err(|_| {
+            let kind = answer.header("content-type").unwrap_or_default();
+            let text = if kind.contains("atom") {
+                format!(
+                    "{doing}: the server speaks Atom only, as versions before 7.5.4 do; 7.5.4 and 8 are supported: update the \
+                     server"
+                )
+            } else {
+                self.not_sdata(doing)
+            };
+            Failure::config("url", text)
+        })
+    }
+
+    /// What a refusal means.
+    pub(crate) fn failure(&self, login: &Login, answer: &Answer, doing: &str) -> Failure {
+        let Some(diagnosis) = Diagnosis::of(&answer.body) else {
+            return match answer.refusal() {
+                Refusal::Login => self.refused_login(login, answer),
+                Refusal::Forbidden => Failure::new(Class::Auth, self.no_right(login, doing)),
+                Refusal::Missing | Refusal::Elsewhere => Failure::config("url", self.not_sdata(doing)),
+                _ => answer.failure(doing),
+            };
+        };
+        if diagnosis.trace.contains(EXPIRED) {
+            let text =
+                format!("the password of Infor CRM user `{}` has run out: set a new one there first", login.user);
+            return Failure::new(Class::Auth, text);
+        }
+        let said = self.client.secrets().hide(&diagnosis.message);
+        match (answer.status, diagnosis.code.as_str()) {
+            (403, _) => Failure::new(Class::Auth, format!("{} ({said})", self.no_right(login, doing))),
+            (_, "ResourceKindNotFound") => Failure::new(
+                Class::NotFound,
+                format!("{doing}: this feed is not enabled for SData on the server; its administrator can enable it"),
+            ),
+            (_, "ApplicationNotFound" | "ContractNotFound" | "DatasetNotFound") => {
+                Failure::config("url", format!("{} ({said})", self.not_sdata(doing)))
+            }
+            _ => {
+                let mut failure =
+                    answer.failure_saying(format!("{doing}: the server answered {}: {said}", answer.spelled()));
+                if diagnosis.severity == "Transient" {
+                    failure.class = Class::Transient;
+                }
+                failure
+            }
+        }
+    }
+
+    fn not_sdata(&self, doing: &str) -> String {
+        format!(
+            "{doing}: SData is not enabled at this address ({}): check the address, or ask the server's administrator to deploy \
+             the SData portal",
+            self.place.root()
+        )
+    }
+
+    fn no_right(&self, login: &Login, doing: &str) -> String {
+        format!("{doing}: Infor CRM user `{}` has no right to do this over SData", login.user)
+    }
+
+    fn refused_login(&self, login: &Login, answer: &Answer) -> Failure {
+        if let Some(diagnosis) = Diagnosis::of(&answer.body).filter(|diagnosis| diagnosis.trace.contains(EXPIRED)) {
+            let said = self.client.secrets().hide(&diagnosis.message);
+            let text = format!("the password of Infor CRM user `{}` has run out ({said})", login.user);
+            return Failure::new(Class::Auth, text);
+        }
+        let text = if login.wants_basic(answer) {
+            format!(
+                "the server wants the password of `{}` in a form that anybody on the way can read (Basic): use an https address, \
+                 or say `login = \"basic\"`",
+                login.user
+            )
+        } else {
+            format!("Infor CRM does not accept user `{}`: the user name or the password is wrong", login.user)
+        };
+        Failure::new(Class::Auth, text)
+    }
+}
