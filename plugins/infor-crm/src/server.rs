@@ -160,9 +160,14 @@ impl Server {
                 Class::NotFound,
                 format!("{doing}: this feed is not enabled for SData on the server; its administrator can enable it"),
             ),
-            (_, "ApplicationNotFound" | "ContractNotFound" | "DatasetNotFound") => {
-                Failure::config("url", format!("{} ({said})", self.not_sdata(doing)))
-            }
+            (
+                _,
+                "ApplicationNotFound"
+                | "ApplicationUnavailable"
+                | "ContractNotFound"
+                | "DatasetNotFound"
+                | "BadUrlSyntax",
+            ) => Failure::config("url", format!("{} ({said})", self.not_sdata(doing))),
             _ => {
                 let mut failure =
                     answer.failure_saying(format!("{doing}: the server answered {}: {said}", answer.spelled()));
