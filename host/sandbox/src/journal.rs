@@ -37,6 +37,10 @@ pub struct Entry {
     pub in_flight: u32,
 }
 
+/// The number of a request in the journal: among the extensions of the request that a simulator gets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Number(pub u64);
+
 /// All requests to one system.
 #[derive(Debug, Default)]
 pub struct Journal {

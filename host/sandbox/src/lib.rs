@@ -22,11 +22,14 @@
 //! Each system has a listener of its own, so that its paths are those of the real server. What is common to all is done
 //! before a request arrives there: it is journaled, faults are applied, the answer's `Date` follows the system's clock.
 
+#![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic"))]
+
 pub mod clock;
 mod connection;
 mod control;
 pub mod core;
 pub mod faults;
+pub mod infor_crm;
 pub mod journal;
 pub mod people;
 pub mod population;

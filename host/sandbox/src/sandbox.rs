@@ -265,7 +265,8 @@ impl Running {
     pub(crate) fn records(&self, entity: Option<&str>, user: Option<&str>) -> Vec<Item> {
         self.core.read(|store| {
             let wanted = store.all().filter(|item| {
-                entity.is_none_or(|entity| item.entity == entity) && user.is_none_or(|user| item.owner == user)
+                entity.is_none_or(|entity| item.entity == entity)
+                    && user.is_none_or(|user| self.system.sees(store, user, item))
             });
             wanted.cloned().collect()
         })

@@ -4,7 +4,7 @@
 //! container or in none. The log is what sync states, delta tokens and notifications are made of: such a token is a place in
 //! the log, and what changed since is read from there.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use serde::Serialize;
 use serde_json::{Map, Value};
@@ -58,6 +58,9 @@ pub struct Event {
     pub id: String,
     pub entity: String,
     pub container: Option<String>,
+    /// The latest time in the log so far: unlike `time` it never goes back, and can be searched for.
+    #[serde(skip)]
+    latest: i64,
 }
 
 /// The items of one system.
@@ -164,6 +167,14 @@ impl Store {
         &log[log.partition_point(|event| event.version <= version)..]
     }
 
+    /// The items of an owner that may have changed at this time or later, each once; some of them may be older.
+    pub fn changed_since(&self, owner: &str, time: i64) -> impl Iterator<Item = &Item> {
+        let log = self.log.get(owner).map_or(&[][..], Vec::as_slice);
+        let recent = &log[log.partition_point(|event| event.latest < time)..];
+        let ids: BTreeSet<&str> = recent.iter().map(|event| event.id.as_str()).collect();
+        ids.into_iter().filter_map(|id| self.items.get(id))
+    }
+
     fn put(&mut self, mut item: Item, at: i64, happened: Happened) -> &Item {
         item.version = self.note(&item, at, happened);
         let place = (item.owner.clone(), item.entity.clone());
@@ -182,7 +193,10 @@ impl Store {
 
     fn note(&mut self, item: &Item, at: i64, happened: Happened) -> u64 {
         self.version += 1;
-        self.log.entry(item.owner.clone()).or_default().push(Event {
+        let log = self.log.entry(item.owner.clone()).or_default();
+        let latest = log.last().map_or(at, |last| last.latest.max(at));
+        log.push(Event {
+            latest,
             version: self.version,
             time: at,
             happened,
@@ -226,6 +240,17 @@ mod tests {
         assert_eq!(moved, Some((1, 3, json!("Anna"))));
         assert_eq!(store.items("lee", "contact").count(), 1);
         assert_eq!(store.all().count(), 2);
+    }
+
+    #[test]
+    fn recent_items_are_found_by_time() {
+        let mut store = Store::default();
+        for (time, id) in [(10, "a"), (20, "b"), (15, "c"), (30, "d")] {
+            store.insert(time, "", "contact", id, None, fields("x"));
+        }
+        let since = |store: &Store, time| store.changed_since("", time).map(|item| item.id.clone()).collect::<Vec<_>>();
+        assert_eq!(since(&store, 16), ["b", "c", "d"]);
+        assert_eq!(since(&store, 31), Vec::<String>::new());
     }
 
     #[test]

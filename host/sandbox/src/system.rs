@@ -24,7 +24,7 @@ use thiserror::Error;
 
 use crate::faults::Fault;
 use crate::population::Population;
-use crate::store::Fields;
+use crate::store::{Fields, Item, Store};
 
 /// One simulated system.
 pub trait System: Send + Sync {
@@ -67,6 +67,12 @@ pub trait System: Send + Sync {
     fn command(&self, name: &str, arguments: &Value) -> Result<Value, Complaint> {
         let _ = arguments;
         Err(Complaint::NoSuchCommand(name.to_owned()))
+    }
+
+    /// Whether a record is among those of a user or mailbox, when somebody asks what a system holds.
+    fn sees(&self, store: &Store, user: &str, item: &Item) -> bool {
+        let _ = store;
+        item.owner == user
     }
 
     /// The clock was moved: what ends by time ends now.

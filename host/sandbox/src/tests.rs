@@ -1,5 +1,4 @@
 //! The core, under a system that only echoes and counts.
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic")]
 
 use std::io::{Read, Write};
 use std::net::TcpStream;

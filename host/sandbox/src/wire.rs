@@ -12,7 +12,7 @@ use percent_encoding::percent_decode_str;
 
 use crate::connection::Connection;
 use crate::faults::{Asked, Fault};
-use crate::journal::Entry;
+use crate::journal::{Entry, Number};
 use crate::sandbox::Running;
 use crate::system::About;
 
@@ -27,12 +27,13 @@ pub(crate) async fn handle(
     request: Request,
     next: Next,
 ) -> Response {
-    let (parts, body) = request.into_parts();
+    let (mut parts, body) = request.into_parts();
     let Ok(body) = to_bytes(body, LARGEST_BODY).await else {
         return StatusCode::PAYLOAD_TOO_LARGE.into_response();
     };
     let about = system.system.about(&parts, &body);
     let number = system.core.journal().begin(entry(&system, &parts, &body, &about));
+    parts.extensions.insert(Number(number));
     let path = percent_decode_str(parts.uri.path_and_query().map_or("/", |path| path.as_str())).decode_utf8_lossy();
     let asked = Asked {
         method: parts.method.as_str(),
