@@ -139,10 +139,8 @@ impl Writer<'_> {
 
     /// What must be known before anything is sent: states that nobody told us, names of accounts, parents of notes.
     fn look_before(&self, kind: &'static Kind, jobs: &mut [Job<'_>]) {
-        let blind = |job: &&mut Job<'_>| {
-            let nested = kind.address == AddressKind::Nested && !job.payload.address.is_empty();
-            job.is_open() && job.write.action != Action::Create && (job.version.etag.is_empty() || nested)
-        };
+        let blind =
+            |job: &&mut Job<'_>| job.is_open() && job.write.action != Action::Create && job.version.etag.is_empty();
         let mut unknown: Vec<&mut Job<'_>> = jobs.iter_mut().filter(blind).collect();
         let keys: Vec<String> = unknown.iter().filter_map(|job| job.key()).collect();
         if !keys.is_empty() {
@@ -221,15 +219,20 @@ impl Writer<'_> {
         let update =
             |job: &&mut Job<'_>| job.is_open() && job.write.action == Action::Update && !job.payload.address.is_empty();
         let mut jobs: Vec<&mut Job<'_>> = jobs.iter_mut().filter(update).collect();
+        for job in &mut jobs {
+            // Nothing is not written where nothing is.
+            if job.version.address.is_none() && job.payload.address.values().all(Json::is_null) {
+                job.payload.address.clear();
+            }
+        }
+        jobs.retain(|job| !job.payload.address.is_empty());
         if jobs.is_empty() {
             return;
         }
         if kind.address == AddressKind::Nested {
             for job in jobs {
-                let mut address = std::mem::take(&mut job.payload.address);
-                if let Some(known) = &job.version.address {
-                    address.insert("$key".into(), known.key.as_str().into());
-                }
+                // Without a key: with one it would only be referred to.
+                let address = std::mem::take(&mut job.payload.address);
                 job.payload.own.insert(ADDRESS.into(), Json::Object(address));
             }
             return;
@@ -329,6 +332,7 @@ impl Writer<'_> {
                 job.outcome = Some(Outcome::of(Status::Conflict));
                 job.entry = Some(done.entry);
             }
+            404 | 410 if deletes => job.outcome = Some(Outcome::of(Status::Gone)),
             // One field that may not be written: the others are sent without it.
             403 => match named_field(&done, &job.payload.own) {
                 Some(member) => {
