@@ -68,9 +68,13 @@ impl Connector for InforCrm {
         })?;
         // Who has a login of its own is named by the profile; a shared login names its user itself.
         let own = (!principal.is_connection()).then(|| principal.0.clone());
-        let user = secrets.remove("user").or(own).or_else(|| self.server.config.user.clone()).ok_or_else(|| {
-            Failure::config("user", "the connection itself has no user: set `user`, or let a profile's users log in")
-        })?;
+        let user =
+            secrets.remove("username").or(own).or_else(|| self.server.config.username.clone()).ok_or_else(|| {
+                Failure::config(
+                    "username",
+                    "the connection itself has no user: set `username`, or let a profile's users log in",
+                )
+            })?;
         self.server.log_in(principal, user, password);
         Ok(LoginResponse::default())
     }

@@ -194,11 +194,12 @@ pub(crate) fn catalogue(config: &Config, only: Option<&str>) -> Result<Catalogue
 }
 
 /// Names of the text properties that the site has added to an entity.
-pub(crate) fn extra<'a>(config: &'a Config, kind: &Kind) -> &'a [String] {
-    config.extra_fields.get(kind.entity).map_or(&[], Vec::as_slice)
+pub(crate) fn extra<'a>(config: &'a Config, kind: &'static Kind) -> impl Iterator<Item = &'a str> {
+    let names = config.extra_fields.get(kind.entity).into_iter().flatten();
+    names.map(String::as_str).filter(|name| kind.column(name).is_none())
 }
 
-fn entity(kind: &Kind, config: &Config) -> Entity {
+fn entity(kind: &'static Kind, config: &Config) -> Entity {
     let mut fields: Vec<Field> = kind.columns.iter().map(field).collect();
     if kind.shows_account() {
         fields.push(Field::new(ACCOUNT_NAME, FieldType::Text).path("organizations/1/name").read_only());
@@ -214,7 +215,7 @@ fn entity(kind: &Kind, config: &Config) -> Entity {
             ..Field::new(*name, FieldType::Text).path(*path)
         }));
     }
-    fields.extend(extra(config, kind).iter().map(|name| Field::new(name.as_str(), FieldType::Text)));
+    fields.extend(extra(config, kind).map(|name| Field::new(name, FieldType::Text)));
     Entity {
         name: kind.entity.to_owned(),
         label: kind.label.to_owned(),

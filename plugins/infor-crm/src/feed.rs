@@ -351,7 +351,7 @@ impl Reader<'_> {
     }
 
     /// Changes of entries that are there. Those of the recent past are remembered: the next look will show them again.
-    fn upserts(&self, kind: &Kind, part: &mut Part, entries: impl IntoIterator<Item = Entry>) -> Vec<Change> {
+    fn upserts(&self, kind: &'static Kind, part: &mut Part, entries: impl IntoIterator<Item = Entry>) -> Vec<Change> {
         let mut changes = Vec::new();
         for entry in entries {
             let Some(record) = record(kind, &self.server.config, &entry, self.fields) else { continue };

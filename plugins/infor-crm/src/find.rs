@@ -90,8 +90,8 @@ pub(crate) fn find(server: &Server, cx: &Context, request: &FindRequest) -> Resu
 }
 
 /// The property that a field is compared by.
-fn property(server: &Server, kind: &Kind, name: &Name) -> Result<String> {
-    let plain = kind.column(name).is_some() || extra(&server.config, kind).iter().any(|extra| **extra == **name);
+fn property(server: &Server, kind: &'static Kind, name: &Name) -> Result<String> {
+    let plain = kind.column(name).is_some() || extra(&server.config, kind).any(|extra| extra == &**name);
     if plain || (**name == *ACCOUNT_NAME && kind.shows_account()) {
         return Ok(name.to_string());
     }

@@ -23,7 +23,7 @@ pub(crate) struct Payload {
 
 /// The members that a write's fields become, or why it can never be done.
 pub(crate) fn payload(
-    kind: &Kind,
+    kind: &'static Kind,
     config: &Config,
     identity: &Identity,
     now: Millis,
@@ -54,7 +54,7 @@ pub(crate) fn payload(
             }
         } else if **name == *ACCOUNT_NAME && kind.shows_account() {
             payload.refused.push(name.clone());
-        } else if extra(config, kind).iter().any(|extra| **extra == **name) {
+        } else if extra(config, kind).any(|extra| extra == &**name) {
             payload.own.insert(name.to_string(), wire::json(value, Default::default()).unwrap_or(Json::Null));
         } else {
             let text = format!("`{}` has no field `{name}`", kind.entity);

@@ -52,12 +52,12 @@ pub(crate) fn selected_by_keys(
 }
 
 /// An entry as the host sees it; `None` for one without a key. `asked` are the fields that are wanted, none meaning all.
-pub(crate) fn record(kind: &Kind, config: &Config, entry: &Entry, asked: &[Name]) -> Option<Record> {
+pub(crate) fn record(kind: &'static Kind, config: &Config, entry: &Entry, asked: &[Name]) -> Option<Record> {
     let wanted = |name: &str| asked.is_empty() || asked.iter().any(|asked| **asked == *name);
     let mut fields = Fields::new();
     // A property that is not told is one that this login may not see: it is not told on, either.
     let plain = kind.columns.iter().map(|column| (column.name, column.kind));
-    let plain = plain.chain(extra(config, kind).iter().map(|name| (name.as_str(), Default::default())));
+    let plain = plain.chain(extra(config, kind).map(|name| (name, Default::default())));
     for (name, of) in plain.filter(|(name, _)| wanted(name)) {
         if let Some(json) = entry.get(name) {
             fields.set(name, value(json, of));
@@ -202,14 +202,14 @@ mod tests {
     fn the_sheets_entry_becomes_a_record() {
         let entry = json!({
             "$key": "CDEMOA000001", "$etag": "gJaGtgHyuAw=", "FirstName": "John", "LastName": "Abbott",
-            "Email": "john@example.com", "Birthday": null, "DoNotEmail": false, "UserField1": "north",
+            "Email": "john@example.com", "Birthday": null, "DoNotEmail": false, "Region": "north",
             "ModifyDate": "/Date(1384992000000)/", "CreateDate": "/Date(1384990000000)/",
             "Account": { "$key": "ADEMOA000001", "AccountName": "Abbott Ltd." }, "AccountManager": null,
             "Address": { "$key": "aDEMOA000001", "City": "Phoenix", "Address1": "1 Road", "Address2": "", "Address3": "Rear",
                          "ModifyDate": "/Date(1384992001000)/" },
         });
         let mut config = config("http://crm.example.com");
-        config.extra_fields.insert("contacts".into(), vec!["UserField1".into()]);
+        config.extra_fields.insert("contacts".into(), vec!["Region".into()]);
         let kind = Kind::of("contacts").unwrap();
         let record = record(kind, &config, entry.as_object().unwrap(), &[]).unwrap();
         assert_eq!(record.at, RecordRef::new("contacts", "CDEMOA000001"));
@@ -222,7 +222,7 @@ mod tests {
         assert_eq!(field("Address/Street"), Some("1 Road\n\nRear".into()));
         assert_eq!(field("Address/City"), Some("Phoenix".into()));
         assert_eq!(field("Birthday"), Some(Value::Null));
-        assert_eq!(field("UserField1"), Some("north".into()));
+        assert_eq!(field("Region"), Some("north".into()));
         assert_eq!(field("Title"), None, "what is not told is not known");
         let version = Version::parse(record.version.as_deref().unwrap());
         assert_eq!(version.address.unwrap().key, "aDEMOA000001");

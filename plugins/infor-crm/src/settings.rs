@@ -18,7 +18,7 @@ pub struct Config {
     pub url: String,
     /// The user of the connection itself. People with a login of their own are named by the profile.
     #[serde(default)]
-    pub user: Option<String>,
+    pub username: Option<String>,
     /// The version that is expected: `auto`, `7.5.4` or `8`.
     #[serde(default)]
     pub edition: Expected,
@@ -53,7 +53,7 @@ pub struct Config {
     /// What a new history record is, where the profile does not say: `atNote` or `atEMail`.
     #[serde(default = "default_history")]
     pub history_type: String,
-    /// Text properties that a site has added, by entity: `{ contacts = ["UserField1"] }`.
+    /// Text properties that a site has added, by entity: `{ contacts = ["Region"] }`.
     #[serde(default)]
     pub extra_fields: BTreeMap<String, Vec<String>>,
     /// A file with root certificates of the organisation's own, as PEM.
