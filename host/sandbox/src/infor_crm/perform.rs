@@ -52,6 +52,13 @@ impl Ask<'_> {
         if self.settings.off {
             return Err(Refusal::new(404, "ApplicationUnavailable", "SData is switched off on this server."));
         }
+        if target.contract != "dynamic" && self.settings.is_ancient() {
+            return Err(Refusal::new(
+                404,
+                "ContractNotFound",
+                format!("The contract '{}' is not known.", target.contract),
+            ));
+        }
         if target.kind.is_empty() {
             return self.kinds();
         }

@@ -58,7 +58,7 @@ pub(super) async fn serve(crm: Arc<InforCrm>, request: Request) -> Response {
     }
     let (method, path) = asked(&parts, &body);
     let query = Query::parse(path.split_once('?').map_or("", |(_, query)| query));
-    let json = query.wants_json();
+    let json = query.wants_json() && !settings.is_ancient();
     let uri = parts.uri.path_and_query().map_or("/", |path| path.as_str());
     let user = crm.logins.check(&settings, crm.core.now(), parts.method.as_str(), uri, &parts.headers);
     let user = match user {

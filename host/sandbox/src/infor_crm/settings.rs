@@ -127,6 +127,12 @@ impl Settings {
         self.edition.starts_with('7')
     }
 
+    /// JSON and the contract `system` came with 7.5.4.
+    pub(super) fn is_ancient(&self) -> bool {
+        let parts: Vec<u32> = self.edition.split('.').map_while(|part| part.parse().ok()).collect();
+        parts < vec![7, 5, 4]
+    }
+
     pub(super) fn user(&self, login: &str) -> Option<&User> {
         self.users.iter().find(|user| user.login.eq_ignore_ascii_case(login))
     }
