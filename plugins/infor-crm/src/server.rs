@@ -124,17 +124,9 @@ impl Server {
         if !answer.is_success() {
             return Err(self.failure(login, answer, doing));
         }
-        serde_json::from_slice(&answer.body).map_err(|_| {
-            let kind = answer.header("content-type").unwrap_or_default();
-            let text = if kind.contains("atom") {
-                format!(
-                    "{doing}: the server speaks Atom only, as versions before 7.5.4 do; 7.5.4 and 8 are supported: update the \
-                     server"
-                )
-            } else {
-                self.not_sdata(doing)
-            };
-            Failure::config("url", text)
+        serde_json::from_slice(&answer.body).map_err(|_| match speaks_atom(answer) {
+            true => too_old(doing),
+            false => Failure::config("url", self.not_sdata(doing)),
         })
     }
 
@@ -142,6 +134,7 @@ impl Server {
     pub(crate) fn failure(&self, login: &Login, answer: &Answer, doing: &str) -> Failure {
         let Some(diagnosis) = Diagnosis::of(&answer.body) else {
             return match answer.refusal() {
+                Refusal::Missing | Refusal::Final if speaks_atom(answer) => too_old(doing),
                 Refusal::Login => self.refused_login(login, answer),
                 Refusal::Forbidden => Failure::new(Class::Auth, self.no_right(login, doing)),
                 Refusal::Missing | Refusal::Elsewhere => Failure::config("url", self.not_sdata(doing)),
@@ -208,4 +201,16 @@ impl Server {
         };
         Failure::new(Class::Auth, text)
     }
+}
+
+/// JSON was asked for, and the answer is SData in Atom.
+fn speaks_atom(answer: &Answer) -> bool {
+    answer.header("content-type").is_some_and(|kind| kind.contains("xml")) && answer.text().contains("schemas.sage.com")
+}
+
+fn too_old(doing: &str) -> Failure {
+    let text = format!(
+        "{doing}: the server speaks Atom only, as versions before 7.5.4 do; only 7.5.4 and 8 are supported: update the server"
+    );
+    Failure::config("url", text)
 }

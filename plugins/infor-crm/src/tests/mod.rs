@@ -98,17 +98,17 @@ impl World {
     fn writes(&self) -> Vec<String> {
         let requests = self.sandbox.requests(CRM, 0);
         let writes = requests.iter().filter(|request| {
-            let asks = request.operation.as_deref().is_some_and(|operation| {
-                operation.starts_with("$service") || operation.ends_with("$batch")
-            });
+            let asks = request
+                .operation
+                .as_deref()
+                .is_some_and(|operation| operation.starts_with("$service") || operation.ends_with("$batch"));
             request.method != "GET" && !asks
         });
         writes.map(|request| format!("{} {} {}", request.method, request.path, request.body)).collect()
     }
 
     fn check(&self, scope: Scope) -> Result<Vec<String>> {
-        let request =
-            CheckRequest { principal: lee(), scope, entities: vec!["contacts".into()], write: true };
+        let request = CheckRequest { principal: lee(), scope, entities: vec!["contacts".into()], write: true };
         Ok(self.crm.check(&self.cx, request)?.into_iter().map(|condition| condition.code).collect())
     }
 
@@ -143,8 +143,7 @@ impl World {
     }
 
     fn get(&self, id: &str) -> Option<Record> {
-        let request =
-            GetRequest { principal: lee(), scope: in_group(), at: vec![contact(id)], fields: Vec::new() };
+        let request = GetRequest { principal: lee(), scope: in_group(), at: vec![contact(id)], fields: Vec::new() };
         self.crm.get(&self.cx, request).unwrap().pop().unwrap().record
     }
 

@@ -23,7 +23,9 @@ fn a_good_connection_says_what_answers() {
 
 #[test]
 fn both_ways_to_log_in_work() {
-    for (auth, login) in [("basic", "basic"), ("digest", "auto"), ("digest", "digest"), ("both", "basic"), ("both", "auto")] {
+    for (auth, login) in
+        [("basic", "basic"), ("digest", "auto"), ("digest", "digest"), ("both", "basic"), ("both", "auto")]
+    {
         let world = World::with(1, json!({ "login": login }));
         world.server(json!({ "auth": auth }));
         assert!(visit(&world).is_ok(), "{auth} {login}");
@@ -154,7 +156,11 @@ fn a_busy_server_is_asked_again() {
     let world = World::of(10);
     for fault in [
         Fault { status: Some(503), retry_after: Some(0), ..Fault::default() },
-        Fault { status: Some(500), message: Some("We're sorry, you've encountered an error".into()), ..Fault::default() },
+        Fault {
+            status: Some(500),
+            message: Some("We're sorry, you've encountered an error".into()),
+            ..Fault::default()
+        },
         Fault { drop_connection: true, ..Fault::default() },
     ] {
         let matching = Match { method: Some("GET".into()), ..Match::default() };

@@ -70,7 +70,8 @@ fn a_batch_takes_few_requests() {
     let before = world.asked();
     let outcomes = world.write(&in_group(), names.iter().map(person).collect()).unwrap();
     assert!(outcomes.iter().all(|outcome| outcome.status == Status::Applied));
-    let told: Vec<_> = outcomes.iter().map(|outcome| outcome.record.as_ref().unwrap().fields.text("LastName")).collect();
+    let told: Vec<_> =
+        outcomes.iter().map(|outcome| outcome.record.as_ref().unwrap().fields.text("LastName")).collect();
     assert_eq!(told, names.iter().map(|name| Some(name.as_str())).collect::<Vec<_>>(), "in order");
     assert_eq!(world.asked() - before, 3, "batch, values as stored, group");
     assert_eq!(world.members().len(), 52);
@@ -101,7 +102,8 @@ fn an_address_is_written_on_its_own() {
     assert_eq!((told.fields.text("Address/City"), told.fields.text("Title")), (Some("Bath"), Some("Dr")));
     assert_eq!(told.fields.text("Address/Street"), record.fields.text("Address/Street"));
 
-    let bare = world.one(create("contacts", fields([("LastName", "Bare"), ("Account", &world.held("accounts")[0].id)])));
+    let bare =
+        world.one(create("contacts", fields([("LastName", "Bare"), ("Account", &world.held("accounts")[0].id)])));
     let bare = bare.record.unwrap();
     assert_eq!(bare.fields.get("Address/City"), Some(&Value::Null));
     let told = world.one(update(&bare, fields([("Address/City", "York")]))).record.unwrap();
@@ -152,7 +154,11 @@ fn rule_ic_11_a_read_only_field_is_left_out() {
         let (changes, _) = world.pull(&in_group(), "contacts", None).unwrap();
         let record = upserts(&changes)[0].clone();
         let outcome = world.one(update(&record, fields([("Title", "Ours"), ("Department", "Ours")])));
-        assert_eq!((outcome.status, outcome.refused_fields.as_slice()), (Status::Applied, &["Title".into()][..]), "{refuse}");
+        assert_eq!(
+            (outcome.status, outcome.refused_fields.as_slice()),
+            (Status::Applied, &["Title".into()][..]),
+            "{refuse}"
+        );
         assert_eq!(outcome.record.unwrap().fields.text("Department"), Some("Ours"));
     }
 }
