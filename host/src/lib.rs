@@ -3,6 +3,7 @@
 pub mod chance;
 pub mod cli;
 pub mod config;
+#[cfg(feature = "sandbox")]
 pub mod demo;
 pub mod model;
 pub mod os;

@@ -1,7 +1,8 @@
 //! Outside programs that judge what we write.
 //!
-//! `PAIRWISE_JUDGES` names a Python environment with `vdirsyncer` and `vobject`; `.ci/run` makes one. Where a program is
-//! missing a test says so and is skipped, except in CI (`CI=true`), where it fails.
+//! `PAIRWISE_JUDGES` names a Python environment with `vdirsyncer`, `vobject` and `requests`, in whose folder `node_modules`
+//! lies too; `.ci/run` makes one. Where a program is missing a test says so and is skipped, except in CI (`CI=true`), where
+//! it fails.
 
 use std::env;
 use std::path::PathBuf;
@@ -12,13 +13,27 @@ use std::path::PathBuf;
 /// In CI, if the program is missing.
 #[must_use]
 pub fn judge(program: &str) -> Option<PathBuf> {
-    let place = env::var_os("PAIRWISE_JUDGES").map(|judges| PathBuf::from(judges).join("bin").join(program));
+    found(&format!("bin/{program}"))
+}
+
+/// Node, and the folder of modules with this package in it; `None` if the test is to be skipped.
+///
+/// # Panics
+/// In CI, if the package is missing.
+#[must_use]
+pub fn node(package: &str) -> Option<(PathBuf, PathBuf)> {
+    let modules = found(&format!("node_modules/{package}/package.json"))?.parent()?.parent()?.to_path_buf();
+    Some((PathBuf::from("node"), modules))
+}
+
+fn found(what: &str) -> Option<PathBuf> {
+    let place = env::var_os("PAIRWISE_JUDGES").map(|judges| PathBuf::from(judges).join(what));
     if let Some(path) = place.as_ref().filter(|path| path.is_file()) {
         return Some(path.clone());
     }
     let missing = match place {
         Some(path) => format!("{} is not there", path.display()),
-        None => format!("PAIRWISE_JUDGES names no Python environment with {program}"),
+        None => format!("PAIRWISE_JUDGES names no environment with {what}"),
     };
     assert!(env::var("CI").as_deref() != Ok("true"), "{missing}; .ci/run makes one");
     println!("skipped: {missing}");

@@ -4,6 +4,7 @@
 pub mod judges;
 pub mod lanes;
 pub mod memory;
+pub mod office;
 pub mod stage;
 pub mod twins;
 pub mod world;
@@ -11,7 +12,7 @@ pub mod world;
 use std::env::consts::{DLL_PREFIX, DLL_SUFFIX, EXE_SUFFIX};
 use std::path::PathBuf;
 
-pub use pairwise_host::demo::people;
+pub use pairwise_sandbox::people;
 
 /// The folder of the test that is running: cargo lays the plugins that this crate depends on beside it.
 fn deps() -> PathBuf {

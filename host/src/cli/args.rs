@@ -41,7 +41,11 @@ pub(crate) struct Global {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Make a playground with generated people, synchronise it twice and show what happened.
+    #[cfg(feature = "sandbox")]
     Demo(DemoArgs),
+    /// Start simulated systems with made-up people, and keep them running until Ctrl-C.
+    #[cfg(feature = "sandbox")]
+    Sandbox(SandboxArgs),
     /// List, show, write, check and switch profiles.
     #[command(subcommand)]
     Profile(ProfileCommand),
@@ -95,6 +99,7 @@ pub(crate) enum Command {
     },
 }
 
+#[cfg(feature = "sandbox")]
 #[derive(Debug, Clone, Args)]
 pub(crate) struct DemoArgs {
     /// Where to put it; absent: a fresh temporary folder.
@@ -103,6 +108,26 @@ pub(crate) struct DemoArgs {
     /// How many people to make.
     #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u32).range(20..=100_000))]
     pub(crate) contacts: u32,
+}
+
+#[cfg(feature = "sandbox")]
+#[derive(Debug, Clone, Args)]
+pub(crate) struct SandboxArgs {
+    /// Which systems, for instance `infor-crm,outlook`; absent: all.
+    #[arg(long, value_name = "NAMES", value_delimiter = ',')]
+    pub(crate) systems: Vec<String>,
+    /// How many people have a login in every system.
+    #[arg(long, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..=1_000))]
+    pub(crate) users: u32,
+    /// How many people are in the address books of each of them.
+    #[arg(long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u32).range(0..=100_000))]
+    pub(crate) contacts: u32,
+    /// Equal seeds make equal people.
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub(crate) seed: u64,
+    /// The port of the control API, followed by those of the systems; absent: whatever is free.
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub(crate) port: u16,
 }
 
 /// Which lanes, and how. Shared by `plan` and `sync`, so that a plan can show what any run would do.

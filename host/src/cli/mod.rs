@@ -5,6 +5,7 @@ mod args;
 mod config;
 mod conflicts;
 mod connection;
+#[cfg(feature = "sandbox")]
 mod demo;
 mod doctor;
 mod error;
@@ -20,6 +21,8 @@ mod progress;
 mod quarantine;
 mod report;
 mod runs;
+#[cfg(feature = "sandbox")]
+mod sandbox;
 mod state;
 mod sync;
 mod version;
@@ -95,7 +98,10 @@ fn run(cli: Cli) -> Result<Exit> {
     logging::start(cli.global.verbose, cli.global.log.as_deref())?;
     let app = App::new(cli.global);
     match cli.command {
+        #[cfg(feature = "sandbox")]
         Command::Demo(args) => demo::run(&app, &args),
+        #[cfg(feature = "sandbox")]
+        Command::Sandbox(args) => sandbox::run(&args),
         Command::Profile(command) => profile::run(&app, command),
         Command::Plan(args) => sync::plan(&app, &args),
         Command::Sync(args) => sync::sync(&app, args),

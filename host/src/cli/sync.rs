@@ -56,6 +56,7 @@ pub(super) fn plan(app: &App, args: &PlanArgs) -> Result<Exit> {
 }
 
 /// One run for its outcome, untold.
+#[cfg(feature = "sandbox")]
 pub(super) fn run_once(app: &App, args: &RunArgs) -> Result<Outcome> {
     let config = app.config()?;
     let selected = chosen(&config, args)?;

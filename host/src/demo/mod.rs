@@ -3,5 +3,4 @@
 mod playground;
 mod programs;
 
-pub use pairwise_sandbox::people;
 pub use playground::{Playground, PlaygroundError};

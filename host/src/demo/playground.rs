@@ -5,8 +5,8 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::people::{Crowd, Person};
 use super::programs::Program;
+use pairwise_sandbox::people::{Crowd, Person};
 
 /// Marks a folder that a demo has made, so that it may be made again.
 const MARK: &str = ".pairwise-demo";

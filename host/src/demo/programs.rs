@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use super::people::Person;
+use pairwise_sandbox::people::Person;
 
 /// Which program wrote a file.
 #[derive(Debug, Clone, Copy)]

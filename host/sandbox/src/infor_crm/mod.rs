@@ -105,8 +105,9 @@ impl System for InforCrm {
 
     fn logins(&self) -> Vec<Login> {
         let settings = self.settings();
+        // The administrator's login is the one that a whole connection may use.
         let login = |user: &User| Login {
-            user: user.login.clone(),
+            user: if user.is_admin() { String::new() } else { user.login.clone() },
             settings: [("username".to_owned(), json!(user.login))].into_iter().collect(),
             secrets: [("password".to_owned(), json!(user.password))].into_iter().collect(),
         };

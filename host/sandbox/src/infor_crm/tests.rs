@@ -51,7 +51,8 @@ struct Client {
 impl Client {
     fn new(sandbox: &Sandbox, user: &str) -> Client {
         let SystemInfo { url, logins, .. } = sandbox.info(CRM);
-        let password = logins.iter().find(|login| login.user == user).unwrap().secrets["password"].clone();
+        let password =
+            logins.iter().find(|login| login.settings["username"] == user).unwrap().secrets["password"].clone();
         let agent = ureq::Agent::config_builder().http_status_as_error(false).build().into();
         Client { base: format!("{url}/slx"), login: (user.into(), password.as_str().unwrap().into()), agent }
     }
