@@ -31,6 +31,7 @@ pub mod core;
 pub mod faults;
 pub mod infor_crm;
 pub mod journal;
+pub mod outlook;
 pub mod people;
 pub mod population;
 mod sandbox;

@@ -10,4 +10,5 @@ use crate::system::System;
 pub type Entry = (&'static str, fn(Core) -> Arc<dyn System>);
 
 /// All systems, in the order in which they are started and listed. One line each.
-pub const SYSTEMS: &[Entry] = &[("infor-crm", |core| Arc::new(InforCrm::new(core)))];
+pub const SYSTEMS: &[Entry] =
+    &[("infor-crm", |core| Arc::new(InforCrm::new(core))), ("outlook", crate::outlook::build)];

@@ -1,0 +1,255 @@
+//! Logins: OAuth 2.0 by client secret or by a person's consent, and the tokens that come of them.
+//!
+//! A token is renewed five minutes before it ends, and when the server refuses it. A refresh token rotates: the new one goes
+//! to the host with the answer of `login`.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use pairwise_http::{Answer, Client, Request};
+use pairwise_plugin_api::{Class, Context, Failure, Principal, Result};
+use serde::Deserialize;
+use serde_json::Value as Json;
+
+use crate::settings::{Config, SignIn};
+
+/// The names of the secrets.
+pub(crate) const CLIENT_SECRET: &str = "client_secret";
+pub(crate) const REFRESH_TOKEN: &str = "refresh_token";
+
+/// What a person consents to.
+const DELEGATED: &str = "Contacts.ReadWrite Calendars.ReadWrite MailboxSettings.Read offline_access";
+
+/// So long before its end a token is not used any more.
+const MARGIN: Duration = Duration::from_secs(300);
+
+/// Who is logged in, with what.
+#[derive(Debug, Default)]
+pub(crate) struct Tokens {
+    /// One entry for each set of credentials: principals that share theirs share a token.
+    logins: Mutex<HashMap<String, Arc<Mutex<Login>>>>,
+    /// Which login a principal has.
+    of: Mutex<BTreeMap<Principal, String>>,
+}
+
+#[derive(Default)]
+struct Login {
+    secrets: BTreeMap<String, String>,
+    token: Option<Token>,
+}
+
+#[derive(Clone)]
+struct Token {
+    text: String,
+    until: Instant,
+}
+
+/// Tokens and secrets are not for eyes.
+impl std::fmt::Debug for Login {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Login").field("secrets", &self.secrets.keys()).finish_non_exhaustive()
+    }
+}
+
+/// What the login server answers.
+#[derive(Deserialize)]
+struct Granted {
+    access_token: String,
+    #[serde(default)]
+    expires_in: Json,
+    #[serde(default)]
+    refresh_token: Option<String>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(default)]
+struct Denied {
+    error: String,
+    error_description: String,
+    error_codes: Vec<u32>,
+}
+
+/// What tokens are asked with.
+pub(crate) struct Issuer<'a> {
+    pub(crate) client: &'a Client,
+    pub(crate) config: &'a Config,
+    /// Checked addresses, without a slash at the end.
+    pub(crate) login_url: &'a str,
+    pub(crate) graph_url: &'a str,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Tokens {
+    /// Logs a principal in; answers secrets that changed.
+    pub(crate) fn log_in(
+        &self,
+        cx: &Context,
+        issuer: &Issuer<'_>,
+        principal: Principal,
+        secrets: BTreeMap<String, String>,
+    ) -> Result<BTreeMap<String, String>> {
+        let key = match issuer.config.sign_in {
+            SignIn::Application => secrets.get(CLIENT_SECRET),
+            SignIn::Delegated => secrets.get(REFRESH_TOKEN),
+        };
+        let Some(key) = key.filter(|secret| !secret.is_empty()) else { return Err(missing(issuer.config)) };
+        secrets.values().for_each(|secret| issuer.client.secrets().add(secret));
+        let login = {
+            let mut logins = lock(&self.logins);
+            Arc::clone(logins.entry(key.clone()).or_default())
+        };
+        lock(&self.of).insert(principal, key.clone());
+        let mut login = lock(&login);
+        if login.secrets.is_empty() {
+            login.secrets = secrets;
+        }
+        if usable(&login).is_some() {
+            return Ok(BTreeMap::new());
+        }
+        login.renew(cx, issuer)
+    }
+
+    /// A token that works on behalf of this principal, as far as is known here.
+    pub(crate) fn token(&self, cx: &Context, issuer: &Issuer<'_>, principal: &Principal) -> Result<String> {
+        let login = self.login(principal)?;
+        let mut login = lock(&login);
+        if let Some(token) = usable(&login) {
+            return Ok(token);
+        }
+        login.renew(cx, issuer)?;
+        usable(&login).ok_or_else(|| Failure::new(Class::Auth, "the login server gave a token that has ended already"))
+    }
+
+    /// The server refused this token.
+    pub(crate) fn refused(&self, principal: &Principal, refused: &str) {
+        if let Ok(login) = self.login(principal) {
+            let mut login = lock(&login);
+            if login.token.as_ref().is_some_and(|token| token.text == refused) {
+                login.token = None;
+            }
+        }
+    }
+
+    fn login(&self, principal: &Principal) -> Result<Arc<Mutex<Login>>> {
+        let of = lock(&self.of);
+        let key = of.get(principal).or_else(|| of.get(&Principal::connection()));
+        let login = key.and_then(|key| lock(&self.logins).get(key).cloned());
+        login.ok_or_else(|| Failure::new(Class::Auth, format!("nobody has logged in for `{}`", principal.0)))
+    }
+}
+
+fn usable(login: &Login) -> Option<String> {
+    login.token.as_ref().filter(|token| token.until > Instant::now()).map(|token| token.text.clone())
+}
+
+fn missing(config: &Config) -> Failure {
+    let text = match config.sign_in {
+        SignIn::Application => {
+            "the connection has no `client_secret`: add it to `secrets`, or say `sign_in = \"delegated\"` if a person signs in"
+        }
+        SignIn::Delegated => {
+            "nobody has signed in yet: `pairwise connection login` asks a person to, and keeps the `refresh_token`"
+        }
+    };
+    Failure::new(Class::Auth, text)
+}
+
+impl Login {
+    /// Gets a new token; answers secrets that changed.
+    fn renew(&mut self, cx: &Context, issuer: &Issuer<'_>) -> Result<BTreeMap<String, String>> {
+        let secret = |name: &str| self.secrets.get(name).map(String::as_str).unwrap_or_default();
+        let scope = format!("{}/.default", issuer.graph_url);
+        let mut form = vec![("client_id", issuer.config.client_id.as_str())];
+        match issuer.config.sign_in {
+            SignIn::Application => {
+                form.extend([("grant_type", "client_credentials"), ("scope", &scope)]);
+                form.push((CLIENT_SECRET, secret(CLIENT_SECRET)));
+            }
+            SignIn::Delegated => {
+                form.extend([("grant_type", "refresh_token"), ("scope", DELEGATED)]);
+                form.push((REFRESH_TOKEN, secret(REFRESH_TOKEN)));
+                if self.secrets.contains_key(CLIENT_SECRET) {
+                    form.push((CLIENT_SECRET, secret(CLIENT_SECRET)));
+                }
+            }
+        }
+        let granted = issuer.grant(cx, &form)?;
+        let lifetime = seconds(&granted.expires_in).unwrap_or(3_600);
+        // A token that lives no longer than the margin is used for half of its life.
+        let lifetime = Duration::from_secs(lifetime);
+        let until = Instant::now() + lifetime.saturating_sub(MARGIN).max(lifetime / 2);
+        issuer.client.secrets().add(&granted.access_token);
+        if let Some(old) = self.token.replace(Token { text: granted.access_token, until }) {
+            issuer.client.secrets().forget(&old.text);
+        }
+        let mut changed = BTreeMap::new();
+        if let Some(new) = granted.refresh_token.filter(|new| new != secret(REFRESH_TOKEN)) {
+            issuer.client.secrets().add(&new);
+            self.secrets.insert(REFRESH_TOKEN.to_owned(), new.clone());
+            changed.insert(REFRESH_TOKEN.to_owned(), new);
+        }
+        Ok(changed)
+    }
+}
+
+/// Some login servers write numbers as text.
+fn seconds(value: &Json) -> Option<u64> {
+    value.as_u64().or_else(|| value.as_str()?.parse().ok())
+}
+
+impl Issuer<'_> {
+    fn grant(&self, cx: &Context, form: &[(&str, &str)]) -> Result<Granted> {
+        let url = format!("{}/{}/oauth2/v2.0/token", self.login_url, crate::graph::segment(&self.config.tenant));
+        // A token that is granted twice does no harm.
+        let request = Request::post(url).form(form.iter().copied()).header("Accept", "application/json").reads();
+        let answer = self.client.send(cx, &request)?;
+        if !answer.is_success() {
+            return Err(self.denied(&answer));
+        }
+        serde_json::from_slice(&answer.body).map_err(|_| {
+            let text =
+                format!("{} did not answer with a token: `login_url` is no login server of Microsoft", answer.asked);
+            Failure::config("login_url", text)
+        })
+    }
+
+    /// Why there is no token, and what to do about it.
+    fn denied(&self, answer: &Answer) -> Failure {
+        let Ok(denied) = serde_json::from_slice::<Denied>(&answer.body) else {
+            return answer.failure("signing in");
+        };
+        let Config { tenant, client_id, .. } = self.config;
+        let said = self.client.secrets().hide(denied.error_description.lines().next().unwrap_or_default());
+        let auth = |text: &str| Failure::new(Class::Auth, format!("{text} ({said})"));
+        match denied.error_codes.first() {
+            Some(90_002 | 900_023) => Failure::config(
+                "tenant",
+                format!("there is no organisation `{tenant}`: correct `tenant`, an id or a domain ({said})"),
+            ),
+            Some(700_016) => Failure::config(
+                "client_id",
+                format!("the organisation `{tenant}` knows no application `{client_id}`: correct `client_id` ({said})"),
+            ),
+            Some(7_000_215) => auth("the `client_secret` is wrong: it is the secret's value that counts, not its id"),
+            Some(7_000_222) => {
+                auth("the `client_secret` has expired: make a new one in the application's registration")
+            }
+            Some(65_001) => {
+                auth("nobody has consented to what the application asks for: an administrator must grant it")
+            }
+            _ => match denied.error.as_str() {
+                "invalid_grant" => {
+                    auth("the sign-in has expired or was withdrawn: sign in again with `pairwise connection login`")
+                }
+                "invalid_client" | "unauthorized_client" => {
+                    auth("the login server refuses the application's credentials")
+                }
+                _ => answer.failure_saying(format!("signing in: {} ({said})", answer.spelled())),
+            },
+        }
+    }
+}

@@ -1,0 +1,45 @@
+//! The connector `outlook`: contacts and calendars of mailboxes in Microsoft 365, through Microsoft Graph.
+//!
+//! ```toml
+//! [connections.office]
+//! plugin   = "outlook"
+//! settings = { tenant = "example.com", client_id = "…" }
+//! secrets  = { client_secret = { file = "office.secret" } }
+//! ```
+//!
+//! **Principals** are mailboxes, by address or id. With a client secret the application reaches all that it was permitted;
+//! with a person's consent, what that person reaches. See `auth.rs`.
+//!
+//! **Records.** Entities are `contact` and `event`; folders and calendars are containers, known by their path. Versions are
+//! change keys. Ids are immutable ones, so that they survive a move within the mailbox. The key of a create stays with the
+//! item as a named property, which the connector `exchange` shares: a mailbox that moves to the cloud makes no duplicates.
+//!
+//! **Changes** come from delta queries, one for each folder; a delta that the server dropped starts over. See `feed.rs`.
+//!
+//! **Writes** go in batches of twenty, updates and removals on the condition that nobody else was there. Only changed fields
+//! are sent; lists and addresses, which Graph replaces whole, with what stands in them. See `write.rs`.
+
+mod auth;
+mod batch;
+mod connector;
+mod contact;
+mod event;
+mod feed;
+mod folders;
+mod graph;
+mod kind;
+mod property;
+mod read;
+mod record;
+mod recurrence;
+mod settings;
+mod write;
+mod zones;
+
+#[cfg(test)]
+mod tests;
+
+pub use connector::Outlook;
+pub use settings::{Config, SignIn};
+
+pairwise_plugin_api::pairwise_plugin! { manifest: include_str!("../plugin.json"), connector: Outlook }

@@ -1,0 +1,205 @@
+//! Reading items: by id in batches, whole folders, and by what they hold.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use pairwise_plugin_api::ops::{FindRequest, GetRequest, Scope};
+use pairwise_plugin_api::{Class, Context, Failure, Found, Name, Principal, Record, Result, Value};
+use serde_json::Value as Json;
+
+use crate::batch::{Part, Reply};
+use crate::connector::Outlook;
+use crate::folders::{Folder, Tree};
+use crate::graph::{PREFER, query, segment};
+use crate::kind::Kind;
+use crate::property::{self, KEY};
+use crate::record;
+
+/// Items on one page of a listing.
+pub(crate) const LISTED: &str = "250";
+
+/// Values that one filter asks for. Longer ones are refused as too complex.
+const FILTERED: usize = 15;
+
+impl Outlook {
+    /// The request for one item, with all that a record needs.
+    pub(crate) fn item(&self, principal: &Principal, kind: Kind, id: &str) -> Part {
+        let (select, expand) = (self.select(kind), self.expand(kind));
+        let query = query(&[("$select", &select), ("$expand", &expand)]);
+        let mailbox = self.graph.mailbox(principal);
+        Part::get(format!("{mailbox}/{}/{}{query}", kind.collection(), segment(id)))
+    }
+
+    /// Items by id, in their order; `None` where there is none.
+    pub(crate) fn items(
+        &self,
+        cx: &Context,
+        principal: &Principal,
+        kind: Kind,
+        ids: &[&str],
+    ) -> Result<Vec<Option<Json>>> {
+        let parts: Vec<Part> = ids.iter().map(|id| self.item(principal, kind, id)).collect();
+        let doing = format!("reading {}s", kind.entity());
+        let replies = self.graph.read_all(cx, principal, &parts, &doing)?;
+        let item = |reply: Reply| match reply.status {
+            200 => Ok(Some(reply.body)),
+            // Ids of another mailbox or system are malformed here.
+            404 => Ok(None),
+            400 if reply.problem().code.starts_with("ErrorInvalidId") => Ok(None),
+            _ => Err(Failure::new(Class::Other, format!("{doing}: {}", reply.problem().said()))),
+        };
+        replies.into_iter().map(item).collect()
+    }
+
+    /// The tree of folders in which all of these items lie, as far as they lie in it at all: one that was made meanwhile must
+    /// not pass for the deleted items.
+    pub(crate) fn tree_of<'a>(
+        &self,
+        cx: &Context,
+        principal: &Principal,
+        kind: Kind,
+        mut items: impl Iterator<Item = &'a Json>,
+    ) -> Result<Arc<Tree>> {
+        let tree = self.trees.get(&self.graph, cx, principal, kind)?;
+        let strange = |item: &Json| item["parentFolderId"].as_str().is_some_and(|id| tree.by_id(id).is_none());
+        if items.any(strange) { self.trees.read(&self.graph, cx, principal, kind) } else { Ok(tree) }
+    }
+
+    pub(crate) fn get_records(&self, cx: &Context, request: &GetRequest) -> Result<Vec<Found>> {
+        let mut found = vec![Found::gone(); request.at.len()];
+        for kind in Kind::ALL {
+            let places: Vec<usize> =
+                (0..request.at.len()).filter(|place| request.at[*place].entity == kind.entity()).collect();
+            if places.is_empty() {
+                continue;
+            }
+            let ids: Vec<&str> = places.iter().map(|place| request.at[*place].id.as_str()).collect();
+            let items = self.items(cx, &request.principal, kind, &ids)?;
+            let tree = self.tree_of(cx, &request.principal, kind, items.iter().flatten())?;
+            let scope = tree.scope(kind, &request.scope)?;
+            for (place, item) in places.into_iter().zip(items) {
+                if let Some(item) = item {
+                    found[place] = self.found(kind, &item, &tree, &scope, &request.fields);
+                }
+            }
+        }
+        Ok(found)
+    }
+
+    /// What an item is to somebody who works in these folders. One that lies in no folder of its kind was deleted.
+    fn found(&self, kind: Kind, item: &Json, tree: &Tree, scope: &[&Folder], fields: &[Name]) -> Found {
+        match item["parentFolderId"].as_str() {
+            Some(parent) if tree.by_id(parent).is_none() => Found::gone(),
+            Some(parent) if !scope.iter().any(|folder| folder.id == parent) => Found::default(),
+            _ => Found::here(self.record(kind, item, Some(tree), fields)),
+        }
+    }
+
+    /// A whole record.
+    pub(crate) fn record(&self, kind: Kind, item: &Json, tree: Option<&Tree>, fields: &[Name]) -> Record {
+        let mut made = record::bare(kind, item, tree);
+        match kind {
+            Kind::Contact => made.fields = self.contacts.read(item, true),
+            Kind::Event => self.events.fill(item, true, &mut made),
+        }
+        made.fields = record::keep(made.fields, fields);
+        made
+    }
+
+    /// The address of a folder's items: all that a record needs, by pages.
+    pub(crate) fn listing(&self, principal: &Principal, kind: Kind, folder: &Folder, filter: &str) -> String {
+        let (select, expand) = (self.select(kind), self.expand(kind));
+        let query = query(&[("$select", &select), ("$expand", &expand), ("$filter", filter), ("$top", LISTED)]);
+        format!("{}{query}", self.folder_path(principal, kind, folder))
+    }
+
+    /// The path of a folder's items.
+    pub(crate) fn folder_path(&self, principal: &Principal, kind: Kind, folder: &Folder) -> String {
+        let mailbox = self.graph.mailbox(principal);
+        match kind {
+            // The default folder needs no id.
+            Kind::Contact if folder.path.is_empty() => format!("{mailbox}/contacts"),
+            Kind::Contact => format!("{mailbox}/contactFolders/{}/contacts", segment(&folder.id)),
+            Kind::Event if folder.path.is_empty() => format!("{mailbox}/calendar/events"),
+            Kind::Event => format!("{mailbox}/calendars/{}/events", segment(&folder.id)),
+        }
+    }
+
+    pub(crate) fn find_records(&self, cx: &Context, request: &FindRequest) -> Result<Vec<Vec<Record>>> {
+        let kind = Kind::of(&request.entity)?;
+        let tree = self.trees.read(&self.graph, cx, &request.principal, kind)?;
+        let folders = tree.scope(kind, &request.scope)?;
+        let mut found: HashMap<String, Vec<Record>> = HashMap::new();
+        let fold = |text: &str| if request.case_sensitive { text.to_owned() } else { text.to_lowercase() };
+        let wanted: std::collections::HashSet<String> = request.values.iter().map(|value| fold(value)).collect();
+        let mut take = |record: Record| {
+            for value in self.values(&record, &request.by) {
+                let value = fold(&value);
+                if wanted.contains(&value) {
+                    let list = found.entry(value).or_default();
+                    if !list.iter().any(|known| known.at == record.at) {
+                        list.push(record.clone());
+                    }
+                }
+            }
+        };
+        let pages: Vec<String> = match self.filters(kind, request) {
+            Some(filters) => folders
+                .iter()
+                .flat_map(|folder| filters.iter().map(|filter| self.listing(&request.principal, kind, folder, filter)))
+                .collect(),
+            // What Graph cannot search is looked through.
+            None => folders.iter().map(|folder| self.listing(&request.principal, kind, folder, "")).collect(),
+        };
+        for first in pages {
+            let mut at = Some(first);
+            while let Some(url) = at {
+                let doing = format!("looking for {}s", kind.entity());
+                let (body, _) = self.graph.get(cx, &request.principal, &url, PREFER, &doing)?;
+                for item in body["value"].as_array().into_iter().flatten() {
+                    take(self.record(kind, item, Some(&tree), &[]));
+                }
+                at = body["@odata.nextLink"].as_str().map(str::to_owned);
+                cx.progress(0, 0);
+            }
+        }
+        let answer = |value: &String| {
+            let records = found.get(&fold(value)).cloned().unwrap_or_default();
+            records.into_iter().map(|mut record| {
+                record.fields = record::keep(record.fields, &request.fields);
+                record
+            })
+        };
+        Ok(request.values.iter().map(|value| answer(value).collect()).collect())
+    }
+
+    /// What a record holds in the fields that are compared.
+    fn values(&self, record: &Record, by: &[Name]) -> Vec<String> {
+        if by.is_empty() {
+            return record.incarnation.iter().cloned().collect();
+        }
+        let value = |name: &Name| match &**name {
+            "uid" => record.uid.clone(),
+            name => record.fields.get(name).filter(|value| !value.is_empty()).map(Value::to_string),
+        };
+        by.iter().filter_map(value).collect()
+    }
+
+    /// Filters that find the values, where Graph can search for them.
+    fn filters(&self, kind: Kind, request: &FindRequest) -> Option<Vec<String>> {
+        let test: fn(&str) -> String = if request.by.is_empty() {
+            |key| property::filter(KEY, key)
+        } else if kind == Kind::Contact && request.by.iter().all(|name| name.starts_with("emailAddresses/")) {
+            |mail| format!("emailAddresses/any(a:a/address eq '{}')", property::quoted(mail))
+        } else {
+            return None;
+        };
+        let any = |values: &[String]| values.iter().map(|value| test(value)).collect::<Vec<_>>().join(" or ");
+        Some(request.values.chunks(FILTERED).map(any).collect())
+    }
+}
+
+/// The paths of the folders that a scope names, for messages and cursors.
+pub(crate) fn folders_of(tree: &Tree, kind: Kind, scope: &Scope) -> Result<Vec<Folder>> {
+    Ok(tree.scope(kind, scope)?.into_iter().cloned().collect())
+}

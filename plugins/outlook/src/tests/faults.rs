@@ -1,0 +1,157 @@
+//! What goes wrong: logins, lost tokens, throttling, lost answers.
+
+use pairwise_plugin_api::ops::{CheckRequest, Scope};
+use pairwise_plugin_api::{Certainty, Class, Connector, Context, Status};
+use pairwise_sandbox::faults::{Fault, Match};
+use serde_json::json;
+
+use super::world::{LEE, World, class, config, create, lee};
+use crate::Outlook;
+
+fn fault(world: &World, operation: &str, fault: Fault) {
+    let matching = Match { operation: Some(operation.into()), ..Match::default() };
+    world.sandbox.fault("outlook", Fault { matching, ..fault });
+}
+
+#[test]
+fn each_wrong_login_says_what_is_wrong() {
+    let world = World::of(0);
+    let attempt = |setting: &str, value: &str, secret: &str| {
+        let config = config(&world.sandbox, |settings| settings[setting] = json!(value));
+        let outlook = Outlook::create(config, &Context::detached()).unwrap();
+        let other = World {
+            sandbox: pairwise_sandbox::Sandbox::start(pairwise_sandbox::Options {
+                systems: vec!["outlook".into()],
+                contacts: 0,
+                ..pairwise_sandbox::Options::default()
+            })
+            .unwrap(),
+            outlook,
+            cx: Context::detached(),
+        };
+        class(other.log_in(&[("client_secret", secret)]))
+    };
+    let right = "pairwise~sandbox~secret";
+    let (kind, text) = attempt("tenant", "elsewhere.com", right);
+    assert!(kind == Class::Config && text.contains("no organisation `elsewhere.com`"), "{text}");
+    let (kind, text) = attempt("client_id", "nobody", right);
+    assert!(kind == Class::Config && text.contains("no application `nobody`"), "{text}");
+    let (kind, text) = attempt("tenant", "example.com", "wrong-secret-that-nobody-may-read");
+    assert!(
+        kind == Class::Auth && text.contains("`client_secret` is wrong") && !text.contains("nobody-may-read"),
+        "{text}"
+    );
+    let (kind, text) = class(world.log_in(&[]));
+    assert!(kind == Class::Auth && text.contains("no `client_secret`"), "{text}");
+}
+
+#[test]
+fn each_mailbox_that_does_not_answer_says_why() {
+    let world = World::of(0);
+    let check = |state: &str| {
+        world.command("mailbox", json!({ "user": LEE, "state": state }));
+        let request = CheckRequest { principal: lee(), entities: vec!["contact".into()], ..CheckRequest::default() };
+        class(world.outlook.check(&world.cx, request))
+    };
+    let (kind, text) = check("on_premises");
+    assert!(kind == Class::Config && text.contains("`exchange`"), "{text}");
+    let (kind, text) = check("missing");
+    assert!(kind == Class::Config && text.contains("no mailbox `lee@example.com`"), "{text}");
+    let (kind, text) = check("forbidden");
+    assert!(kind == Class::Auth && text.contains("Contacts.ReadWrite"), "{text}");
+}
+
+#[test]
+fn a_token_that_ended_is_renewed_once() {
+    let world = World::of(1);
+    world.command("expire_tokens", json!({}));
+    assert_eq!(world.changes("contact", &Scope::new(), None).unwrap().records.len(), 1);
+    world.command("expire_tokens", json!({}));
+    world.command("secret", json!({ "value": "another-secret" }));
+    let (kind, text) = class(world.changes("contact", &Scope::new(), None));
+    assert!(kind == Class::Auth && text.contains("client_secret"), "{text}");
+}
+
+#[test]
+fn a_person_signs_in_and_the_token_rotates() {
+    let world = World::with(1, |settings| settings["sign_in"] = json!("delegated"));
+    world.command("strict_refresh", json!({}));
+    let (kind, text) = class(world.log_in(&[]));
+    assert!(kind == Class::Auth && text.contains("connection login"), "{text}");
+    let token = world.command("sign_in", json!({ "user": LEE }))["refresh_token"].as_str().unwrap().to_owned();
+    let keep = world.log_in(&[("refresh_token", &token)]).unwrap();
+    assert!(keep["refresh_token"] != token);
+    assert_eq!(world.changes("contact", &Scope::new(), None).unwrap().records.len(), 1);
+    world.command("withdraw_consent", json!({}));
+    world.command("expire_tokens", json!({}));
+    let (kind, text) = class(world.changes("contact", &Scope::new(), None));
+    assert!(kind == Class::Auth && text.contains("sign in again"), "{text}");
+}
+
+#[test]
+fn a_dropped_delta_token_asks_for_a_listing() {
+    let world = World::of(3);
+    let first = world.changes("contact", &Scope::new(), None).unwrap();
+    world.command("drop_tokens", json!({}));
+    assert_eq!(class(world.changes("contact", &Scope::new(), first.cursor)).0, Class::CursorExpired);
+    assert_eq!(world.changes("contact", &Scope::new(), None).unwrap().records.len(), 3);
+}
+
+#[test]
+fn an_empty_page_is_not_the_end() {
+    let world = World::of(3);
+    world.command("empty_pages", json!({}));
+    assert_eq!(world.changes("contact", &Scope::new(), None).unwrap().records.len(), 3);
+}
+
+#[test]
+fn parts_that_were_throttled_are_sent_again_alone() {
+    let world = World::of(0);
+    fault(
+        &world,
+        "POST contacts",
+        Fault { status: Some(429), retry_after: Some(0), skip: 1, times: Some(2), ..Fault::default() },
+    );
+    let outcomes = world.write((0..4).map(|number| create(&format!("K{number}"), &[("surname", "Meitner")])).collect());
+    assert!(outcomes.iter().all(|outcome| outcome.status == Status::Applied), "{outcomes:?}");
+    assert_eq!(world.sandbox.records("outlook", Some("contact"), Some(LEE)).len(), 4);
+}
+
+#[test]
+fn a_lost_answer_leaves_the_write_unknown_and_its_key_tells() {
+    let world = World::of(0);
+    fault(&world, "POST contacts", Fault { status: Some(504), after_effect: true, ..Fault::default() });
+    let outcome = world.write(vec![create("KEY", &[("surname", "Hopper")])]).remove(0);
+    assert_eq!(outcome.status, Status::Unknown);
+    let find = pairwise_plugin_api::ops::FindRequest {
+        principal: lee(),
+        entity: "contact".into(),
+        values: vec!["KEY".into()],
+        ..Default::default()
+    };
+    assert_eq!(world.outlook.find(&world.cx, find).unwrap()[0].len(), 1);
+
+    fault(&world, "batch write", Fault { drop_connection: true, after_effect: true, ..Fault::default() });
+    let request = pairwise_plugin_api::ops::WriteRequest {
+        principal: lee(),
+        writes: vec![create("KEY2", &[("surname", "Hopper")])],
+        ..Default::default()
+    };
+    let failure = world.outlook.write(&world.cx, request).unwrap_err();
+    assert_eq!((failure.class, failure.certainty), (Class::Transient, Certainty::Unknown));
+}
+
+#[test]
+fn requests_of_one_mailbox_stay_within_its_row() {
+    let world = World::of(5);
+    let slow = Fault { delay_ms: 20, times: Some(0), ..Fault::default() };
+    world.sandbox.fault("outlook", slow);
+    std::thread::scope(|scope| {
+        let readers: Vec<_> = (0..8)
+            .map(|_| scope.spawn(|| world.changes("contact", &Scope::new(), None).unwrap().records.len()))
+            .collect();
+        assert!(readers.into_iter().all(|reader| reader.join().unwrap() == 5));
+    });
+    let most = world.requests(0).iter().filter(|entry| entry.user.is_some()).map(|entry| entry.in_flight).max();
+    assert!(most.is_some_and(|most| most <= 4), "{most:?}");
+}
