@@ -101,8 +101,8 @@ fn only_changed_fields_are_sent_and_lists_with_what_stands_in_them() {
         let now = world.outlook.get(&world.cx, one(&id)).unwrap().remove(0).record.unwrap();
         let outcome = world.write(vec![update(&now, fields.iter().copied().collect())]).remove(0);
         assert_eq!(outcome.status, Status::Applied, "{outcome:?}");
-        let patches = world.sandbox.requests("outlook", since).into_iter().filter(|entry| entry.method == "PATCH");
-        serde_json::from_str::<serde_json::Value>(&patches.last().unwrap().body).unwrap()
+        let mut patches = world.sandbox.requests("outlook", since).into_iter().filter(|entry| entry.method == "PATCH");
+        serde_json::from_str::<serde_json::Value>(&patches.next_back().unwrap().body).unwrap()
     };
     assert_eq!(read.at.id, id);
     assert_eq!(body(&[("mobilePhone", "9")]), json!({ "mobilePhone": "9" }));

@@ -57,7 +57,7 @@ impl World {
 
     pub(super) fn log_in(&self, secrets: &[(&str, &str)]) -> Result<BTreeMap<String, String>, Failure> {
         let secrets = secrets.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-        let request = LoginRequest { principal: lee(), secrets, ..LoginRequest::default() };
+        let request = LoginRequest { principal: lee(), secrets };
         Ok(self.outlook.login(&self.cx, request)?.keep)
     }
 
