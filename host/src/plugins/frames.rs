@@ -165,13 +165,20 @@ impl<R: Read> Frames<R> {
 
     /// Reads until there are `length` bytes, or the stream ends.
     fn fill(&mut self, bytes: &mut Vec<u8>, length: usize, idle: &mut impl FnMut()) -> io::Result<()> {
-        while bytes.len() < length {
-            match (&mut self.from).take((length - bytes.len()) as u64).read_to_end(bytes) {
-                Ok(_) => break,
-                Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) => idle(),
-                Err(error) => return Err(error),
+        let mut filled = bytes.len();
+        bytes.resize(length, 0);
+        while filled < length {
+            match self.from.read(&mut bytes[filled..]) {
+                Ok(0) => break,
+                Ok(read) => filled += read,
+                Err(error) => match error.kind() {
+                    io::ErrorKind::Interrupted => {}
+                    io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => idle(),
+                    _ => return Err(error),
+                },
             }
         }
+        bytes.truncate(filled);
         Ok(())
     }
 }

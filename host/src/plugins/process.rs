@@ -46,6 +46,9 @@ const ENVIRONMENT: &[&str] = &[
 /// So many pings without an answer, and the worker is dead to us.
 const MISSED_PONGS: u32 = 3;
 
+/// Bytes on their way to the other end of the socket.
+const SEND_BUFFER: usize = 1 << 20;
+
 /// The last lines of the error output, kept for the report of a death.
 const LAST_WORDS: usize = 5;
 const LONGEST_LINE: usize = 500;
@@ -132,6 +135,10 @@ impl Worker {
     pub(super) fn start(launch: &Launch<'_>) -> Result<Arc<Self>, NotStarted> {
         let failed = |what: &str, error: io::Error| NotStarted::Failed(format!("{what}: {error}"));
         let (ours, theirs) = UnixStream::pair().map_err(|error| failed("no socket for the worker", error))?;
+        // So that a page mostly fits: who sends it need not wait for who reads it. The system may give less.
+        for end in [&ours, &theirs] {
+            let _ = rustix::net::sockopt::set_socket_send_buffer_size(end, SEND_BUFFER);
+        }
         ours.set_read_timeout(Some(launch.deadlines.heartbeat)).map_err(|error| failed("socket", error))?;
         ours.set_write_timeout(Some(launch.deadlines.startup)).map_err(|error| failed("socket", error))?;
         let reading = ours.try_clone().map_err(|error| failed("socket", error))?;

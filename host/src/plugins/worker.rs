@@ -12,6 +12,7 @@ use std::process::ExitCode;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::{Duration, Instant};
 use std::{process, thread};
 
 use rustix::process::{Signal, getpid, kill_process_group};
@@ -32,6 +33,9 @@ const FIRST_FRAME: u64 = 1 << 20;
 
 /// Lines of the log that wait to be sent. More are counted and dropped: a log must never hold up a call.
 const LOG_QUEUE: usize = 1024;
+
+/// Between two frames of progress of one call: connectors may tell it for each record, and the host needs it for deadlines.
+const TELL_EVERY: Duration = Duration::from_millis(20);
 
 static HOST: OnceLock<Host> = OnceLock::new();
 
@@ -114,13 +118,13 @@ fn attend(frames: &mut Frames<BufReader<UnixStream>>, host: &'static Host, insta
         let Ok(Some(frame)) = frames.next::<ToWorker>(|| ()) else { vanish() };
         match frame.head {
             ToWorker::Call { op } => {
-                host.calls().insert(frame.call, false);
+                host.calls().insert(frame.call, Running::default());
                 let instance = Arc::clone(instance);
                 callers.run(Box::new(move || host.answer(&instance, op, &frame)))?;
             }
             ToWorker::Cancel => {
-                if let Some(cancelled) = host.calls().get_mut(&frame.call) {
-                    *cancelled = true;
+                if let Some(running) = host.calls().get_mut(&frame.call) {
+                    running.cancelled = true;
                 }
                 instance.cancel(frame.call);
             }
@@ -179,14 +183,22 @@ impl Callers {
     }
 }
 
+/// A call that runs.
+#[derive(Debug, Default)]
+struct Running {
+    cancelled: bool,
+    /// When progress was last told.
+    told: Option<Instant>,
+}
+
 /// The host, as the worker sees it.
 struct Host {
     socket: Mutex<UnixStream>,
     log_level: u8,
     logs: SyncSender<Log>,
     dropped: AtomicU64,
-    /// The calls that run, and whether each was cancelled.
-    calls: Mutex<HashMap<u64, bool>>,
+    /// The calls that run.
+    calls: Mutex<HashMap<u64, Running>>,
 }
 
 enum Log {
@@ -211,7 +223,7 @@ impl Host {
         send(&*socket, call, head, payload)
     }
 
-    fn calls(&self) -> MutexGuard<'_, HashMap<u64, bool>> {
+    fn calls(&self) -> MutexGuard<'_, HashMap<u64, Running>> {
         self.calls.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -263,10 +275,18 @@ impl Hooks for Host {
     }
 
     fn cancelled(&self, call: u64) -> bool {
-        self.calls().get(&call).copied().unwrap_or(false)
+        self.calls().get(&call).is_some_and(|running| running.cancelled)
     }
 
     fn progress(&self, call: u64, done: u64, total: u64) {
+        let now = Instant::now();
+        let mut calls = self.calls();
+        let Some(running) = calls.get_mut(&call) else { return };
+        if running.told.is_some_and(|told| now.duration_since(told) < TELL_EVERY) {
+            return;
+        }
+        running.told = Some(now);
+        drop(calls);
         let _ = self.send(call, &ToHost::Progress { done, total }, &[]);
     }
 

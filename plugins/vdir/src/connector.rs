@@ -1,6 +1,7 @@
 //! The connector: settings, and the operations one by one.
 
 use std::collections::HashSet;
+use std::iter::Peekable;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -22,7 +23,7 @@ use crate::durable::make_folder;
 use crate::folder::{Place, Root, is_safe};
 use crate::lines::Text;
 use crate::property::Format;
-use crate::records::{self, Shelf, part_version, record};
+use crate::records::{self, Shelf, part_version};
 use crate::scan::{Listing, Memory, Seen, scan};
 use crate::write::{Rules, write};
 
@@ -178,28 +179,30 @@ impl Vdir {
         let limit = usize::try_from(request.limit).unwrap_or(LARGEST_PAGE).clamp(1, LARGEST_PAGE);
         let mut page = Page::default();
         let mut shelf = Shelf::default();
-        let mut weight = 0;
         let mut last = None;
         let mut rest = listing.after(after.as_deref()).peekable();
-        while let Some((id, seen)) = rest.next() {
-            crate::stop_if_cancelled(cx)?;
-            let kind = listed_kind(id);
-            match request.detail {
-                ListDetail::Ids => page.changes.push(Change::upsert(brief(root, kind, id, seen, &mut shelf)?)),
-                ListDetail::Full => {
-                    let Some(place) = Place::of(kind, id) else { continue };
-                    if let Some(loaded) = shelf.load(root, &place)?.here() {
-                        weight += loaded.bytes.len();
-                        page.changes.push(Change::upsert(record(root, &place, &loaded, &request.fields)));
-                    }
+        match request.detail {
+            ListDetail::Ids => {
+                for (id, seen) in rest.by_ref().take(limit) {
+                    crate::stop_if_cancelled(cx)?;
+                    page.changes.push(Change::upsert(brief(root, listed_kind(id), id, seen, &mut shelf)?));
+                    last = Some(id);
+                }
+            }
+            ListDetail::Full => {
+                let mut weight = 0;
+                while page.changes.len() < limit && weight < HEAVIEST_PAGE && rest.peek().is_some() {
+                    crate::stop_if_cancelled(cx)?;
+                    let next: Vec<&str> = next_files(&mut rest, limit - page.changes.len(), HEAVIEST_PAGE - weight);
+                    last = next.last().copied();
+                    let (records, bytes) = records::read_all(root, &mut shelf, &next, listed_kind, &request.fields)?;
+                    page.changes.extend(records.into_iter().map(Change::upsert));
+                    weight += bytes;
                     cx.progress(page.changes.len() as u64, 0);
                 }
             }
-            if rest.peek().is_some() && (page.changes.len() >= limit || weight >= HEAVIEST_PAGE) {
-                last = Some(id.to_owned());
-                break;
-            }
         }
+        let last = last.filter(|_| rest.peek().is_some()).map(str::to_owned);
         drop(rest);
         page.more = last.is_some();
         if page.more {
@@ -212,6 +215,34 @@ impl Vdir {
             page.next = Some(listing.memory.cursor()?);
         }
         Ok(page)
+    }
+}
+
+/// The next ids of a listing whose files may be read together: by what is known of their sizes they are not too heavy. Of a
+/// file with several records the size is not known, so that its records are read one by one.
+fn next_files<'l>(
+    rest: &mut Peekable<impl Iterator<Item = (&'l str, Seen)>>,
+    count: usize,
+    weight: usize,
+) -> Vec<&'l str> {
+    let mut next = Vec::new();
+    let mut sum = 0;
+    while next.len() < count && sum < weight {
+        let Some((id, size)) = rest.next_if(|(_, seen)| next.is_empty() || matches!(seen, Seen::File(_))).map(size_of)
+        else {
+            break;
+        };
+        next.push(id);
+        sum += size;
+    }
+    next
+}
+
+/// An id and the bytes of its file.
+fn size_of((id, seen): (&str, Seen)) -> (&str, usize) {
+    match seen {
+        Seen::File(stamp) => (id, usize::try_from(stamp.size).unwrap_or(usize::MAX)),
+        Seen::Part(_) => (id, usize::MAX),
     }
 }
 

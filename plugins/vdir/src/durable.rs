@@ -6,12 +6,12 @@ use std::time::{Duration, Instant};
 use pairwise_plugin_api::{Class, Context, Failure};
 use rustix::fd::OwnedFd;
 use rustix::fs::{
-    AtFlags, FlockOperation, Mode, OFlags, RenameFlags, flock, fstat, fsync, linkat, openat, renameat_with, statat,
-    unlinkat,
+    AtFlags, FlockOperation, Mode, OFlags, RenameFlags, Timespec, Timestamps, UTIME_OMIT, flock, fstat, fsync,
+    futimens, linkat, openat, renameat_with, statat, unlinkat,
 };
 use rustix::io::Errno;
 
-use crate::folder::{Root, decode_name};
+use crate::folder::{Root, Stamp, decode_name};
 
 /// Names of temporary files.
 const TEMPORARY: (&str, &str) = (".pairwise-", ".tmp");
@@ -73,6 +73,18 @@ pub(crate) fn write_all(file: &OwnedFd, mut bytes: &[u8]) -> Result<(), Errno> {
         }
     }
     Ok(())
+}
+
+/// The kernel stamps files by a clock that advances in ticks, of 10 ms at most. A new file is dated back by two of them: a
+/// change by somebody else right after the rename then shows in its stamp, and nobody has to wait for the next tick.
+pub(crate) fn date_back(file: &OwnedFd) -> Result<Stamp, Errno> {
+    const BACK: i64 = 20_000_000;
+    let modified = Stamp::of(&fstat(file)?).modified - BACK;
+    let time =
+        |nanos: i64| Timespec { tv_sec: nanos.div_euclid(1_000_000_000), tv_nsec: nanos.rem_euclid(1_000_000_000) };
+    let last_access = Timespec { tv_sec: 0, tv_nsec: UTIME_OMIT };
+    futimens(file, &Timestamps { last_access, last_modification: time(modified) })?;
+    Ok(Stamp::of(&fstat(file)?))
 }
 
 /// The new file may be read and written by whom the old one could, as far as this process may say so.

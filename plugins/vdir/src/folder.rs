@@ -164,7 +164,7 @@ impl From<Errno> for ReadError {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Stamp {
     inode: u64,
-    size: i64,
+    pub(crate) size: i64,
     /// Nanoseconds since 1970.
     pub(crate) modified: i64,
     pub(crate) changed: i64,

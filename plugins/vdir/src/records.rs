@@ -168,6 +168,43 @@ pub(crate) fn record(root: &Root, place: &Place, loaded: &Loaded<'_>, wanted: &[
     record
 }
 
+/// So many files are worth a second thread.
+const MANY: usize = 32;
+
+/// The records of a listing's next files, without those that are gone again, and how many bytes were read. Two threads
+/// read: telling what a card says takes longer than opening its file.
+pub(crate) fn read_all(
+    root: &Root,
+    shelf: &mut Shelf,
+    ids: &[&str],
+    kind: fn(&str) -> Kind,
+    wanted: &[Name],
+) -> Result<(Vec<Record>, usize), Failure> {
+    let read = |shelf: &mut Shelf, ids: &[&str]| -> Result<(Vec<Record>, usize), Failure> {
+        let (mut records, mut bytes) = (Vec::with_capacity(ids.len()), 0);
+        for id in ids {
+            let Some(place) = Place::of(kind(id), id) else { continue };
+            if let Some(loaded) = shelf.load(root, &place)?.here() {
+                bytes += loaded.bytes.len();
+                records.push(record(root, &place, &loaded, wanted));
+            }
+        }
+        Ok((records, bytes))
+    };
+    if ids.len() < MANY {
+        return read(shelf, ids);
+    }
+    let (first, second) = ids.split_at(ids.len() / 2);
+    let (first, second) = std::thread::scope(|scope| {
+        let second = scope.spawn(|| read(&mut Shelf::default(), second));
+        let first = read(shelf, first);
+        (first, second.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+    });
+    let ((mut records, bytes), (more, more_bytes)) = (first?, second?);
+    records.extend(more);
+    Ok((records, bytes + more_bytes))
+}
+
 /// The version of a loaded record: that of its file, or where the id names one of several, the digest of its text.
 pub(crate) fn version(root: &Root, place: &Place, loaded: &Loaded<'_>, text: &Text<'_>) -> String {
     match &loaded.part {

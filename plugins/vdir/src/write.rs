@@ -7,19 +7,18 @@
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::path::Path;
-use std::time::Duration;
 
 use pairwise_plugin_api::{Action, Context, Failure, Outcome, Record, RecordRef, Status, Write};
 use rustix::fd::OwnedFd;
-use rustix::fs::{AtFlags, fstat, fsync, renameat, statat, syncfs, unlinkat};
+use rustix::fs::{AtFlags, fsync, renameat, statat, syncfs, unlinkat};
 use rustix::io::Errno;
 
 use crate::content::{self, Kind, digest};
 use crate::durable::{
-    create_file, lock, make_folder, open_trash, rename_new, rename_to_free_name, sweep, take_over_rights,
+    create_file, date_back, lock, make_folder, open_trash, rename_new, rename_to_free_name, sweep, take_over_rights,
     temporary_name, unlock, write_all,
 };
-use crate::folder::{Place, ReadError, Root, Stamp, coarse_now, decode_name, failed, is_safe};
+use crate::folder::{Place, ReadError, Root, Stamp, decode_name, failed, is_safe};
 use crate::property::Format;
 use crate::records::{Shelf, Shelved, record};
 use crate::rewrite::{Done, Fate, Order, Refused, rewrite};
@@ -141,7 +140,7 @@ impl Batch<'_> {
                 }
             }
         }
-        self.commit(cx)
+        self.commit()
     }
 
     // Step 1: temporary files.
@@ -306,9 +305,8 @@ impl Batch<'_> {
         if let Some(path) = like {
             take_over_rights(self.rules.root, path, &file)?;
         }
-        let written = write_all(&file, bytes).and_then(|()| fstat(&file));
-        match written {
-            Ok(stat) => Ok((name, Stamp::of(&stat))),
+        match write_all(&file, bytes).and_then(|()| date_back(&file)) {
+            Ok(stamp) => Ok((name, stamp)),
             Err(error) => {
                 let _ = unlinkat(opened, name.as_str(), AtFlags::empty());
                 Err(error)
@@ -348,18 +346,13 @@ impl Batch<'_> {
 
     // Steps 2 to 4.
 
-    fn commit(&mut self, cx: &Context) -> Result<(), Failure> {
+    fn commit(&mut self) -> Result<(), Failure> {
         let root = self.rules.root;
         if self.jobs.is_empty() {
             return Ok(());
         }
-        let newest = self.jobs.iter().filter_map(|job| Some(job.temporary.as_ref()?.1.modified)).max();
-        if let Some(newest) = newest {
+        if self.jobs.iter().any(|job| job.temporary.is_some()) {
             syncfs(&root.fd).map_err(|error| failed("make the files durable in", &root.show(""), error))?;
-            // A change by somebody else after the rename must be later than our own: wait for the next tick of the clock.
-            while coarse_now() <= newest && coarse_now() > newest - 1_000_000_000 {
-                cx.wait(Duration::from_micros(500));
-            }
         }
         let mut touched: BTreeSet<String> = BTreeSet::new();
         for index in 0..self.jobs.len() {
