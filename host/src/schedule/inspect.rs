@@ -9,7 +9,7 @@ use super::ready::{self, Unready};
 use super::scratch::Scratch;
 use super::{Selected, runner};
 use crate::config::{Config, Problem};
-use crate::model::{LaneKey, LaneSpec, LaneState, Remote, Side, Sides};
+use crate::model::{LaneKey, LaneSpec, Remote, Side, Sides};
 use crate::pipeline::filter::Filters;
 use crate::pipeline::translate::FieldMap;
 use crate::plugins::{self, OpenError, Plugin, PluginName, Plugins, SandboxStatus, Session, SessionSpec};
@@ -50,7 +50,7 @@ pub fn inspect(config: &Config, plugins: &Plugins, selected: &[Selected<'_>]) ->
     let look = |(selected, lane): (&Selected<'_>, &LaneSpec)| {
         let mut found = Inspected { key: lane.key.clone(), unready: None, conditions: Sides::default(), map: None };
         match runner::pair(lane, &selected.profile.name, &sessions, &refused) {
-            Ok(pair) => found.look(selected, lane, pair),
+            Ok(pair) => found.look(config, selected, lane, pair),
             Err(unready) => found.unready = Some(unready),
         }
         found
@@ -59,7 +59,7 @@ pub fn inspect(config: &Config, plugins: &Plugins, selected: &[Selected<'_>]) ->
 }
 
 impl Inspected {
-    fn look(&mut self, selected: &Selected<'_>, lane: &LaneSpec, pair: Sides<&Session>) {
+    fn look(&mut self, config: &Config, selected: &Selected<'_>, lane: &LaneSpec, pair: Sides<&Session>) {
         let mut catalogues = Sides::default();
         for side in Side::BOTH {
             let principal = lane.principals[side].clone();
@@ -76,7 +76,7 @@ impl Inspected {
             match asked {
                 Ok(catalogue) => catalogues[side] = catalogue,
                 Err(failure) => {
-                    self.unready = Some(silent(&lane.connections[side], &failure));
+                    self.unready = Some(unable(config, &lane.connections[side], &failure));
                     return;
                 }
             }
@@ -117,7 +117,7 @@ pub fn visit(config: &Config, plugins: &Plugins, name: &str) -> Result<Visited, 
     let scratch = Scratch::new(config);
     let opened = ready::check_one(config, plugins, name)?.open(config, scratch.path())?;
     let session = opened.of(&Principal::connection())?;
-    let conditions = session.check(&CheckRequest::default()).map_err(|failure| silent(name, &failure))?;
+    let conditions = session.check(&CheckRequest::default()).map_err(|failure| unable(config, name, &failure))?;
     if let Some(condition) = conditions.iter().find(|condition| blocks(condition)) {
         return Err(Problem::new(format!("connection `{name}`: {}", condition.text)).into());
     }
@@ -134,9 +134,12 @@ fn blocks(condition: &Condition) -> bool {
     condition.severity == Severity::Error && matches!(condition.level, Level::Profile | Level::Stream | Level::User)
 }
 
-fn silent(connection: &str, failure: &Failure) -> Unready {
-    let problem = Problem::new(format!("connection `{connection}`: {failure}"));
-    Unready { state: LaneState::Unreachable, problems: problem.into() }
+/// A call that failed says what is wrong in the words of the connection's file where that is what must change.
+fn unable(config: &Config, connection: &str, failure: &Failure) -> Unready {
+    match config.connection(connection) {
+        Ok(connection) => ready::failed(connection, failure),
+        Err(problem) => problem.into(),
+    }
 }
 
 /// Connections that are used by no profile or by several, by name, with the profiles that use them.

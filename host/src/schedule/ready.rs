@@ -326,7 +326,7 @@ fn refused(connection: &Connection, error: OpenError) -> Unready {
 }
 
 /// A call that failed before any lane began.
-fn failed(connection: &Connection, failure: &Failure) -> Unready {
+pub(super) fn failed(connection: &Connection, failure: &Failure) -> Unready {
     let name = &connection.name;
     match failure.class {
         Class::Config => {
