@@ -5,7 +5,7 @@ use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
-use pairwise_http::{Answer, Client, Effect, Gate, Method, Options, Refusal, Request};
+use pairwise_http::{Answer, Client, Effect, Gate, Method, Options, Patience, Refusal, Request};
 use pairwise_plugin_api::{Class, Context, Failure, Millis, Principal, Result};
 use secrecy::SecretString;
 use serde_json::Value as Json;
@@ -40,6 +40,8 @@ impl Server {
             proxy: config.proxy.clone(),
             connect_timeout: Duration::from_secs(15),
             timeout: config.timeout(),
+            // The host tries again, too.
+            patience: Patience { tries: 2, ..Patience::default() },
             ..Options::default()
         };
         Ok(Server {

@@ -1,0 +1,227 @@
+//! The whole program between a simulated Infor CRM and a folder of cards.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic")]
+
+use std::fs;
+
+use pairwise_sandbox::population::Spread;
+use pairwise_sandbox::store::Item;
+use pairwise_sandbox::system::Edit;
+use pairwise_sandbox::{Options, Sandbox};
+use pairwise_tests::world::{Ran, World, cards};
+use serde_json::{Value, json};
+
+const CRM: &str = "infor-crm";
+
+/// A simulated CRM as the connection `crm`, a folder `right`, and the profile `people` that pairs them.
+struct Pair {
+    sandbox: Sandbox,
+    world: World,
+}
+
+impl Pair {
+    fn of(preset: &str, contacts: u32, scope: &str) -> Pair {
+        let options =
+            Options { systems: vec![CRM.into()], users: 2, contacts, spread: Spread::Crm, ..Options::default() };
+        let sandbox = Sandbox::start(options).unwrap();
+        let world = World::empty();
+        fs::create_dir(world.right()).unwrap();
+        world.put("crm.secret", "lee-secret");
+        world.put(
+            "profiles/people.toml",
+            &format!(
+                "preset = \"{preset}\"\nleft = \"crm\"\nright = \"folder\"\nenabled = true\n\n[streams.contacts]\n\
+                 entities.left = [\"contacts\"]\n{scope}\n"
+            ),
+        );
+        let pair = Pair { sandbox, world };
+        pair.connect(&pair.sandbox.info(CRM).url);
+        pair
+    }
+
+    /// Writes the connections.
+    fn connect(&self, url: &str) {
+        self.world.put(
+            "pairwise.toml",
+            &format!(
+                "[connections.crm]\nplugin = \"infor-crm\"\nsettings = {{ url = \"{url}\", username = \"lee\" }}\n\
+                 secrets = {{ password = {{ file = \"crm.secret\" }} }}\n\n\
+                 [connections.folder]\nplugin = \"vdir\"\nsettings = {{ path = \"right\" }}\n"
+            ),
+        );
+    }
+
+    fn sync(&self) -> Value {
+        self.world.json(["sync"]).0.exits(0).json()["runs"][0].clone()
+    }
+
+    /// Requests since a number that went over the wire: all, and those that wrote.
+    fn requests(&self, since: u64) -> (usize, usize) {
+        let requests = self.sandbox.requests(CRM, since);
+        let wire = requests.iter().filter(|request| request.part_of.is_none()).count();
+        let writes = requests.iter().filter(|request| {
+            request.method != "GET" && !request.path.contains("$service") && request.status != Some(401)
+        });
+        (wire, writes.count())
+    }
+
+    fn last_request(&self) -> u64 {
+        self.sandbox.requests(CRM, 0).last().map_or(0, |request| request.number)
+    }
+
+    fn edit(&self, id: &str, fields: Value) {
+        let fields = fields.as_object().unwrap().clone().into_iter().collect();
+        self.sandbox.edit(CRM, Edit { user: "lee".into(), id: Some(id.into()), fields, ..Edit::default() }).unwrap();
+    }
+
+    fn contacts(&self) -> Vec<Item> {
+        self.sandbox.records(CRM, Some("contacts"), None)
+    }
+
+    fn members(&self) -> Vec<String> {
+        let groups = self.sandbox.records(CRM, Some("groups"), None);
+        let group = groups.iter().find(|group| group.fields["userId"] == "UDEMOA000001").unwrap();
+        serde_json::from_value(group.fields["adHocIds"].clone()).unwrap()
+    }
+
+    fn cards(&self) -> Vec<(String, String)> {
+        cards(&self.world.right())
+    }
+
+    /// The card that holds a text.
+    fn card_with(&self, text: &str) -> (String, String) {
+        let found = self.cards().into_iter().find(|(_, card)| card.replace("\r\n ", "").contains(text));
+        found.unwrap_or_else(|| panic!("no card with `{text}`"))
+    }
+}
+
+const GROUP: &str = "scope.left.group = \"Contact Sync\"";
+
+#[test]
+fn a_group_is_copied_into_a_folder() {
+    let pair = Pair::of("copy", 230, GROUP);
+    let run = pair.sync();
+    assert_eq!(run["right"]["created"], 230, "{run}");
+    assert_eq!(pair.cards().len(), 230);
+    let first = pair.contacts().into_iter().find(|item| item.id == pair.members()[0]).unwrap();
+    let (_, card) = pair.card_with(first.fields["Email"].as_str().unwrap());
+    for name in ["LastName", "AccountName"] {
+        assert!(
+            card.contains(first.fields[name].as_str().unwrap().split([',', ';']).next().unwrap()),
+            "{name}: {card}"
+        );
+    }
+
+    // Nothing happened: no write, and four requests.
+    let before = pair.last_request();
+    let run = pair.sync();
+    assert_eq!((&run["right"]["created"], &run["right"]["updated"]), (&json!(0), &json!(0)), "{run}");
+    let (asked, written) = pair.requests(before);
+    assert!(asked <= 4 && written == 0, "{asked} requests, {written} writes");
+
+    // One deleted, one out of the group, one changed, one more.
+    let members = pair.members();
+    pair.sandbox.delete(CRM, "admin", &members[0]).unwrap();
+    pair.sandbox
+        .command(CRM, "leave", &json!({ "user": "lee", "group": "Contact Sync", "ids": [members[1]] }))
+        .unwrap();
+    pair.edit(&members[2], json!({ "Title": "Head of Everything" }));
+    let stranger = pair.contacts().into_iter().find(|item| !members.contains(&item.id)).unwrap().id;
+    pair.sandbox.command(CRM, "join", &json!({ "user": "lee", "group": "Contact Sync", "ids": [stranger] })).unwrap();
+    let run = pair.sync();
+    let right = &run["right"];
+    assert_eq!([&right["created"], &right["updated"], &right["deleted"]], [&json!(1), &json!(1), &json!(1)], "{run}");
+    assert_eq!(pair.cards().len(), 230, "the one that left the group keeps its card");
+    pair.card_with("Head of Everything");
+}
+
+/// IC-1, IC-2, IC-7: edits travel both ways, and nothing else does.
+#[test]
+fn a_mirror_carries_edits_both_ways() {
+    let pair = Pair::of("mirror", 40, GROUP);
+    assert_eq!(pair.sync()["right"]["created"], 40);
+    let members = pair.members();
+    pair.edit(&members[0], json!({ "WorkPhone": "+49 40 4711" }));
+    let email = pair.contacts().into_iter().find(|item| item.id == members[1]).unwrap();
+    let email = email.fields["Email"].as_str().unwrap().to_owned();
+    let (name, card) = pair.card_with(&email);
+    fs::write(
+        pair.world.right().join(&name),
+        card.replace("END:VCARD", "NICKNAME:Nick\r\nTEL;TYPE=pager:4712\r\nEND:VCARD"),
+    )
+    .unwrap();
+    let before = pair.last_request();
+    let run = pair.sync();
+    assert_eq!((&run["left"]["updated"], &run["right"]["updated"]), (&json!(1), &json!(1)), "{run}");
+    pair.card_with("+49 40 4711");
+    let held = pair.contacts().into_iter().find(|item| item.id == members[1]).unwrap();
+    assert_eq!(held.fields["Pager"], "4712");
+    let puts: Vec<String> = {
+        let requests = pair.sandbox.requests(CRM, before);
+        requests.into_iter().filter(|request| request.method == "PUT").map(|request| request.body).collect()
+    };
+    assert_eq!(puts, [r#"{"Pager":"4712"}"#]);
+    // The echo of our own write is no change.
+    let run = pair.sync();
+    assert_eq!((&run["left"]["updated"], &run["right"]["updated"]), (&json!(0), &json!(0)), "{run}");
+}
+
+/// Deletions of a system without groups are found by listing it whole, twice: it cannot tell what is deleted from what is hidden.
+#[test]
+fn a_whole_system_is_mirrored() {
+    let pair = Pair::of("mirror", 30, "");
+    let visible = pair.sync()["right"]["created"].as_u64().unwrap();
+    assert_eq!(visible as usize, pair.cards().len());
+    let (name, _) = pair.cards()[0].clone();
+    fs::remove_file(pair.world.right().join(name)).unwrap();
+    let run = pair.sync();
+    assert_eq!(run["left"]["deleted"], 1, "{run}");
+    let gone = pair.contacts()[0].id.clone();
+    pair.sandbox.delete(CRM, "admin", &gone).unwrap();
+    pair.world.run(["sync", "--full"]).exits(0);
+    let run = pair.world.json(["sync", "--full"]).0.exits(0).json()["runs"][0].clone();
+    assert_eq!(run["right"]["deleted"], 1, "{run}");
+    assert_eq!(pair.cards().len() as u64, visible - 2);
+}
+
+/// IC-50 and what an administrator meets: each its own message, and nothing written.
+#[test]
+fn trouble_is_told_before_anything_is_written() {
+    let pair = Pair::of("mirror", 5, GROUP);
+    let check = || pair.world.run(["connection", "check", "crm"]);
+    let good = check().exits(0);
+    assert!(good.stdout.contains("/sdata/slx"), "{}", good.stdout);
+    let told = |ran: &Ran, code: i32, words: &[&str]| {
+        let ran = ran.clone().exits(code);
+        let text = format!("{}{}", ran.stdout, ran.stderr).split_whitespace().collect::<Vec<_>>().join(" ");
+        assert!(words.iter().all(|word| text.contains(word)), "{words:?} in: {text}");
+    };
+    let before = pair.last_request();
+
+    pair.world.put("crm.secret", "wrong-secret");
+    told(&check(), 3, &["lee", "password is wrong"]);
+    told(&pair.world.run(["sync"]), 3, &["password is wrong"]);
+    pair.world.put("crm.secret", "lee-secret");
+
+    let base = pair.sandbox.info(CRM).base_url;
+    pair.connect(&format!("{base}/elsewhere"));
+    told(&check(), 2, &["SData is not enabled at this address", "url"]);
+    pair.connect("http://127.0.0.1:9");
+    told(&check(), 3, &["cannot be reached"]);
+    pair.connect(&base);
+
+    pair.sandbox.command(CRM, "settings", &json!({ "off": true })).unwrap();
+    told(&check(), 2, &["SData is not enabled"]);
+    told(&pair.world.run(["sync"]), 2, &["SData is not enabled"]);
+    pair.sandbox.command(CRM, "settings", &json!({ "off": false, "edition": "9.0" })).unwrap();
+    told(&check(), 2, &["9.0", "7.5.4 and 8"]);
+    told(&pair.world.run(["sync"]), 2, &["7.5.4 and 8"]);
+    pair.sandbox.command(CRM, "settings", &json!({ "edition": "8.1" })).unwrap();
+
+    let profile = pair.world.text("profiles/people.toml");
+    pair.world.put("profiles/people.toml", &profile.replace("Contact Sync", "No Such Group"));
+    told(&pair.world.run(["sync"]), 2, &["No Such Group", "lee"]);
+    assert_eq!(pair.requests(before).1, 0);
+    assert_eq!(pair.cards(), []);
+    pair.world.put("profiles/people.toml", &profile);
+    assert_eq!(pair.sync()["right"]["created"], 5);
+}
