@@ -1,0 +1,166 @@
+//! A folder of cards and a mailbox in the cloud, kept alike by the program.
+#![allow(clippy::expect_used, clippy::unwrap_used, reason = "a test may panic")]
+
+use std::fs;
+
+use pairwise_sandbox::Options;
+use pairwise_sandbox::population::Spread;
+use pairwise_sandbox::store::Item;
+use pairwise_sandbox::system::Edit;
+use pairwise_tests::office::Office;
+use pairwise_tests::people::{Crowd, Person};
+use pairwise_tests::world::cards;
+use serde_json::{Value, json};
+
+const LEE: &str = "lee@example.com";
+
+/// A mailbox with so many contacts, an empty folder of cards, and the profile `people` that mirrors them.
+fn office(contacts: u32, more: &str) -> Office {
+    let options =
+        Options { systems: vec!["outlook".into()], contacts, spread: Spread::Mailbox, users: 1, ..Options::default() };
+    let office = Office::start(options);
+    fs::create_dir(office.world.left()).unwrap();
+    let connections = office.world.text("pairwise.toml");
+    let left = "[connections.left]\nplugin = \"vdir\"\nsettings = { path = \"left\", trash = \"trash\" }\n";
+    office.world.put("pairwise.toml", &format!("{connections}\n{left}"));
+    let profile = "preset = \"mirror\"\nleft = \"left\"\nright = \"outlook\"\nenabled = true\n";
+    office.world.put("profiles/people.toml", &format!("{profile}{more}\n"));
+    office
+}
+
+/// One run, which ends with this exit code; what it says of its first lane.
+fn sync(office: &Office, code: i32) -> Value {
+    let (ran, json) = office.world.json(["sync"]);
+    assert_eq!(ran.code, Some(code), "{}\n{}", ran.stdout, ran.stderr);
+    json["runs"][0].clone()
+}
+
+fn items(office: &Office) -> Vec<Item> {
+    let all = office.sandbox.records("outlook", Some("contact"), Some(LEE));
+    all.into_iter().filter(|item| !item.container.as_deref().unwrap_or_default().contains("deleteditems")).collect()
+}
+
+/// The entry of a person, who is known by the first address.
+fn item(office: &Office, person: &Person) -> Item {
+    items(office).into_iter().find(|item| item.fields["emailAddresses"][0]["address"] == person.emails[0]).unwrap()
+}
+
+/// A person's edit in the mailbox.
+fn edit(office: &Office, id: Option<&str>, fields: Value) -> String {
+    let fields = fields.as_object().unwrap().clone();
+    let id = id.map(str::to_owned);
+    office
+        .sandbox
+        .edit("outlook", Edit { entity: "contact".into(), user: LEE.into(), id, fields, container: None })
+        .unwrap()
+}
+
+/// What was asked since, the parts of batches left out.
+fn requests(office: &Office, since: u64) -> Vec<String> {
+    let all = office.sandbox.requests("outlook", since).into_iter().filter(|entry| entry.part_of.is_none());
+    all.map(|entry| format!("{} {}", entry.method, entry.path)).collect()
+}
+
+fn last(office: &Office) -> u64 {
+    office.sandbox.core("outlook").journal().last()
+}
+
+#[test]
+fn a_folder_and_a_mailbox_are_kept_alike() {
+    let office = office(30, "");
+    let crowd = Crowd::tidy(77);
+    for number in 0..20 {
+        let person = crowd.person(number);
+        fs::write(office.world.left().join(person.file_name()), person.card()).unwrap();
+    }
+    let run = sync(&office, 0);
+    assert_eq!((run["left"]["created"].as_u64(), run["right"]["created"].as_u64()), (Some(30), Some(20)), "{run}");
+    assert_eq!((cards(&office.world.left()).len(), items(&office).len()), (50, 50));
+
+    // What was written comes back as a change, and is none.
+    let run = sync(&office, 0);
+    assert_eq!((run["left"]["updated"].as_u64(), run["right"]["updated"].as_u64()), (Some(0), Some(0)), "{run}");
+    let since = last(&office);
+    sync(&office, 0);
+    let quiet = requests(&office, since);
+    assert!(quiet.len() <= 4 && !quiet.iter().any(|request| request.starts_with("PATCH")), "{quiet:#?}");
+
+    // Edits on both sides, of different people and of one.
+    let there = crowd.person(1);
+    edit(
+        &office,
+        Some(&item(&office, &there).id),
+        json!({ "jobTitle": "Captain", "businessPhones": ["+49 30 1", "+49 30 2"] }),
+    );
+    let here = crowd.person(2);
+    let path = office.world.left().join(here.file_name());
+    let card = fs::read_to_string(&path).unwrap();
+    let changed: Vec<String> = card
+        .lines()
+        .map(|line| if line.starts_with("TITLE") { "TITLE:Cook".to_owned() } else { line.to_owned() })
+        .collect();
+    fs::write(&path, changed.join("\r\n") + "\r\n").unwrap();
+    edit(&office, Some(&item(&office, &here).id), json!({ "mobilePhone": "+1 555 0100" }));
+    edit(&office, None, json!({ "givenName": "Nemo", "surname": "Nobody" }));
+    fs::remove_file(office.world.left().join(crowd.person(3).file_name())).unwrap();
+    office.sandbox.delete("outlook", LEE, &item(&office, &crowd.person(4)).id).unwrap();
+    let since = last(&office);
+    let run = sync(&office, 0);
+    assert_eq!(run["conflicts"], 0, "{run}");
+    let text = fs::read_to_string(office.world.left().join(there.file_name())).unwrap();
+    assert!(text.contains("TITLE:Captain") && text.contains("+49 30 2"), "{text}");
+    let cook = item(&office, &here);
+    assert_eq!(cook.fields["jobTitle"], "Cook");
+    assert!(fs::read_to_string(&path).unwrap().contains("+1 555 0100"));
+    assert_eq!((cards(&office.world.left()).len(), items(&office).len()), (49, 49));
+    let trashed = office.sandbox.records("outlook", Some("contact"), Some(LEE)).len() - items(&office).len();
+    assert_eq!(trashed, 2, "one by a person, one by us");
+    let patches = office.sandbox.requests("outlook", since).into_iter().filter(|entry| entry.method == "PATCH");
+    let bodies: Vec<String> = patches.map(|entry| entry.body).collect();
+    assert_eq!(bodies, ["{\"jobTitle\":\"Cook\"}"], "changed fields only");
+    sync(&office, 0);
+    let since = last(&office);
+    sync(&office, 0);
+    assert!(requests(&office, since).len() <= 4);
+}
+
+#[test]
+fn a_dropped_token_costs_a_listing_and_no_record() {
+    let office = office(25, "");
+    sync(&office, 0);
+    office.sandbox.command("outlook", "drop_tokens", &json!({})).unwrap();
+    edit(&office, Some(&items(&office)[0].id), json!({ "jobTitle": "Captain" }));
+    office.sandbox.delete("outlook", LEE, &items(&office)[1].id).unwrap();
+    let run = sync(&office, 0);
+    assert_eq!(
+        (run["left"]["updated"].as_u64(), run["left"]["deleted"].as_u64(), run["left"]["created"].as_u64()),
+        (Some(1), Some(1), Some(0)),
+        "{run}"
+    );
+    assert_eq!((cards(&office.world.left()).len(), items(&office).len()), (24, 24));
+}
+
+#[test]
+fn each_way_to_be_refused_has_its_own_message_and_writes_nothing() {
+    let office = office(3, "");
+    let config = office.world.text("pairwise.toml");
+    let check = |code: i32, words: &str| {
+        let ran = office.world.run(["connection", "check", "outlook"]);
+        let said = format!("{}{}", ran.stdout, ran.stderr);
+        assert!(ran.code == Some(code) && said.contains(words), "{code} {words}: {:?}\n{said}", ran.code);
+    };
+    check(0, "outlook");
+    office.world.put("outlook.client_secret", "wrong");
+    check(3, "`client_secret` is wrong");
+    office.world.put("outlook.client_secret", "pairwise~sandbox~secret");
+    office.world.put("pairwise.toml", &config.replace("\"example.com\"", "\"elsewhere.com\""));
+    check(2, "no organisation `elsewhere.com`");
+    office.world.put("pairwise.toml", &config.replace("\"lee@example.com\"", "\"nobody@example.com\""));
+    check(3, "no mailbox `nobody@example.com`");
+    office.world.put("pairwise.toml", &config);
+    for (state, code, words) in [("on_premises", 3, "`exchange`"), ("forbidden", 3, "Contacts.ReadWrite")] {
+        office.sandbox.command("outlook", "mailbox", &json!({ "user": LEE, "state": state })).unwrap();
+        check(code, words);
+    }
+    assert!(cards(&office.world.left()).is_empty());
+}
