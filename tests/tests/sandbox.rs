@@ -76,3 +76,20 @@ fn sdata_client_works_with_infor_crm() {
     program.env("NODE_PATH", modules).env("NODE_NO_WARNINGS", "1").arg(script("infor_crm.js"));
     satisfies(program, &sandbox, "infor-crm");
 }
+
+#[test]
+fn msal_and_o365_work_with_outlook() {
+    let Some(python) = judge("python") else { return };
+    let spread = pairwise_sandbox::population::Spread::Mailbox;
+    let options = Options { systems: vec!["outlook".into()], contacts: 30, spread, ..Options::default() };
+    let sandbox = Sandbox::start(options).unwrap();
+    let info = sandbox.info("outlook");
+    let login = &info.logins[0];
+    let text = |value: &Value| value.as_str().unwrap().to_owned();
+    let mut program = Command::new(python);
+    program.arg(script("outlook.py")).args([&info.url, &login.user, &text(&login.settings["client_id"])]);
+    program.args([&text(&login.secrets["client_secret"]), sandbox.control_url()]).env("NO_PROXY", "127.0.0.1");
+    let output = program.output().unwrap();
+    let (said, complained) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success() && said.ends_with("satisfied\n"), "{said}\n{complained}");
+}

@@ -1,0 +1,176 @@
+"""Judges the simulator of Microsoft Graph by two clients that know nothing of it: MSAL for logins, O365 for mailboxes.
+
+Called with the simulator's address, the mailbox, the client's id and secret, and the address of the control API.
+"""
+
+import datetime as dt
+import json
+import sys
+import urllib.request
+
+import msal
+import requests
+from O365 import Account, MSGraphProtocol
+from O365.utils.token import MemoryTokenBackend
+
+base, mailbox, client, secret, control = sys.argv[1:]
+
+
+def command(name, **arguments):
+    """Something that only a tester can do."""
+    request = urllib.request.Request(
+        f"{control}/control/outlook/commands/{name}",
+        json.dumps(arguments).encode(),
+        {"Content-Type": "application/json"},
+    )
+    return json.load(urllib.request.urlopen(request))
+
+
+class Plain(requests.adapters.HTTPAdapter):
+    """MSAL insists on https; the simulator listens on loopback without it."""
+
+    def send(self, request, **options):
+        request.url = request.url.replace("https://", "http://", 1)
+        return super().send(request, **options)
+
+
+http = requests.Session()
+http.trust_env = False
+http.mount("https://", Plain())
+authority = base.replace("http://", "https://", 1) + "/example.com"
+
+# The application signs in as itself.
+app = msal.ConfidentialClientApplication(
+    client, client_credential=secret, authority=authority, instance_discovery=False, http_client=http
+)
+granted = app.acquire_token_for_client(["https://graph.microsoft.com/.default"])
+assert granted["token_type"] == "Bearer" and granted["expires_in"] > 3000, granted
+wrong = msal.ConfidentialClientApplication(
+    client, client_credential="wrong", authority=authority, instance_discovery=False, http_client=http
+)
+denied = wrong.acquire_token_for_client(["https://graph.microsoft.com/.default"])
+assert denied["error"] == "invalid_client" and "AADSTS7000215" in denied["error_description"], denied
+
+# A person signs in on another device, and is remembered.
+public = msal.PublicClientApplication(client, authority=authority, instance_discovery=False, http_client=http)
+flow = public.initiate_device_flow(["Contacts.ReadWrite"])
+assert flow["user_code"] in flow["message"], flow
+pending = public.acquire_token_by_device_flow(flow, exit_condition=lambda flow: True)
+assert pending["error"] == "authorization_pending", pending
+command("approve_device", user=mailbox, user_code=flow["user_code"])
+person = public.acquire_token_by_device_flow(flow)
+assert person.get("access_token"), person
+again = public.acquire_token_by_refresh_token(person["refresh_token"], ["Contacts.ReadWrite"])
+assert again["access_token"] != person["access_token"] and again.get("refresh_token"), again
+
+
+class Local(MSGraphProtocol):
+    """The client adds the version itself."""
+
+    _protocol_url = base + "/"
+
+
+def account(token, name):
+    """An account that holds this token already."""
+    tokens = MemoryTokenBackend()
+    tokens.add(
+        {
+            "client_id": client,
+            "scope": ["x"],
+            "token_endpoint": "https://login.microsoftonline.com/t/oauth2/v2.0/token",
+            "response": {"access_token": token, "expires_in": 3600, "token_type": "Bearer"},
+        }
+    )
+    return Account(
+        (client, secret),
+        protocol=Local(default_resource=name, timezone="Europe/Berlin"),
+        auth_flow_type="credentials",
+        tenant_id="example.com",
+        token_backend=tokens,
+        main_resource=name,
+    )
+
+
+office = account(granted["access_token"], mailbox)
+
+# Contacts.
+book = office.address_book()
+assert len(list(book.get_contacts(limit=5))) == 5
+everybody = list(book.get_contacts(limit=None, batch=7))
+assert len(everybody) == 30 and len({contact.object_id for contact in everybody}) == 30
+contact = book.new_contact()
+contact.name, contact.surname, contact.job_title = "Ada", "Lovelace", "Analyst"
+contact.emails.add("ada@example.org")
+contact.business_phones.append("+44 20 1")
+contact.categories = ["Friends"]
+assert contact.save() and contact.object_id
+contact.job_title = "Countess"
+assert contact.save()
+called = book.q().equals("display_name", "Ada Lovelace")
+found = next(iter(book.get_contacts(query=called)))
+assert found.object_id == contact.object_id and found.job_title == "Countess", found
+assert found.display_name == "Ada Lovelace" and found.main_email == "ada@example.org"
+folder = book.create_child_folder("CRM")
+assert [one.name for one in book.get_folders()] == ["CRM"]
+assert folder.get_contacts(limit=1) is not None
+assert contact.delete()
+assert not list(book.get_contacts(query=called))
+
+# Events.
+schedule = office.schedule()
+calendar = schedule.get_default_calendar()
+assert calendar.name == "Calendar" and calendar.calendar_id
+start = dt.datetime.now().replace(hour=9, minute=0, second=0, microsecond=0) + dt.timedelta(days=1)
+event = calendar.new_event("Review")
+event.start, event.end = start, start + dt.timedelta(hours=1)
+event.location, event.body, event.remind_before_minutes = "Room 1", "Bring figures", 15
+event.attendees.add("kim@example.com")
+event.transaction_id = "judge-1"
+assert event.save() and event.object_id
+series = calendar.new_event("Daily")
+series.start, series.end = start, start + dt.timedelta(minutes=15)
+series.recurrence.set_daily(1, start=start.date(), end=(start + dt.timedelta(days=4)).date())
+assert series.save()
+shown = list(
+    calendar.get_events(
+        limit=50, include_recurring=True, start_recurring=start - dt.timedelta(days=1), end_recurring=start + dt.timedelta(days=9)
+    )
+)
+daily = sorted(one.start for one in shown if one.subject == "Daily")
+assert len(daily) == 5 and all(one.hour == 9 for one in daily), daily
+masters = list(calendar.get_events(limit=50, include_recurring=False))
+assert sorted(one.subject for one in masters) == ["Daily", "Review"], masters
+review = next(one for one in masters if one.subject == "Review")
+assert (review.start.hour, review.location["displayName"], review.remind_before_minutes) == (9, "Room 1", 15)
+assert "Bring figures" in review.body and [one.address for one in review.attendees] == ["kim@example.com"]
+review.subject = "Second review"
+assert review.save()
+assert calendar.get_event(review.object_id).subject == "Second review"
+assert review.delete() and series.delete()
+
+# Changes, as the client pages through whatever it is given.
+at = f"{base}/v1.0/users/{mailbox}/contacts/delta"
+prefer = {"Prefer": 'odata.maxpagesize=20, IdType="ImmutableId"'}
+seen, links = [], 0
+while True:
+    page = office.connection.get(at, headers=prefer).json()
+    seen += page["value"]
+    if "@odata.deltaLink" in page:
+        assert "@odata.nextLink" not in page
+        break
+    at, links = page["@odata.nextLink"], links + 1
+assert len(seen) == 30 and links == 1, (len(seen), links)
+assert all(one["@odata.etag"] == f'W/"{one["changeKey"]}"' for one in seen)
+changed = everybody[0]
+changed.job_title = "Zed"
+assert changed.save() and everybody[1].delete()
+page = office.connection.get(page["@odata.deltaLink"], headers=prefer).json()
+assert sorted("@removed" in one for one in page["value"]) == [False, True], page
+command("drop_tokens")
+try:
+    office.connection.get(page["@odata.deltaLink"], headers=prefer)
+    raise AssertionError("a dropped token was taken")
+except requests.HTTPError as error:
+    assert error.response.status_code == 410 and error.response.headers["Location"], error
+
+print("satisfied")
