@@ -1,6 +1,8 @@
 //! A sandbox and a configuration folder that connects to it.
 
-use pairwise_sandbox::{Options, Sandbox, SystemInfo};
+use pairwise_host::demo::folder::Folder;
+use pairwise_host::demo::office::{connection, users};
+use pairwise_sandbox::{Options, Sandbox};
 
 use crate::world::World;
 
@@ -14,42 +16,23 @@ pub struct Office {
 }
 
 impl Office {
-    /// Starts the systems that the options name.
+    /// Starts the systems that the options name. Where a system has a login for a whole connection (an administrator, a
+    /// service account, an application), the connection uses it.
     ///
     /// # Panics
     /// If one of them is not known.
     #[must_use]
     pub fn start(options: Options) -> Office {
         let office = Office { sandbox: Sandbox::start(options).expect("a sandbox"), world: World::empty() };
-        let connections: Vec<String> =
-            office.sandbox.systems().iter().map(|system| office.connection(system)).collect();
-        office.world.put("pairwise.toml", &connections.join("\n"));
+        let folder = office.folder();
+        let systems = office.sandbox.systems();
+        let connections = systems.iter().map(|system| connection(&folder, &system.name, system).expect("a connection"));
+        office.world.put("pairwise.toml", &connections.collect::<Vec<_>>().join("\n"));
         office
     }
 
-    /// A connection of the administrator's, or one that has no login of its own.
-    fn connection(&self, system: &SystemInfo) -> String {
-        let whole = system.logins.iter().find(|login| login.user.is_empty());
-        let mut settings = whole.map(|login| login.settings.clone()).unwrap_or_default();
-        settings.insert("url".into(), system.url.clone().into());
-        // Strings of JSON are strings of TOML.
-        let settings: Vec<String> = settings.iter().map(|(name, value)| format!("{name} = {value}")).collect();
-        let secrets = whole.map(|login| self.secrets(&system.name, &login.secrets)).unwrap_or_default();
-        format!(
-            "[connections.{name}]\nplugin   = \"{name}\"\nsettings = {{ {} }}\nsecrets  = {{ {secrets} }}\n",
-            settings.join(", "),
-            name = system.name
-        )
-    }
-
-    /// Keeps secrets in files; the answer is what stands in the configuration.
-    fn secrets(&self, prefix: &str, secrets: &pairwise_sandbox::store::Fields) -> String {
-        let secrets = secrets.iter().map(|(name, value)| {
-            let file = format!("{prefix}.{name}");
-            self.world.put(&file, value.as_str().unwrap_or_default());
-            format!("{name} = {{ file = \"{file}\" }}")
-        });
-        secrets.collect::<Vec<_>>().join(", ")
+    fn folder(&self) -> Folder {
+        Folder::ours(&self.world.path(""))
     }
 
     /// Writes the profile `sales` between two of the systems, by this preset: every user of the left with the same person's
@@ -58,19 +41,8 @@ impl Office {
     /// # Panics
     /// If one of the systems does not run.
     pub fn pair(&self, preset: &str, left: &str, right: &str, grants: &[&str], more: &str) {
-        let (left, right) = (self.sandbox.info(left), self.sandbox.info(right));
-        let named = |system: &SystemInfo| -> Vec<_> {
-            system.logins.iter().filter(|login| !login.user.is_empty()).cloned().collect()
-        };
-        let users = named(&left).into_iter().zip(named(&right)).map(|(one, other)| {
-            let secrets = self.secrets(&format!("{}-{}", left.name, one.user), &one.secrets);
-            format!(
-                "[[users]]\nleft = {:?}\nright = {:?}\nsecrets.left = {{ {secrets} }}\ngrants = {grants:?}\n",
-                one.user, other.user
-            )
-        });
-        let users: Vec<String> = users.collect();
-        let head = format!("preset = {preset:?}\nleft = {:?}\nright = {:?}\nenabled = true\n", left.name, right.name);
-        self.world.put("profiles/sales.toml", &format!("{head}\n{}\n{more}\n", users.join("\n")));
+        let users = users(&self.folder(), &self.sandbox.info(left), &self.sandbox.info(right), grants).expect("users");
+        let head = format!("preset = {preset:?}\nleft = {left:?}\nright = {right:?}\nenabled = true\n");
+        self.world.put("profiles/sales.toml", &format!("{head}{users}\n{more}\n"));
     }
 }

@@ -17,10 +17,27 @@ fn writes(act: &Value) -> u64 {
 }
 
 #[test]
+fn two_systems_come_into_step_and_stay_there() {
+    let world = World::empty();
+    let folder = world.path("office");
+    let (ran, json) = world.json(["demo", "--contacts", "60", "--dir", folder.to_str().unwrap()]);
+    assert_eq!(ran.code, Some(0), "{}", ran.stderr);
+    let acts = json["acts"].as_array().unwrap();
+    let [plan, first, day, quiet] = acts.as_slice() else { panic!("four acts: {json}") };
+    assert!(acts.iter().all(|act| act["runs"].as_array().unwrap().len() == 2), "two people: {json}");
+    // Of sixty contacts 48 are in the CRM, and 12 of them in the mailboxes, too.
+    assert_eq!((sum(plan, "/right/created"), sum(first, "/right/created")), (36, 36), "{first}");
+    assert!(sum(first, "/adopted") > 8, "{first}");
+    assert!(sum(day, "/left/updated") > 0 && sum(day, "/right/updated") > 0, "{day}");
+    assert_eq!((writes(quiet), sum(quiet, "/held")), (0, 0), "{quiet}");
+    world.run(["demo", "--contacts", "20", "--dir", folder.to_str().unwrap()]).exits(0);
+}
+
+#[test]
 fn it_shows_what_moves_what_waits_and_that_a_quiet_run_writes_nothing() {
     let world = World::empty();
     let folder = world.path("playground");
-    let (ran, json) = world.json(["demo", "--contacts", "60", "--dir", folder.to_str().unwrap()]);
+    let (ran, json) = world.json(["demo", "--folders", "--contacts", "60", "--dir", folder.to_str().unwrap()]);
     assert_eq!(ran.code, Some(0), "{}", ran.stderr);
     let acts = json["acts"].as_array().unwrap();
     let [first, day, accident, quiet] = acts.as_slice() else { panic!("four acts: {json}") };
@@ -37,7 +54,7 @@ fn it_shows_what_moves_what_waits_and_that_a_quiet_run_writes_nothing() {
 
     // What a demo made, a demo may make again.
     let folder = folder.to_str().unwrap();
-    world.run(["demo", "--contacts", "20", "--dir", folder]).exits(0);
+    world.run(["demo", "--folders", "--contacts", "20", "--dir", folder]).exits(0);
 }
 
 #[test]
@@ -45,7 +62,7 @@ fn a_playground_is_a_configuration_folder() {
     let world = World::empty();
     let folder = world.path("");
     // The world's own folder is empty, so the demo takes it.
-    world.run(["demo", "--contacts", "20", "--dir", folder.to_str().unwrap()]).exits(0);
+    world.run(["demo", "--folders", "--contacts", "20", "--dir", folder.to_str().unwrap()]).exits(0);
     for args in [vec!["plan"], vec!["status"], vec!["doctor"], vec!["holds", "list"], vec!["conflicts", "list"]] {
         world.run(args).exits(0);
     }

@@ -40,7 +40,7 @@ pub(crate) struct Global {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Make a playground with generated people, synchronise it twice and show what happened.
+    /// Pair a simulated CRM with a simulated mail system, let things happen in them, and show what each run does.
     #[cfg(feature = "sandbox")]
     Demo(DemoArgs),
     /// Start simulated systems with made-up people, and keep them running until Ctrl-C.
@@ -106,8 +106,14 @@ pub(crate) struct DemoArgs {
     #[arg(long, value_name = "DIR")]
     pub(crate) dir: Option<PathBuf>,
     /// How many people to make.
-    #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u32).range(20..=100_000))]
+    #[arg(long, value_name = "N", default_value_t = 300, value_parser = clap::value_parser!(u32).range(20..=100_000))]
     pub(crate) contacts: u32,
+    /// Two address books in files, instead of a simulated CRM and a simulated mail system.
+    #[arg(long)]
+    pub(crate) folders: bool,
+    /// Keep the simulated systems running at the end, until Ctrl-C.
+    #[arg(long, conflicts_with = "folders")]
+    pub(crate) stay: bool,
 }
 
 #[cfg(feature = "sandbox")]

@@ -33,6 +33,14 @@ impl Interrupt {
         Ok(LISTENING.get_or_init(|| flag).clone())
     }
 
+    /// Waits for it.
+    #[cfg(feature = "sandbox")]
+    pub(crate) fn wait(&self) {
+        while !self.raised() {
+            std::thread::park_timeout(std::time::Duration::from_millis(100));
+        }
+    }
+
     /// Whether the run is to stop.
     pub(crate) fn raised(&self) -> bool {
         self.0.load(Ordering::Relaxed)

@@ -1,7 +1,6 @@
 //! `sandbox`: simulated systems until somebody stops them. The first line of output tells programs where they are.
 
 use std::io::Write;
-use std::time::Duration;
 
 use pairwise_sandbox::{Options, Sandbox};
 use serde_json::json;
@@ -29,8 +28,6 @@ pub(super) fn run(args: &SandboxArgs) -> Result<Exit> {
     let told = writeln!(out, "{place}").and_then(|()| out.flush());
     told.map_err(|error| Error::internal(format!("cannot write to standard output: {error}")))?;
     anstream::eprintln!("The sandbox runs until Ctrl-C; its control API is {}/control.", sandbox.control_url());
-    while !interrupt.raised() {
-        std::thread::park_timeout(Duration::from_millis(100));
-    }
+    interrupt.wait();
     Ok(Exit::Interrupted)
 }

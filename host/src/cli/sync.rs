@@ -55,12 +55,15 @@ pub(super) fn plan(app: &App, args: &PlanArgs) -> Result<Exit> {
     Ok(exit)
 }
 
-/// One run for its outcome, untold.
+/// One run, or a plan of one, for its outcome, untold.
 #[cfg(feature = "sandbox")]
-pub(super) fn run_once(app: &App, args: &RunArgs) -> Result<Outcome> {
+pub(super) fn run_once(app: &App, args: &RunArgs, tense: Tense) -> Result<Outcome> {
     let config = app.config()?;
     let selected = chosen(&config, args)?;
-    with_job(app, &config, &selected, args, |job| Ok(job.sync(None)?))
+    with_job(app, &config, &selected, args, |job| match tense {
+        Tense::Done => Ok(job.sync(None)?),
+        Tense::Planned => Ok(job.plan()?.0),
+    })
 }
 
 /// Puts together what a run needs.

@@ -2,14 +2,11 @@
 //! and are partly broken, and a scripted system beside them.
 
 use std::fs;
-use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
+use super::folder::{DemoError, Folder, io_error, make, remove};
 use super::programs::Program;
 use pairwise_sandbox::people::{Crowd, Person};
-
-/// Marks a folder that a demo has made, so that it may be made again.
-const MARK: &str = ".pairwise-demo";
 
 /// Records of the scripted system.
 const CRM_RECORDS: u32 = 25;
@@ -26,24 +23,8 @@ const THROWN_AWAY: u32 = 2;
 /// A playground.
 #[derive(Debug)]
 pub struct Playground {
-    folder: PathBuf,
+    folder: Folder,
     contacts: u32,
-}
-
-/// A folder that cannot become a playground.
-#[derive(Debug, thiserror::Error)]
-pub enum PlaygroundError {
-    /// Somebody else's.
-    #[error("{0} is not empty and was not made by `pairwise demo`")]
-    NotOurs(PathBuf),
-    /// The file system says no.
-    #[error("cannot write {path}: {error}")]
-    Io {
-        /// What.
-        path: PathBuf,
-        /// Why.
-        error: io::Error,
-    },
 }
 
 /// What each address book holds of a person.
@@ -55,48 +36,27 @@ enum Where {
 }
 
 impl Playground {
-    /// Makes a playground in this folder. What an earlier demo made there is replaced.
+    /// Makes a playground in this folder.
     ///
     /// # Errors
-    /// If the folder holds anything else, or cannot be written.
-    pub fn make(folder: &Path, contacts: u32) -> Result<Playground, PlaygroundError> {
-        let playground = Playground { folder: folder.to_owned(), contacts };
-        playground.clear()?;
+    /// If it cannot be written.
+    pub fn make(folder: Folder, contacts: u32) -> Result<Playground, DemoError> {
+        let playground = Playground { folder, contacts };
         playground.configure()?;
         playground.populate()?;
         Ok(playground)
     }
 
-    /// The configuration folder.
-    #[must_use]
-    pub fn folder(&self) -> &Path {
-        &self.folder
-    }
-
-    fn clear(&self) -> Result<(), PlaygroundError> {
-        let folder = &self.folder;
-        make(folder)?;
-        let mut rest = fs::read_dir(folder).map_err(|error| io_error(folder, error))?;
-        if !folder.join(MARK).is_file() {
-            return match rest.next() {
-                None => self.write(MARK, "Made by `pairwise demo`, which may replace everything in this folder.\n"),
-                Some(_) => Err(PlaygroundError::NotOurs(folder.clone())),
-            };
-        }
-        ["address-books", "profiles", "state", "crm"].iter().try_for_each(|made| remove(&folder.join(made)))
-    }
-
-    fn configure(&self) -> Result<(), PlaygroundError> {
-        make(&self.folder.join("profiles"))?;
-        make(&self.folder.join("crm"))?;
-        self.write("pairwise.toml", include_str!("pairwise.toml"))?;
-        self.write("crm.toml", &include_str!("crm.toml").replace("CONTACTS", &CRM_RECORDS.to_string()))?;
-        self.write("profiles/friends.toml", include_str!("friends.toml"))?;
-        self.write("profiles/archive.toml", include_str!("archive.toml"))
+    fn configure(&self) -> Result<(), DemoError> {
+        make(&self.folder.path().join("crm"))?;
+        self.folder.write("pairwise.toml", include_str!("pairwise.toml"))?;
+        self.folder.write("crm.toml", &include_str!("crm.toml").replace("CONTACTS", &CRM_RECORDS.to_string()))?;
+        self.folder.write("profiles/friends.toml", include_str!("friends.toml"))?;
+        self.folder.write("profiles/archive.toml", include_str!("archive.toml"))
     }
 
     /// Six of ten people are in both address books, under other UIDs and in files of other programs.
-    fn populate(&self) -> Result<(), PlaygroundError> {
+    fn populate(&self) -> Result<(), DemoError> {
         for book in ["desk", "phone", "archive"] {
             make(&self.book(book))?;
         }
@@ -122,7 +82,7 @@ impl Playground {
     }
 
     /// A file that no program can read, and a person who may be either of two.
-    fn populate_oddities(&self) -> Result<(), PlaygroundError> {
+    fn populate_oddities(&self) -> Result<(), DemoError> {
         let broken = self.book("desk").join("broken.vcf");
         let text = b"BEGIN:VCARD\r\nVERSION:3.0\r\nFN:Jos\xe9 Cut Off\r\nTEL;TYPE=WO";
         fs::write(&broken, text).map_err(|error| io_error(&broken, error))?;
@@ -142,7 +102,7 @@ impl Playground {
     ///
     /// # Errors
     /// If a file cannot be read or written.
-    pub fn live(&self) -> Result<(), PlaygroundError> {
+    pub fn live(&self) -> Result<(), DemoError> {
         self.edit("desk", &person("desk", EDITED).uid, "TITLE", "Chief Executive")?;
         self.edit("phone", &person("phone", EDITED).uid, "NOTE", "Prefers the new number.")?;
         remove(&self.card("phone", &person("phone", THROWN_AWAY).uid))
@@ -152,7 +112,7 @@ impl Playground {
     ///
     /// # Errors
     /// If a file cannot be removed.
-    pub fn lose_most(&self) -> Result<usize, PlaygroundError> {
+    pub fn lose_most(&self) -> Result<usize, DemoError> {
         let folder = self.book("phone");
         let mut files: Vec<PathBuf> = fs::read_dir(&folder)
             .and_then(|entries| entries.map(|entry| Ok(entry?.path())).collect())
@@ -175,7 +135,7 @@ impl Playground {
     }
 
     /// Sets one line of a card, as an address book program does.
-    fn edit(&self, book: &str, uid: &str, property: &str, value: &str) -> Result<(), PlaygroundError> {
+    fn edit(&self, book: &str, uid: &str, property: &str, value: &str) -> Result<(), DemoError> {
         let path = self.card(book, uid);
         let text = fs::read_to_string(&path).map_err(|error| io_error(&path, error))?;
         let (start, line) = (format!("{property}:"), format!("{property}:{value}"));
@@ -191,21 +151,16 @@ impl Playground {
     }
 
     fn book(&self, name: &str) -> PathBuf {
-        self.folder.join("address-books").join(name)
+        self.folder.path().join("address-books").join(name)
     }
 
     fn card(&self, book: &str, uid: &str) -> PathBuf {
         self.book(book).join(format!("{uid}.vcf"))
     }
 
-    fn write_card(&self, book: &str, uid: &str, card: &str) -> Result<(), PlaygroundError> {
+    fn write_card(&self, book: &str, uid: &str, card: &str) -> Result<(), DemoError> {
         let path = self.card(book, uid);
         fs::write(&path, card).map_err(|error| io_error(&path, error))
-    }
-
-    fn write(&self, name: &str, text: &str) -> Result<(), PlaygroundError> {
-        let path = self.folder.join(name);
-        fs::write(&path, text).map_err(|error| io_error(&path, error))
     }
 }
 
@@ -223,22 +178,6 @@ fn place(number: u32) -> Where {
     }
 }
 
-fn make(folder: &Path) -> Result<(), PlaygroundError> {
-    fs::create_dir_all(folder).map_err(|error| io_error(folder, error))
-}
-
-fn remove(path: &Path) -> Result<(), PlaygroundError> {
-    let removed = if path.is_dir() { fs::remove_dir_all(path) } else { fs::remove_file(path) };
-    match removed {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(io_error(path, error)),
-        _ => Ok(()),
-    }
-}
-
-fn io_error(path: &Path, error: io::Error) -> PlaygroundError {
-    PlaygroundError::Io { path: path.to_owned(), error }
-}
-
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "a test may panic")]
 mod tests {
@@ -247,18 +186,18 @@ mod tests {
     #[test]
     fn a_playground_can_be_made_again_but_never_over_anything_else() {
         let folder = tempfile::tempdir().unwrap();
-        let first = Playground::make(folder.path(), 50).unwrap();
+        let first = Playground::make(Folder::take(folder.path()).unwrap(), 50).unwrap();
         let before = (first.count("desk"), first.count("phone"));
         // Four fifths of the people, the doubtful ones and the broken file.
         assert_eq!(before, (42, 42));
         first.live().unwrap();
         assert_eq!(first.lose_most().unwrap(), 24);
-        let again = Playground::make(folder.path(), 50).unwrap();
+        let again = Playground::make(Folder::take(folder.path()).unwrap(), 50).unwrap();
         assert_eq!((again.count("desk"), again.count("phone")), before);
 
         let other = tempfile::tempdir().unwrap();
         fs::write(other.path().join("thesis.txt"), "mine").unwrap();
-        assert!(matches!(Playground::make(other.path(), 50), Err(PlaygroundError::NotOurs(_))));
+        assert!(matches!(Folder::take(other.path()), Err(DemoError::NotOurs(_))));
         assert_eq!(fs::read_dir(other.path()).unwrap().count(), 1);
     }
 }
