@@ -3,8 +3,8 @@
 //! Window of danger: between the remote's effect and our settlement. An intent covers it from both sides, because it was
 //! durable before the call. Here the remote is asked, not guessed.
 
-use pairwise_plugin_api::ops::FindRequest;
-use pairwise_plugin_api::{Action, Class, CreateKey, Outcome, Record, RecordRef, Status};
+use pairwise_plugin_api::ops::{FindRequest, Scope};
+use pairwise_plugin_api::{Action, Class, CreateKey, Outcome, Record, RecordRef, Status, Write};
 
 use super::calls::is_gone;
 use super::commit::Part;
@@ -64,6 +64,11 @@ fn created(lane: &mut Lane<'_>, intent: &Intent) -> Result<Option<Settlement>, S
             None => return Ok(None),
         },
     };
+    if let Some(record) = &found
+        && !joined(lane, intent, record)?
+    {
+        return Ok(None);
+    }
     let outcome = match found {
         Some(record) => Outcome { record: Some(record), ..Outcome::of(Status::Exists) },
         None => match lane.write(side, vec![intent.write.clone()]) {
@@ -91,6 +96,21 @@ fn by_key(lane: &mut Lane<'_>, intent: &Intent) -> Result<Option<Option<Record>>
     }
 }
 
+/// Where belonging to the scope is a relation, a record may have been made and its joining lost. False if that is not known
+/// now, either.
+fn joined(lane: &Lane<'_>, intent: &Intent, record: &Record) -> Result<bool, Stop> {
+    let side = intent.side;
+    if !lane.abilities[side].membership || lane.spec.scope[side].is_empty() {
+        return Ok(true);
+    }
+    let write = Write { action: Action::Include, at: record.at.clone(), key: lane.chance.id(), ..Write::default() };
+    match lane.write(side, vec![write]) {
+        Ok(outcomes) => Ok(outcomes.first().is_some_and(|outcome| outcome.status == Status::Applied)),
+        Err((_, stop)) if stop.ends_run() => Err(stop),
+        Err(_) => Ok(false),
+    }
+}
+
 /// A remote without keys is asked for a record that holds just what we asked for and has no link.
 fn by_nature(lane: &mut Lane<'_>, intent: &Intent) -> Result<Option<Option<Record>>, Stop> {
     let side = intent.side;
@@ -99,9 +119,11 @@ fn by_nature(lane: &mut Lane<'_>, intent: &Intent) -> Result<Option<Option<Recor
         return Ok(None);
     };
     let Some(row) = lane.map.row(path) else { return Ok(None) };
+    // A record that has not joined its scope yet is found outside of it.
+    let scope = if lane.abilities[side].membership { Scope::default() } else { lane.spec.scope[side].clone() };
     let request = FindRequest {
         principal: lane.spec.principals[side].clone(),
-        scope: lane.spec.scope[side].clone(),
+        scope,
         entity: intent.write.at.entity.clone(),
         by: row.native[side].clone(),
         values: vec![value.to_owned()],
