@@ -3,6 +3,7 @@
 
 use std::fs;
 
+use pairwise_sandbox::faults::{Fault, Match};
 use pairwise_sandbox::population::Spread;
 use pairwise_sandbox::store::Item;
 use pairwise_sandbox::system::Edit;
@@ -20,8 +21,12 @@ struct Pair {
 
 impl Pair {
     fn of(preset: &str, contacts: u32, scope: &str) -> Pair {
-        let options =
-            Options { systems: vec![CRM.into()], users: 2, contacts, spread: Spread::Crm, ..Options::default() };
+        Pair::seeded(preset, contacts, scope, 1)
+    }
+
+    fn seeded(preset: &str, contacts: u32, scope: &str, seed: u64) -> Pair {
+        let (systems, spread) = (vec![CRM.into()], Spread::Crm);
+        let options = Options { systems, users: 2, contacts, spread, seed, ..Options::default() };
         let sandbox = Sandbox::start(options).unwrap();
         let world = World::empty();
         fs::create_dir(world.right()).unwrap();
@@ -224,4 +229,100 @@ fn trouble_is_told_before_anything_is_written() {
     assert_eq!(pair.cards(), []);
     pair.world.put("profiles/people.toml", &profile);
     assert_eq!(pair.sync()["right"]["created"], 5);
+}
+
+/// IC-32: a new record whose creation got no answer is found again, and joins the group that it was made for.
+#[test]
+fn a_creation_without_an_answer_joins_its_group() {
+    let pair = Pair::of("mirror", 20, "scope.left.group = \"Leads\"");
+    let group = json!({ "family": "Lead", "name": "Leads" }).as_object().unwrap().clone().into_iter().collect();
+    let edit = Edit { entity: "groups".into(), user: "lee".into(), fields: group, ..Edit::default() };
+    let group = pair.sandbox.edit(CRM, edit).unwrap();
+    let profile = pair.world.text("profiles/people.toml").replace("\"contacts\"", "\"leads\"");
+    pair.world.put("profiles/people.toml", &profile);
+    let card = "BEGIN:VCARD\r\nVERSION:3.0\r\nUID:ada\r\nFN:Ada Lovelace\r\nN:Lovelace;Ada;;;\r\nEMAIL:ada@example.com\r\n\
+                END:VCARD\r\n";
+    pair.world.put("right/ada.vcf", card);
+    // The answer to the creation, and later the write of the group.
+    let matching = Match { method: Some("POST".into()), operation: Some("leads".into()), ..Match::default() };
+    pair.sandbox.fault(CRM, Fault { matching, drop_connection: true, after_effect: true, ..Fault::default() });
+    let matching = Match { method: Some("PUT".into()), operation: Some("groups".into()), ..Match::default() };
+    pair.sandbox.fault(CRM, Fault { matching, drop_connection: true, times: Some(3), ..Fault::default() });
+    for _ in 0..3 {
+        pair.world.run(["sync"]);
+    }
+    let leads = pair.sandbox.records(CRM, Some("leads"), None);
+    let made: Vec<&Item> = leads.iter().filter(|lead| lead.fields["LastName"] == "Lovelace").collect();
+    assert_eq!(made.len(), 1);
+    let groups = pair.sandbox.records(CRM, Some("groups"), None);
+    let members = &groups.iter().find(|item| item.id == group).unwrap().fields["adHocIds"];
+    assert_eq!(members, &json!([made[0].id]));
+    assert_eq!(pair.cards().len(), 1);
+}
+
+/// Leads need no account, so that new cards become leads. Whatever goes wrong on the way, in the end each card has its lead and
+/// each lead its card, once, with the edits of both sides. `PAIRWISE_SEEDS` tries more histories than are tried by itself.
+#[test]
+fn faults_change_nothing_in_the_end() {
+    let seeds = std::env::var("PAIRWISE_SEEDS").ok().and_then(|seeds| seeds.parse().ok()).unwrap_or(2);
+    for seed in 1..=seeds {
+        let pair = Pair::seeded("mirror", 60, "", seed);
+        let profile = pair.world.text("profiles/people.toml").replace("\"contacts\"", "\"leads\"");
+        pair.world.put("profiles/people.toml", &profile);
+        let leads = || pair.sandbox.records(CRM, Some("leads"), None);
+        let before = leads().len();
+        for number in 0..20 {
+            let card = format!(
+                "BEGIN:VCARD\r\nVERSION:3.0\r\nUID:new-{number}\r\nFN:Ada {number}\r\nN:Lovelace {number};Ada;;;\r\n\
+                 EMAIL:ada{number}@example.com\r\nORG:Analytical\r\nEND:VCARD\r\n"
+            );
+            pair.world.put(&format!("right/new-{number}.vcf"), &card);
+        }
+        for fault in [
+            Fault { status: Some(503), retry_after: Some(0), ..Fault::default() },
+            Fault { status: Some(500), ..Fault::default() },
+            Fault { status: Some(429), retry_after: Some(0), ..Fault::default() },
+            Fault { drop_connection: true, ..Fault::default() },
+            Fault { drop_connection: true, after_effect: true, ..Fault::default() },
+            Fault { status: Some(500), after_effect: true, ..Fault::default() },
+        ] {
+            pair.sandbox.fault(CRM, Fault { times: Some(0), chance: Some(0.02), ..fault });
+        }
+        for round in 0..4 {
+            let ran = pair.world.run(["sync"]);
+            assert!([Some(0), Some(1), Some(3)].contains(&ran.code), "seed {seed}: {ran:?}");
+            if round == 1 {
+                let theirs = leads()[1].id.clone();
+                pair.edit(&theirs, json!({ "Title": "Theirs" }));
+                let path = pair.world.right().join("new-7.vcf");
+                let card = fs::read_to_string(&path).unwrap();
+                fs::write(path, card.replace("END:VCARD", "TITLE:Ours\r\nEND:VCARD")).unwrap();
+            }
+        }
+        pair.sandbox.core(CRM).faults().clear();
+        for _ in 0..3 {
+            pair.world.run(["quarantine", "retry", "--all"]);
+            pair.world.run(["sync"]);
+        }
+        let mut emails: Vec<String> = leads()
+            .iter()
+            .map(|lead| format!("{:?}", lead.fields.get("Email").unwrap_or(&lead.fields["LastName"])))
+            .collect();
+        emails.sort_unstable();
+        let count = emails.len();
+        emails.dedup();
+        assert_eq!(
+            (count, emails.len()),
+            (before + 20, before + 20),
+            "seed {seed}: no lead is missing, none there twice"
+        );
+        assert_eq!(pair.cards().len(), before + 20, "seed {seed}");
+        pair.card_with("Theirs");
+        let ours =
+            leads().into_iter().find(|lead| lead.fields.get("Email") == Some(&json!("ada7@example.com"))).unwrap();
+        assert_eq!(ours.fields.get("Title").and_then(Value::as_str), Some("Ours"), "seed {seed}");
+        let last = pair.last_request();
+        pair.sync();
+        assert_eq!(pair.requests(last).1, 0, "seed {seed}: in the end nothing is left to do");
+    }
 }

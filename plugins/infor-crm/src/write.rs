@@ -459,6 +459,15 @@ impl Writer<'_> {
         };
         if let Err(failure) = &result {
             pairwise_plugin_api::tracing::warn!(group = name.as_str(), "the group could not be changed: {failure}");
+            // A record that has yet to join is not done; the host looks for it and lets it join. One that never can is.
+            let lasting = [Class::Refused, Class::Config].contains(&failure.class);
+            let made = |outcome: &&mut Outcome| {
+                let key = outcome.record.as_ref().map(|record| &record.at).filter(|at| at.entity == kind.entity);
+                outcome.status == Status::Applied && key.is_some_and(|at| created.contains(&at.id))
+            };
+            for outcome in outcomes.iter_mut().filter(made).filter(|_| !lasting) {
+                *outcome = Outcome { text: failure.text.clone(), ..Outcome::of(Status::Unknown) };
+            }
         }
         for (place, _) in members {
             outcomes[*place] = match &result {
