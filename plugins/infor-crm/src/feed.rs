@@ -128,7 +128,7 @@ impl Reader<'_> {
                 ..Part::default()
             };
             // The last change of all bounds the past that the next look begins with.
-            let since = self.newest(kind)?.map_or(0, |newest| newest - self.overlap());
+            let since = self.newest(kind)?.map_or(0, |newest| self.settled(newest));
             part.records.since = since;
             part.addresses.since = since;
             if let Some(name) = group {
@@ -183,8 +183,11 @@ impl Reader<'_> {
         Ok(state)
     }
 
-    fn overlap(&self) -> Millis {
-        Millis::from(self.server.config.overlap_seconds) * 1000
+    /// From when on the past is looked at again after this was seen. It never lies behind the server's clock: that may have
+    /// been put back.
+    fn settled(&self, newest: Millis) -> Millis {
+        let overlap = Millis::from(self.server.config.overlap_seconds) * 1000;
+        self.server.clock().map_or(newest, |now| newest.min(now)) - overlap
     }
 
     /// When anything of this kind changed last.
@@ -197,6 +200,7 @@ impl Reader<'_> {
 
     /// Rows of the window that were not seen in it before, by the records that they concern. The window moves on.
     fn window(&self, source: &Source, window: &mut Window) -> Result<BTreeMap<String, Entry>> {
+        window.since = window.since.min(self.settled(Millis::MAX));
         let place = self.server.place.dynamic(source.feed);
         let wanted = format!("{} ge {}", source.date, at(window.since));
         let count = ROWS.to_string();
@@ -239,7 +243,7 @@ impl Reader<'_> {
             self.cx.progress(rows as u64, total);
         }
         let newest = now.values().map(|(date, _)| *date).max().unwrap_or(0);
-        window.since = window.since.max(newest - self.overlap());
+        window.since = window.since.max(self.settled(newest));
         let mut seen = std::mem::take(&mut window.seen);
         seen.extend(now);
         seen.retain(|_, (date, _)| *date >= window.since.div_euclid(1000) * 1000);

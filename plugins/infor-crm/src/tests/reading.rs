@@ -201,3 +201,30 @@ fn rule_ic_11_a_hidden_field_is_not_told() {
     let (changes, _) = world.pull(&in_group(), "contacts", None).unwrap();
     assert!(upserts(&changes).iter().all(|record| record.fields.get("WorkPhone").is_none()));
 }
+
+/// IC-37: only the server's own dates count, so that a clock that is wrong, or is put back, hides nothing; and what shows late,
+/// because it took long, is seen in the overlap.
+#[test]
+fn clocks_that_differ_hide_nothing() {
+    let world = World::of(10);
+    let core = world.sandbox.core(CRM);
+    let (changes, mut cursor) = world.pull(&in_group(), "contacts", None).unwrap();
+    let people: Vec<String> = ids(&changes).into_iter().map(str::to_owned).collect();
+    for (place, skew) in [3_600_000, -3_600_000, 0].into_iter().enumerate() {
+        core.set_skew(skew);
+        world.edit(&people[place], json!({ "Title": "Changed" }));
+        let (changes, next) = world.pull(&in_group(), "contacts", Some(cursor)).unwrap();
+        assert!(ids(&changes).contains(&people[place].as_str()), "{skew}");
+        let (changes, next) = world.pull(&in_group(), "contacts", Some(next)).unwrap();
+        assert_eq!(changes, [], "{skew}");
+        cursor = next;
+    }
+    // Begun before the last look, done after it.
+    core.write(|store, now| {
+        store.change(now - 60_000, &people[5], |fields| {
+            fields.insert("Title".into(), json!("Late"));
+        });
+    });
+    let (changes, _) = world.pull(&in_group(), "contacts", Some(cursor)).unwrap();
+    assert_eq!(ids(&changes), [people[5].as_str()]);
+}
