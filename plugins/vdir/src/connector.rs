@@ -1,30 +1,29 @@
 //! The connector: settings, and the operations one by one.
 
 use std::collections::HashSet;
-use std::iter::Peekable;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, PoisonError};
 
 use pairwise_plugin_api::ops::{
     CheckRequest, Container, ContainersRequest, Description, DiscoverRequest, EnsureContainerRequest, FindRequest,
-    GetRequest, ListDetail, ListRequest, Problem, Scope, WriteRequest,
+    GetRequest, ListRequest, Problem, Scope, WriteRequest,
 };
 use pairwise_plugin_api::schemars::JsonSchema;
 use pairwise_plugin_api::serde::Deserialize;
 use pairwise_plugin_api::{
-    Capabilities, Catalogue, Change, Class, Condition, Connector, Context, CreateKey, Failure, Found, Level, Outcome,
-    Page, Record, RecordRef, Result, Severity, Value,
+    Capabilities, Catalogue, Class, Condition, Connector, Context, CreateKey, Failure, Found, Level, Outcome, Page,
+    Record, Result, Severity, Value,
 };
 use rustix::fs::{Access, access};
 
 use crate::catalogue::{CONTAINER, catalogue};
 use crate::content::Kind;
 use crate::durable::make_folder;
-use crate::folder::{Place, Root, is_safe};
-use crate::lines::Text;
+use crate::folder::{Root, is_safe};
+use crate::pages::Pages;
 use crate::property::Format;
-use crate::records::{self, Shelf, part_version};
-use crate::scan::{Listing, Memory, Seen, scan};
+use crate::records;
+use crate::scan::{Look, scan};
 use crate::write::{Rules, write};
 
 /// Writes in one call.
@@ -32,12 +31,6 @@ const LARGEST_BATCH: u32 = 500;
 
 /// Calls at the same time: one that writes, and one that reads meanwhile.
 const PARALLEL: u32 = 2;
-
-/// Records in one page, whatever the host asks for: a page of whole records must not hold a folder of photos in memory.
-const LARGEST_PAGE: usize = 2_000;
-
-/// The bytes of files after which a page of whole records ends.
-const HEAVIEST_PAGE: usize = 8 * 1024 * 1024;
 
 /// A folder of vCard and iCalendar files.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
@@ -78,8 +71,7 @@ pub enum CardVersion {
 #[derive(Debug)]
 pub struct Vdir {
     config: Config,
-    /// The listing whose pages are being asked for.
-    listing: Mutex<Option<Listing>>,
+    pages: Pages,
     /// Folders that were looked through for left-overs. Whoever holds it writes.
     swept: Mutex<HashSet<String>>,
 }
@@ -98,10 +90,6 @@ impl Vdir {
             })?;
         }
         self.root()
-    }
-
-    fn listing(&self) -> MutexGuard<'_, Option<Listing>> {
-        self.listing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// What is wrong with the settings as the disk is now: code, setting, text.
@@ -137,143 +125,25 @@ impl Vdir {
         }
         problems
     }
+}
 
-    fn kinds(entities: &[String]) -> Result<Vec<Kind>> {
-        if entities.is_empty() {
-            return Ok(Kind::ALL.to_vec());
-        }
-        let kind = |entity: &String| {
-            Kind::of_entity(entity).ok_or_else(|| {
-                let text = format!("a folder of files has no entity `{entity}`; it has `contact` and `event`");
-                Failure::new(Class::NotFound, text)
-            })
-        };
-        let wanted: Vec<Kind> = entities.iter().map(kind).collect::<Result<_>>()?;
-        Ok(Kind::ALL.into_iter().filter(|kind| wanted.contains(kind)).collect())
+/// The kinds that a request asks for.
+pub(crate) fn kinds_of(entities: &[String]) -> Result<Vec<Kind>> {
+    if entities.is_empty() {
+        return Ok(Kind::ALL.to_vec());
     }
-
-    /// The next lines of a listing. `begun` is the page before.
-    fn page(&self, root: &Root, request: &ListRequest, begun: Option<Memory>, cx: &Context) -> Result<Page> {
-        let previous = request.previous.as_ref().and_then(Memory::of);
-        let after = begun.as_ref().and_then(|memory| memory.after.clone());
-        let known = self.listing().take().filter(|listing| {
-            begun.as_ref().is_some_and(|begun| {
-                (begun.started, begun.device, begun.inode)
-                    == (listing.memory.started, listing.memory.device, listing.memory.inode)
-            })
-        });
-        let listing = match known {
-            Some(listing) => listing,
-            None => {
-                let scope = containers_of(&request.scope)?;
-                let wanted =
-                    |folder: &str| scope.as_ref().is_none_or(|scope| scope.iter().any(|container| container == folder));
-                let mut listing = scan(root, &Self::kinds(&request.entities)?, wanted, previous.as_ref(), cx)?;
-                if let Some(begun) = &begun {
-                    // The first pages were told by an earlier look: what changed since then may be missing in them.
-                    listing.memory.started = listing.memory.started.min(begun.started);
-                }
-                listing
-            }
-        };
-        let limit = usize::try_from(request.limit).unwrap_or(LARGEST_PAGE).clamp(1, LARGEST_PAGE);
-        let mut page = Page::default();
-        let mut shelf = Shelf::default();
-        let mut last = None;
-        let mut rest = listing.after(after.as_deref()).peekable();
-        match request.detail {
-            ListDetail::Ids => {
-                for (id, seen) in rest.by_ref().take(limit) {
-                    crate::stop_if_cancelled(cx)?;
-                    page.changes.push(Change::upsert(brief(root, listed_kind(id), id, seen, &mut shelf)?));
-                    last = Some(id);
-                }
-            }
-            ListDetail::Full => {
-                let mut weight = 0;
-                while page.changes.len() < limit && weight < HEAVIEST_PAGE && rest.peek().is_some() {
-                    crate::stop_if_cancelled(cx)?;
-                    let next: Vec<&str> = next_files(&mut rest, limit - page.changes.len(), HEAVIEST_PAGE - weight);
-                    last = next.last().copied();
-                    let (records, bytes) = records::read_all(root, &mut shelf, &next, listed_kind, &request.fields)?;
-                    page.changes.extend(records.into_iter().map(Change::upsert));
-                    weight += bytes;
-                    cx.progress(page.changes.len() as u64, 0);
-                }
-            }
-        }
-        let last = last.filter(|_| rest.peek().is_some()).map(str::to_owned);
-        drop(rest);
-        page.more = last.is_some();
-        if page.more {
-            let brief = Memory { after: last, ..bare(&listing.memory) };
-            page.next = Some(brief.cursor()?);
-            *self.listing() = Some(listing);
-        } else {
-            page.complete = listing.complete;
-            page.same_store = previous.is_some_and(|memory| (memory.device, memory.inode) == (root.device, root.inode));
-            page.next = Some(listing.memory.cursor()?);
-        }
-        Ok(page)
-    }
-}
-
-/// The next ids of a listing whose files may be read together: by what is known of their sizes they are not too heavy. Of a
-/// file with several records the size is not known, so that its records are read one by one.
-fn next_files<'l>(
-    rest: &mut Peekable<impl Iterator<Item = (&'l str, Seen)>>,
-    count: usize,
-    weight: usize,
-) -> Vec<&'l str> {
-    let mut next = Vec::new();
-    let mut sum = 0;
-    while next.len() < count && sum < weight {
-        let Some((id, size)) = rest.next_if(|(_, seen)| next.is_empty() || matches!(seen, Seen::File(_))).map(size_of)
-        else {
-            break;
-        };
-        next.push(id);
-        sum += size;
-    }
-    next
-}
-
-/// An id and the bytes of its file.
-fn size_of((id, seen): (&str, Seen)) -> (&str, usize) {
-    match seen {
-        Seen::File(stamp) => (id, usize::try_from(stamp.size).unwrap_or(usize::MAX)),
-        Seen::Part(_) => (id, usize::MAX),
-    }
-}
-
-/// A memory that only names its listing.
-fn bare(memory: &Memory) -> Memory {
-    Memory { device: memory.device, inode: memory.inode, started: memory.started, ..Memory::default() }
-}
-
-/// The kind of a listed id: that of the file, which a part of a file carries in its middle.
-fn listed_kind(id: &str) -> Kind {
-    Kind::ALL.into_iter().find(|kind| Place::of(*kind, id).is_some()).unwrap_or(Kind::Contact)
-}
-
-/// Id and version.
-fn brief(root: &Root, kind: Kind, id: &str, seen: Seen, shelf: &mut Shelf) -> Result<Record> {
-    let version = match seen {
-        Seen::Part(digest) => part_version(digest),
-        Seen::File(stamp) if root.is_unsettled(&stamp) => match Place::of(kind, id) {
-            Some(place) => match shelf.load(root, &place)?.here() {
-                Some(loaded) => records::version(root, &place, &loaded, &Text::new(loaded.bytes)),
-                None => stamp.version(),
-            },
-            None => stamp.version(),
-        },
-        Seen::File(stamp) => stamp.version(),
+    let kind = |entity: &String| {
+        Kind::of_entity(entity).ok_or_else(|| {
+            let text = format!("a folder of files has no entity `{entity}`; it has `contact` and `event`");
+            Failure::new(Class::NotFound, text)
+        })
     };
-    Ok(Record { at: RecordRef::new(kind.entity(), id), version: Some(version), ..Record::default() })
+    let wanted: Vec<Kind> = entities.iter().map(kind).collect::<Result<_>>()?;
+    Ok(Kind::ALL.into_iter().filter(|kind| wanted.contains(kind)).collect())
 }
 
 /// The containers that a scope names; `None` for all.
-fn containers_of(scope: &Scope) -> Result<Option<Vec<String>>> {
+pub(crate) fn containers_of(scope: &Scope) -> Result<Option<Vec<String>>> {
     if let Some(unknown) = scope.keys().find(|key| *key != CONTAINER) {
         let text = format!("a folder of files has no selector `{unknown}`; it has `{CONTAINER}`");
         return Err(Failure::new(Class::Config, text));
@@ -318,7 +188,7 @@ impl Connector for Vdir {
         if config.path.as_os_str().is_empty() {
             return Err(Failure::config("path", "`path` is empty: name the folder of the files"));
         }
-        Ok(Vdir { config, listing: Mutex::default(), swept: Mutex::default() })
+        Ok(Vdir { config, pages: Pages::default(), swept: Mutex::default() })
     }
 
     fn describe(&self, _cx: &Context) -> Result<Description> {
@@ -349,7 +219,7 @@ impl Connector for Vdir {
 
     fn discover(&self, _cx: &Context, request: DiscoverRequest) -> Result<Catalogue> {
         let only = match &request.entity {
-            Some(entity) => Some(Self::kinds(std::slice::from_ref(entity))?[0]),
+            Some(entity) => Some(kinds_of(std::slice::from_ref(entity))?[0]),
             None => None,
         };
         Ok(catalogue(only))
@@ -396,19 +266,12 @@ impl Connector for Vdir {
     }
 
     fn list(&self, cx: &Context, request: ListRequest) -> Result<Page> {
-        let begun = match &request.page {
-            Some(cursor) => Some(Memory::of(cursor).ok_or_else(|| {
-                Failure::new(Class::CursorExpired, "the cursor is not one of this connector: start the listing again")
-            })?),
-            None => None,
-        };
-        let is_new = self.config.create_path && begun.is_none() && request.previous.is_none();
+        let is_new = self.config.create_path && request.page.is_none() && request.previous.is_none();
         if is_new && !self.config.path.exists() {
             // It is made with the first write.
             return Ok(Page { complete: true, ..Page::default() });
         }
-        let root = self.root()?;
-        self.page(&root, &request, begun, cx)
+        self.pages.next(self.root()?, request, cx)
     }
 
     fn get(&self, cx: &Context, request: GetRequest) -> Result<Vec<Found>> {
@@ -427,7 +290,7 @@ impl Connector for Vdir {
 
     fn find(&self, cx: &Context, request: FindRequest) -> Result<Vec<Vec<Record>>> {
         let root = self.root()?;
-        let kind = Self::kinds(std::slice::from_ref(&request.entity))?[0];
+        let kind = kinds_of(std::slice::from_ref(&request.entity))?[0];
         let scope = containers_of(&request.scope)?;
         let wanted = |folder: &str| scope.as_ref().is_none_or(|scope| scope.iter().any(|held| held == folder));
         if request.by.is_empty() {
@@ -436,7 +299,7 @@ impl Connector for Vdir {
                 root.folders(&mut complete)?.into_iter().filter(|folder| wanted(folder)).collect();
             return records::find_by_key(&root, kind, &folders, &request.values, &request.fields);
         }
-        let listing = scan(&root, &[kind], wanted, None, cx)?;
+        let listing = scan(&root, &[kind], wanted, None, Look::Now, cx)?;
         records::find(&root, kind, listing.after(None).map(|(id, _)| id), &request, cx)
     }
 

@@ -31,6 +31,7 @@ mod durable;
 mod event;
 mod folder;
 mod lines;
+mod pages;
 mod people;
 mod property;
 mod records;

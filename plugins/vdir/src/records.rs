@@ -1,7 +1,7 @@
 //! Records out of files: reading, point reads, looking for values.
 
 use std::collections::HashSet;
-use std::fmt;
+use std::{fmt, thread};
 
 use pairwise_plugin_api::ops::FindRequest;
 use pairwise_plugin_api::{Condition, Context, Failure, Fields, Found, Millis, Name, Record, RecordRef, Value};
@@ -10,6 +10,7 @@ use rustix::io::Errno;
 use crate::content::{self, Kind, Part};
 use crate::folder::{LARGEST_FILE, Place, ReadError, Root, Stamp, failed};
 use crate::lines::Text;
+use crate::scan::Seen;
 use crate::values;
 
 /// The file that was read last: the records of one file are mostly asked for one after the other.
@@ -99,6 +100,11 @@ impl Shelf {
         Ok(found.map_or(Shelved::Gone, |found| Shelved::Here(here(found))))
     }
 
+    /// Whether the file that was loaded last holds no record, or several.
+    fn is_odd(&self) -> bool {
+        matches!(self.state, State::Read(_)) && self.parts.len() != 1
+    }
+
     fn read(&mut self, root: &Root, place: &Place) -> Result<(), Failure> {
         self.path = None;
         self.parts.clear();
@@ -171,38 +177,64 @@ pub(crate) fn record(root: &Root, place: &Place, loaded: &Loaded<'_>, wanted: &[
 /// So many files are worth a second thread.
 const MANY: usize = 32;
 
-/// The records of a listing's next files, without those that are gone again, and how many bytes were read. Two threads
-/// read: telling what a card says takes longer than opening its file.
+/// What was read of a listing's next files.
+#[derive(Debug, Default)]
+pub(crate) struct Read {
+    /// Without those that are gone again.
+    pub(crate) records: Vec<Record>,
+    /// How many of the files these are, gone ones counted.
+    pub(crate) done: usize,
+    /// How many bytes were read for them.
+    pub(crate) bytes: usize,
+    /// New files that do not hold just one record: the listing does not say which they hold. What follows the first of them
+    /// is not told.
+    pub(crate) odd: Vec<String>,
+}
+
+/// Reads a listing's next files. Two threads read: telling what a card says takes longer than opening its file.
 pub(crate) fn read_all(
     root: &Root,
     shelf: &mut Shelf,
-    ids: &[&str],
+    files: &[(&str, Seen)],
     kind: fn(&str) -> Kind,
     wanted: &[Name],
-) -> Result<(Vec<Record>, usize), Failure> {
-    let read = |shelf: &mut Shelf, ids: &[&str]| -> Result<(Vec<Record>, usize), Failure> {
-        let (mut records, mut bytes) = (Vec::with_capacity(ids.len()), 0);
-        for id in ids {
-            let Some(place) = Place::of(kind(id), id) else { continue };
-            if let Some(loaded) = shelf.load(root, &place)?.here() {
-                bytes += loaded.bytes.len();
-                records.push(record(root, &place, &loaded, wanted));
+) -> Result<Read, Failure> {
+    let read = |shelf: &mut Shelf, files: &[(&str, Seen)]| -> Result<Read, Failure> {
+        let mut all = Read::default();
+        for (id, seen) in files {
+            let place = Place::of(kind(id), id);
+            let loaded = place.as_ref().map(|place| shelf.load(root, place)).transpose()?.and_then(Shelved::here);
+            let record = place.zip(loaded).map(|(place, loaded)| {
+                all.bytes += loaded.bytes.len();
+                record(root, &place, &loaded, wanted)
+            });
+            if matches!(seen, Seen::New(_)) && shelf.is_odd() {
+                all.odd.push((*id).to_owned());
+            }
+            if all.odd.is_empty() {
+                all.records.extend(record);
+                all.done += 1;
             }
         }
-        Ok((records, bytes))
+        Ok(all)
     };
-    if ids.len() < MANY {
-        return read(shelf, ids);
+    if files.len() < MANY {
+        return read(shelf, files);
     }
-    let (first, second) = ids.split_at(ids.len() / 2);
-    let (first, second) = std::thread::scope(|scope| {
+    let (first, second) = files.split_at(files.len() / 2);
+    let (first, second) = thread::scope(|scope| {
         let second = scope.spawn(|| read(&mut Shelf::default(), second));
         let first = read(shelf, first);
         (first, second.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
     });
-    let ((mut records, bytes), (more, more_bytes)) = (first?, second?);
-    records.extend(more);
-    Ok((records, bytes + more_bytes))
+    let (mut all, more) = (first?, second?);
+    if all.odd.is_empty() {
+        all.records.extend(more.records);
+        all.done += more.done;
+    }
+    all.bytes += more.bytes;
+    all.odd.extend(more.odd);
+    Ok(all)
 }
 
 /// The version of a loaded record: that of its file, or where the id names one of several, the digest of its text.

@@ -26,8 +26,19 @@ struct Entry {
 pub(crate) enum Seen {
     /// A file with one record.
     File(Stamp),
+    /// A file that nobody has looked into yet.
+    New(Stamp),
     /// A record of a file with several: the digest of its text.
     Part(u64),
+}
+
+/// When new files are looked into.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Look {
+    /// While they are listed.
+    Now,
+    /// By whoever reads them.
+    Later,
 }
 
 /// What a listing leaves for the next one.
@@ -89,10 +100,52 @@ impl Listing {
         self.entries[start..].iter().map(|entry| (self.id(entry), entry.seen))
     }
 
+    /// Takes in what files hold that are new and do not hold just one record.
+    pub(crate) fn expand(&mut self, root: &Root, files: Vec<String>) {
+        if files.is_empty() {
+            return;
+        }
+        let entries = std::mem::take(&mut self.entries);
+        let mut buffer = Vec::new();
+        for entry in entries {
+            let id = self.id(&entry).to_owned();
+            match (files.binary_search(&id), entry.seen, Kind::of_file(id.as_bytes())) {
+                (Ok(_), Seen::New(stamp), Some(kind)) => {
+                    if !self.open(root, kind, &id, false, &mut buffer) {
+                        self.push(&id, Seen::File(stamp));
+                    }
+                }
+                _ => self.entries.push(entry),
+            }
+        }
+        self.sort();
+    }
+
+    /// Opens a file and notes what it holds: one record under its own id, or others. One that held several keeps the ids of its
+    /// records when a single one is left.
+    fn open(&mut self, root: &Root, kind: Kind, id: &str, was_odd: bool, buffer: &mut Vec<u8>) -> bool {
+        // What cannot be read now, or is too large, is a broken record: `get` says so.
+        if root.read_into(id, buffer).is_err() || !was_odd && content::is_single(kind, buffer) {
+            return false;
+        }
+        let text = Text::new(buffer);
+        let parts = content::parts(kind, &text);
+        let is_odd = parts.len() != 1 || was_odd;
+        if is_odd {
+            self.memory.odd.push(digest([id.as_bytes()]));
+            for (part, key) in parts.iter().zip(content::keys(kind, &text, &parts)) {
+                self.push(&format!("{id}#{key}"), Seen::Part(content::digest_of(&text, part)));
+            }
+        }
+        is_odd
+    }
+
     fn sort(&mut self) {
         let mut entries = std::mem::take(&mut self.entries);
         entries.sort_unstable_by(|a, b| self.id(a).cmp(self.id(b)));
         self.entries = entries;
+        self.memory.folders.sort_unstable();
+        self.memory.odd.sort_unstable();
     }
 }
 
@@ -102,6 +155,7 @@ pub(crate) fn scan(
     kinds: &[Kind],
     wanted: impl Fn(&str) -> bool,
     previous: Option<&Memory>,
+    look: Look,
     cx: &Context,
 ) -> Result<Listing, Failure> {
     let names: Vec<String> = kinds.iter().map(|kind| kind.entity().to_owned()).collect();
@@ -110,6 +164,7 @@ pub(crate) fn scan(
         kinds,
         previous: previous
             .filter(|memory| (memory.device, memory.inode) == (root.device, root.inode) && memory.kinds == names),
+        look,
         listing: Listing { complete: true, ..Listing::default() },
         buffer: Vec::new(),
     };
@@ -131,8 +186,6 @@ pub(crate) fn scan(
     }
     let mut listing = scan.listing;
     listing.sort();
-    listing.memory.folders.sort_unstable();
-    listing.memory.odd.sort_unstable();
     Ok(listing)
 }
 
@@ -140,6 +193,7 @@ struct Scan<'a> {
     root: &'a Root,
     kinds: &'a [Kind],
     previous: Option<&'a Memory>,
+    look: Look,
     listing: Listing,
     buffer: Vec<u8>,
 }
@@ -188,31 +242,13 @@ impl Scan<'_> {
             .previous
             .is_some_and(|memory| !memory.odd.is_empty() && memory.odd.binary_search(&digest([id.as_bytes()])).is_ok());
         let is_as_it_was = folder_is_known && self.previous.is_some_and(|memory| stamp.changed < memory.started);
-        if is_as_it_was && !was_odd || !self.opens_to_others(kind, id, was_odd) {
+        if is_as_it_was && !was_odd {
+            self.listing.push(id, Seen::File(stamp));
+        } else if self.look == Look::Later && !was_odd {
+            self.listing.push(id, Seen::New(stamp));
+        } else if !self.listing.open(self.root, kind, id, was_odd, &mut self.buffer) {
             self.listing.push(id, Seen::File(stamp));
         }
-    }
-
-    /// Opens the file. If it holds no record or several, notes these and that. One that held several keeps the ids of its
-    /// records when a single one is left.
-    fn opens_to_others(&mut self, kind: Kind, id: &str, was_odd: bool) -> bool {
-        // What cannot be read now, or is too large, is a broken record: `get` says so.
-        if self.root.read_into(id, &mut self.buffer).is_err() || !was_odd && content::is_single(kind, &self.buffer) {
-            return false;
-        }
-        let bytes = std::mem::take(&mut self.buffer);
-        let text = Text::new(&bytes);
-        let parts = content::parts(kind, &text);
-        let is_odd = parts.len() != 1 || was_odd;
-        if is_odd {
-            self.listing.memory.odd.push(digest([id.as_bytes()]));
-            for (part, key) in parts.iter().zip(content::keys(kind, &text, &parts)) {
-                self.listing.push(&format!("{id}#{key}"), Seen::Part(content::digest_of(&text, part)));
-            }
-        }
-        drop(text);
-        self.buffer = bytes;
-        is_odd
     }
 }
 

@@ -184,6 +184,48 @@ fn pages_follow_each_other_and_survive_a_restart() {
     }
 }
 
+/// New files are looked into when they are read, however they fall into pages and threads.
+#[test]
+fn whole_records_and_ids_tell_the_same_listing() {
+    let world = World::new();
+    for number in 0..120 {
+        let cards = if number % 10 == 3 { 3 } else { 1 };
+        let text: String = (0..cards).map(|part| card(&format!("{number}-{part}"), "Ada")).collect();
+        world.put(&format!("{number}.vcf"), text);
+    }
+    world.put("none.ics", "BEGIN:VCALENDAR\r\nVERSION:2.0\r\nEND:VCALENDAR\r\n");
+    settle();
+    let entities = vec!["contact".to_owned(), "event".to_owned()];
+    for limit in [7, 50, 500] {
+        let (mut whole, mut page) = (BTreeMap::new(), None);
+        let cursor = loop {
+            let detail = ListDetail::Full;
+            let request = ListRequest { detail, entities: entities.clone(), limit, page, ..ListRequest::default() };
+            let told = world.vdir.list(&Context::detached(), request).unwrap();
+            assert!(told.changes.len() <= limit as usize);
+            let records = told.changes.into_iter().map(|change| change.record.unwrap());
+            whole.extend(records.map(|record| (record.at.id, record.version.unwrap())));
+            if !told.more {
+                assert!(told.complete);
+                break told.next.unwrap();
+            }
+            page = told.next;
+        };
+        assert_eq!(whole.len(), 108 + 3 * 12);
+        let previous = Some(cursor);
+        let request = ListRequest {
+            detail: ListDetail::Ids,
+            entities: entities.clone(),
+            limit: 500,
+            previous,
+            ..Default::default()
+        };
+        let ids = world.vdir.list(&Context::detached(), request).unwrap().changes.into_iter();
+        let ids = ids.map(|change| change.record.map(|record| (record.at.id, record.version.unwrap())).unwrap());
+        assert_eq!(ids.collect::<BTreeMap<_, _>>(), whole);
+    }
+}
+
 #[test]
 fn same_store_is_the_folder_itself() {
     let world = World::new();
