@@ -51,6 +51,9 @@ struct Source {
     /// The next page of the listing, while there is one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     listing: Option<String>,
+    /// What the listing is of; empty for everything.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    filter: String,
     /// The listing has more than one page.
     #[serde(default)]
     long: bool,
@@ -62,7 +65,7 @@ struct Source {
 impl Source {
     fn new(kind: Kind, folder: &Folder) -> Self {
         let (folder, path) = (folder.id.clone(), folder.path.clone());
-        Source { kind, folder, path, delta: None, listing: None, long: false, since: None }
+        Source { kind, folder, path, delta: None, listing: None, filter: String::new(), long: false, since: None }
     }
 
     fn folder(&self) -> Folder {
@@ -165,18 +168,22 @@ impl Reader<'_> {
             return self.step_of_calendar(source);
         }
         let Some(delta) = source.delta.clone() else {
-            source.delta = Some(self.walk(source)?);
-            source.listing = Some(self.outlook.listing(self.principal, source.kind, &source.folder(), ""));
-            return self.list(source);
+            let path = self.outlook.folder_path(self.principal, source.kind, &source.folder());
+            // What is selected here is what later pages tell: enough to know that an item changed, and when.
+            let first = format!("{path}/delta{}", query(&[("$select", "id,lastModifiedDateTime")]));
+            source.delta = Some(self.drain(&first, |_| ())?);
+            return self.list_from_start(source, String::new());
         };
         if source.listing.is_some() {
             return self.list(source);
         }
         let (body, answer) = self.page(&delta)?;
-        let told = self.tell(source.kind, &body, answer)?;
         let (link, done) = following(&body)?;
+        if !done {
+            return self.flood(source, &body, &link, answer);
+        }
         source.delta = Some(link);
-        Ok((told, done))
+        Ok((Told { changes: self.whole(source.kind, &mentioned(&body))?, answer }, true))
     }
 
     fn page(&self, at: &str) -> Result<(Json, Answer)> {
@@ -184,19 +191,49 @@ impl Reader<'_> {
         self.outlook.graph.get(self.cx, self.principal, at, &prefer, "reading changes")
     }
 
-    /// Goes through the delta of a folder to its end.
-    fn walk(&self, source: &Source) -> Result<String> {
-        let path = self.outlook.folder_path(self.principal, source.kind, &source.folder());
-        // What is selected here is what later pages tell: enough to know that an item changed.
-        let mut at = format!("{path}/delta{}", query(&[("$select", "id")]));
+    /// Goes through a delta to its end, and looks at each line on the way.
+    fn drain(&self, from: &str, mut look: impl FnMut(&Json)) -> Result<String> {
+        let mut at = from.to_owned();
         loop {
             let (body, _) = self.page(&at)?;
+            body["value"].as_array().into_iter().flatten().for_each(&mut look);
             let (link, done) = following(&body)?;
             if done {
                 return Ok(link);
             }
             at = link;
             self.cx.progress(0, 0);
+        }
+    }
+
+    /// More changes than fit on a page, as after our own first run. Reading them one by one would use up the mailbox's
+    /// requests: what was removed is asked for, and the rest is listed by the time of its change.
+    fn flood(&self, source: &mut Source, body: &Json, next: &str, answer: Answer) -> Result<(Told, bool)> {
+        let (mut removed, mut oldest): (BTreeSet<String>, Option<String>) = (BTreeSet::new(), None);
+        let mut look = |line: &Json| match line["lastModifiedDateTime"].as_str() {
+            Some(time) if oldest.as_deref().is_none_or(|oldest| time < oldest) => oldest = Some(time.to_owned()),
+            Some(_) => {}
+            None => drop(removed.insert(record::id(line).to_owned())),
+        };
+        body["value"].as_array().into_iter().flatten().for_each(&mut look);
+        source.delta = Some(self.drain(next, look)?);
+        let changes = self.whole(source.kind, &removed)?;
+        let Some(oldest) = oldest else { return Ok((Told { changes, answer }, true)) };
+        let (mut told, done) = self.list_from_start(source, format!("lastModifiedDateTime ge {oldest}"))?;
+        told.changes.retain(|change| change.record.as_ref().is_none_or(|record| !removed.contains(&record.at.id)));
+        told.changes.extend(changes);
+        Ok((told, done))
+    }
+
+    fn list_from_start(&self, source: &mut Source, filter: String) -> Result<(Told, bool)> {
+        source.listing = Some(self.outlook.listing(self.principal, source.kind, &source.folder(), &filter));
+        source.filter = filter;
+        match self.list(source) {
+            // Assumption: contacts can be filtered by time. A server that cannot lists all of them.
+            Err(failure) if failure.class == Class::Refused && !source.filter.is_empty() => {
+                self.list_from_start(source, String::new())
+            }
+            listed => listed,
         }
     }
 
@@ -216,45 +253,20 @@ impl Reader<'_> {
             return Ok((told, true));
         }
         source.long = false;
+        let (mut changed, mut removed) = (BTreeSet::new(), false);
         let begun = source.delta.clone().unwrap_or_default();
-        let (link, changed, removed) = self.since(&begun)?;
-        source.delta = Some(link);
-        if removed {
-            source.listing = Some(self.outlook.listing(self.principal, source.kind, &source.folder(), ""));
-            return Ok((told, false));
-        }
+        source.delta = Some(self.drain(&begun, |line| {
+            removed |= line.get("@removed").is_some();
+            changed.insert(record::id(line).to_owned());
+        })?);
         let again = self.whole(source.kind, &changed)?;
         told.changes.retain(|change| change.record.as_ref().is_none_or(|record| !changed.contains(&record.at.id)));
         told.changes.extend(again);
-        Ok((told, true))
-    }
-
-    /// What a delta tells by now: the new link, what changed, and whether anything was removed.
-    fn since(&self, link: &str) -> Result<(String, BTreeSet<String>, bool)> {
-        let (mut at, mut changed, mut removed) = (link.to_owned(), BTreeSet::new(), false);
-        loop {
-            let (body, _) = self.page(&at)?;
-            for item in body["value"].as_array().into_iter().flatten() {
-                if item.get("@removed").is_some() {
-                    removed = true;
-                } else {
-                    changed.insert(record::id(item).to_owned());
-                }
-            }
-            let (link, done) = following(&body)?;
-            if done {
-                return Ok((link, changed, removed));
-            }
-            at = link;
+        if removed {
+            let filter = source.filter.clone();
+            source.listing = Some(self.outlook.listing(self.principal, source.kind, &source.folder(), &filter));
         }
-    }
-
-    /// What a page of a delta means.
-    fn tell(&self, kind: Kind, body: &Json, answer: Answer) -> Result<Told> {
-        // An item may stand in a page several times, in any order: as it is now counts.
-        let mentioned = body["value"].as_array().into_iter().flatten();
-        let ids: BTreeSet<String> = mentioned.map(|item| record::id(item).to_owned()).collect();
-        Ok(Told { changes: self.whole(kind, &ids)?, answer })
+        Ok((told, !removed))
     }
 
     /// These items as they are now. One that a delta calls removed may have been moved away and back.
@@ -294,6 +306,11 @@ impl Reader<'_> {
         (source.delta, source.since) = (Some(link), Some(since));
         Ok((told, done))
     }
+}
+
+/// The items that a page is about. One may stand there several times, in any order: as it is now counts.
+fn mentioned(body: &Json) -> BTreeSet<String> {
+    body["value"].as_array().into_iter().flatten().map(|line| record::id(line).to_owned()).collect()
 }
 
 /// Where a delta goes on, and whether it is at its end.

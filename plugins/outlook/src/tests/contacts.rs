@@ -1,7 +1,7 @@
 //! Contacts: reading, the feed, writing.
 
 use pairwise_plugin_api::ops::{
-    CheckRequest, ContainersRequest, EnsureContainerRequest, FindRequest, GetRequest, Scope,
+    ChangesRequest, CheckRequest, ContainersRequest, EnsureContainerRequest, FindRequest, GetRequest, Scope,
 };
 use pairwise_plugin_api::{Absent, Action, Connector, Fields, Reason, RecordRef, Status, Value, Write};
 use serde_json::json;
@@ -44,6 +44,53 @@ fn a_mailbox_is_read_whole_and_then_by_changes() {
     };
     assert_eq!((next.records.len(), title(changed), title(&made)), (2, Some("Captain".into()), None));
     assert_eq!((next.removed.len(), &next.removed[0].at.id, next.removed[0].reason), (1, gone, Reason::Deleted));
+}
+
+#[test]
+fn many_changes_at_once_are_listed_and_not_read_one_by_one() {
+    let world = World::of(300);
+    let first = world.changes("contact", &everything(), None).unwrap();
+    world.sandbox.advance(std::time::Duration::from_secs(60));
+    let writes = (0..450).map(|number| create(&format!("KEY{number:03}"), &[("surname", "Curie")])).collect::<Vec<_>>();
+    for chunk in writes.chunks(100) {
+        world.write(chunk.to_vec());
+    }
+    world.sandbox.delete("outlook", LEE, &first.records[0].at.id).unwrap();
+    let since = world.last();
+    let told = world.changes("contact", &everything(), first.cursor).unwrap();
+    assert_eq!((told.records.len(), told.removed.len()), (450, 1));
+    assert!(world.requests(since).len() <= 8, "{:#?}", world.requests(since).len());
+    let quiet = world.changes("contact", &everything(), told.cursor).unwrap();
+    assert_eq!((quiet.records.len(), quiet.removed.len()), (0, 0));
+}
+
+#[test]
+fn a_removal_during_the_listing_shifts_nobody_past_the_reader() {
+    let world = World::of(600);
+    let mut request =
+        ChangesRequest { principal: lee(), entities: vec!["contact".into()], limit: 500, ..ChangesRequest::default() };
+    let mut told = std::collections::BTreeSet::new();
+    let mut gone = std::collections::BTreeSet::new();
+    for page in 0.. {
+        let got = world.outlook.changes(&world.cx, request.clone()).unwrap();
+        for change in got.changes {
+            match (change.record, change.removed) {
+                (Some(record), _) => drop(told.insert(record.at.id)),
+                (_, Some(removed)) => drop(gone.insert(removed.at.id)),
+                _ => panic!("an empty line"),
+            }
+        }
+        if page == 0 {
+            let first = told.iter().next().unwrap().clone();
+            world.sandbox.delete("outlook", LEE, &first).unwrap();
+        }
+        request.cursor = got.next;
+        if !got.more {
+            assert!(got.complete);
+            break;
+        }
+    }
+    assert_eq!((told.len(), gone.len()), (600, 1));
 }
 
 #[test]
