@@ -28,6 +28,11 @@ pub(super) struct Token {
 }
 
 impl Token {
+    /// Of the first round, which tells only what is there.
+    pub(super) fn is_first(&self) -> bool {
+        self.after.is_some()
+    }
+
     fn read(text: &str) -> Option<Token> {
         let mut parts = text.split('!');
         let mut next = || parts.next();

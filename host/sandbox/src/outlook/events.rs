@@ -338,7 +338,7 @@ impl Graph {
             let (from, until) = token.window.clone().unwrap_or_default();
             let lines =
                 self.lines(call, event, instant(&from).unwrap_or_default(), instant(&until).unwrap_or(i64::MAX), true);
-            if lines.is_empty() {
+            if lines.is_empty() && !token.is_first() {
                 // It is outside of the window by now, or never was in it.
                 return vec![json!({ "id": item::shown_id(event, call), "@removed": { "reason": "deleted" } })];
             }
