@@ -182,6 +182,14 @@ impl<'a> Known<'a> {
         fields.map(|field| Found { native: field.name.clone(), path: path.clone(), field }).collect()
     }
 
+    /// The member of an open family that has this canonical path.
+    fn in_family(&self, path: &Name) -> Option<Found<'a>> {
+        self.fields().filter(|field| field.is_open() && !path.ends_with("/*")).find_map(|field| {
+            let native = member(&field.name, tail(&field.path, path)?);
+            Some(Found { native, path: path.clone(), field })
+        })
+    }
+
     fn no_field(&self, name: &Name) -> MapProblem {
         let names = self.fields().flat_map(|field| [&field.name, &field.path]).filter(|name| !name.is_empty());
         let near = nearest(name, names.map(|known| &**known)).map(Name::from);
@@ -232,13 +240,17 @@ impl Draft<'_> {
     }
 }
 
-/// Every canonical path that both sides have.
+/// Every canonical path that both sides have, also where only one of them has a field for it and the other an open family.
 fn joined<'a>(known: &Sides<Known<'a>>, direction: Direction) -> Vec<Draft<'a>> {
     let mut drafts: Vec<Draft<'a>> = Vec::new();
-    for field in known.left.fields().filter(|field| !field.path.is_empty()) {
-        let found = Sides::from_fn(|side| known[side].with_path(&field.path));
+    let fields = Side::BOTH.into_iter().flat_map(|side| known[side].fields());
+    for field in fields.filter(|field| !field.path.is_empty()) {
+        let found = Sides::from_fn(|side| match known[side].with_path(&field.path) {
+            none if none.is_empty() => known[side].in_family(&field.path).into_iter().collect(),
+            fields => fields,
+        });
         let seen = drafts.iter().any(|draft| draft.found.left.iter().any(|left| left.path == field.path));
-        if seen || found.right.is_empty() {
+        if seen || found.left.is_empty() || found.right.is_empty() {
             continue;
         }
         let create_only = Side::BOTH.into_iter().any(|side| found[side].iter().any(|found| found.field.create_only));

@@ -20,6 +20,7 @@ fn catalogues() -> Sides<Catalogue> {
         text("City").path("addresses/work/locality"),
         text("Tags").path("keywords"),
         Field::new("Rank", FieldType::Int).path("extended/rank"),
+        text("Maiden").path("vcard/property/X-MAIDEN"),
         text("Region"),
         text("Tel"),
         Field::new("Since", FieldType::DateTime),
@@ -113,7 +114,8 @@ fn the_join_holds_what_both_have_and_can_be_written() {
             "name/surname",
             "nicknames/1/name",
             "notes/1",
-            "vcard/property/*"
+            "vcard/property/*",
+            "vcard/property/X-MAIDEN"
         ]
     );
     assert!(map.row("emails/1/address").unwrap().compare.caseless);
@@ -208,6 +210,14 @@ fn members_of_a_family_may_have_rows_of_their_own_or_stay_at_home() {
     assert_eq!(across(&map, Side::Left, told), fields(&[("extended/region", "EU"), ("property/X-FOO", "1")]));
     let told = fields(&[("property/X-REGION", "old"), ("property/X-SECRET", "s"), ("property/X-BAR", "2")]);
     assert_eq!(across(&map, Side::Right, told), fields(&[("x/X-BAR", "2")]));
+}
+
+#[test]
+fn a_field_may_be_a_member_of_the_other_sides_family() {
+    let map = join(vec![], &[]);
+    let (here, there) = (fields(&[("Maiden", "Byron")]), fields(&[("property/X-MAIDEN", "Byron")]));
+    assert_eq!(across(&map, Side::Left, here.clone()), there);
+    assert_eq!(across(&map, Side::Right, there), here);
 }
 
 /// Runs values through a row from left to right, and what comes out back again.
