@@ -164,3 +164,52 @@ fn each_way_to_be_refused_has_its_own_message_and_writes_nothing() {
     }
     assert!(cards(&office.world.left()).is_empty());
 }
+
+#[test]
+fn a_calendar_of_files_and_one_in_the_cloud_are_kept_alike() {
+    let office = office(0, "[streams.contacts]\nenabled = false\n[streams.calendar]\nenabled = true");
+    let day = |days: i32| (jiff::Zoned::now().date() + jiff::Span::new().days(days)).strftime("%Y%m%d").to_string();
+    let weekly = format!(
+        "BEGIN:VCALENDAR\r\nVERSION:2.0\r\nPRODID:-//Example//EN\r\nBEGIN:VEVENT\r\nUID:weekly\r\nDTSTAMP:20260101T000000Z\r\n\
+         SUMMARY:Weekly\r\nDTSTART;TZID=Europe/Berlin:{0}T090000\r\nDTEND;TZID=Europe/Berlin:{0}T100000\r\nRRULE:FREQ=WEEKLY;COUNT=5\r\n\
+         LOCATION:Room 1\r\nEND:VEVENT\r\nEND:VCALENDAR\r\n",
+        day(2)
+    );
+    fs::write(office.world.left().join("weekly.ics"), weekly).unwrap();
+    let clock = |days: i32, hour: u8| {
+        let date = jiff::Zoned::now().date() + jiff::Span::new().days(days);
+        json!({ "dateTime": format!("{date}T{hour:02}:00:00"), "timeZone": "W. Europe Standard Time" })
+    };
+    let person = |id: Option<&str>, fields: Value| {
+        let fields = fields.as_object().unwrap().clone();
+        let edit =
+            Edit { entity: "event".into(), user: LEE.into(), id: id.map(str::to_owned), fields, container: None };
+        office.sandbox.edit("outlook", edit).unwrap()
+    };
+    let id = person(None, json!({ "subject": "Talk", "start": clock(3, 14), "end": clock(3, 15) }));
+    let run = sync(&office, 0);
+    assert_eq!((run["left"]["created"].as_u64(), run["right"]["created"].as_u64()), (Some(1), Some(1)), "{run}");
+    let events = office.sandbox.records("outlook", Some("event"), Some(LEE));
+    let weekly = events.iter().find(|item| item.fields["subject"] == "Weekly").unwrap();
+    assert_eq!(weekly.fields["recurrence"]["pattern"]["type"], "weekly", "{:#?}", weekly.fields);
+    assert_eq!(weekly.fields["start"]["timeZone"], "W. Europe Standard Time");
+    let files = || cards(&office.world.left());
+    let talk = files().into_iter().find(|(_, text)| text.contains("SUMMARY:Talk")).unwrap().1;
+    assert!(talk.contains(&format!("DTSTART;TZID=Europe/Berlin:{}T140000", day(3))), "{talk}");
+
+    sync(&office, 0);
+    let since = last(&office);
+    let run = sync(&office, 0);
+    assert_eq!((run["left"]["updated"].as_u64(), run["right"]["updated"].as_u64()), (Some(0), Some(0)), "{run}");
+    assert!(requests(&office, since).len() <= 4, "{:#?}", requests(&office, since));
+
+    person(Some(&id), json!({ "start": clock(4, 16), "end": clock(4, 17), "subject": "Talk, later" }));
+    person(Some(&weekly.id), json!({ "location": { "displayName": "Room 2" } }));
+    sync(&office, 0);
+    let text: String = files().into_iter().map(|(_, text)| text).collect();
+    assert!(
+        text.contains(&format!("DTSTART;TZID=Europe/Berlin:{}T160000", day(4))) && text.contains("LOCATION:Room 2"),
+        "{text}"
+    );
+    assert!(text.contains("RRULE:FREQ=WEEKLY;COUNT=5"), "{text}");
+}
