@@ -150,9 +150,10 @@ fn each_way_to_be_refused_has_its_own_message_and_writes_nothing() {
         assert!(ran.code == Some(code) && said.contains(words), "{code} {words}: {:?}\n{said}", ran.code);
     };
     check(0, "outlook");
-    office.world.put("outlook.client_secret", "wrong");
+    let secret = |value: &str| office.sandbox.command("outlook", "secret", &json!({ "value": value })).unwrap();
+    secret("another one");
     check(3, "`client_secret` is wrong");
-    office.world.put("outlook.client_secret", "pairwise~sandbox~secret");
+    secret("pairwise~sandbox~secret");
     office.world.put("pairwise.toml", &config.replace("\"example.com\"", "\"elsewhere.com\""));
     check(2, "no organisation `elsewhere.com`");
     office.world.put("pairwise.toml", &config.replace("\"lee@example.com\"", "\"nobody@example.com\""));
