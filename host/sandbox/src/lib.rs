@@ -28,6 +28,7 @@ pub mod clock;
 mod connection;
 mod control;
 pub mod core;
+pub mod exchange;
 pub mod faults;
 pub mod infor_crm;
 pub mod journal;

@@ -1,0 +1,321 @@
+//! What a write sends: the elements of a new item in the order of the schema, and of a changed one each property by itself.
+
+use pairwise_plugin_api::{Name, Outcome, Value, Write};
+
+use crate::event::{self, Times};
+use crate::fields::{KEY, Place, Shape, Spec, UID, uri, write_own_uri};
+use crate::kind::{EXTENDED, Kind, PROPERTY};
+use crate::times::moment_of_day;
+use crate::xml::Writer;
+
+/// The order in which the schema wants the elements that we write.
+pub(crate) const ORDER_CONTACT: &[&str] = &[
+    "Sensitivity",
+    "Body",
+    "Categories",
+    "ExtendedProperty",
+    "FileAs",
+    "FileAsMapping",
+    "DisplayName",
+    "GivenName",
+    "Initials",
+    "MiddleName",
+    "Nickname",
+    "CompanyName",
+    "EmailAddresses",
+    "PhysicalAddresses",
+    "PhoneNumbers",
+    "AssistantName",
+    "Birthday",
+    "BusinessHomePage",
+    "Department",
+    "Generation",
+    "ImAddresses",
+    "JobTitle",
+    "Manager",
+    "OfficeLocation",
+    "PostalAddressIndex",
+    "Profession",
+    "SpouseName",
+    "Surname",
+    "WeddingAnniversary",
+];
+pub(crate) const ORDER_EVENT: &[&str] = &[
+    "Subject",
+    "Sensitivity",
+    "Body",
+    "Categories",
+    "ReminderIsSet",
+    "ReminderMinutesBeforeStart",
+    "ExtendedProperty",
+    "UID",
+    "Start",
+    "End",
+    "IsAllDayEvent",
+    "LegacyFreeBusyStatus",
+    "Location",
+    "RequiredAttendees",
+    "OptionalAttendees",
+    "Resources",
+    "Recurrence",
+    "StartTimeZone",
+    "EndTimeZone",
+];
+
+/// One property of a write.
+#[derive(Debug, Clone)]
+pub(crate) struct Piece {
+    /// The element that it stands in.
+    pub(crate) element: &'static str,
+    /// Its name, as XML.
+    uri: String,
+    content: Content,
+}
+
+#[derive(Debug, Clone)]
+enum Content {
+    /// It has no value any more.
+    Nothing,
+    /// The whole element, or the whole extended property.
+    Whole(String),
+    /// An entry of the element.
+    Entry(String),
+    /// A part of the address of this kind.
+    Address(&'static str, String),
+}
+
+/// All that a write sends of an item.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Change {
+    pub(crate) pieces: Vec<Piece>,
+    /// Fields that cannot be written.
+    pub(crate) refused: Vec<Name>,
+}
+
+/// What the server cannot hold: an outcome instead of a request.
+pub(crate) type Refused = Box<Outcome>;
+
+impl Piece {
+    /// An element of its own.
+    pub(crate) fn element(name: &'static str, xml: String) -> Piece {
+        Piece { element: name, uri: place_uri(Place::Element(name)), content: Content::Whole(xml) }
+    }
+
+    /// An element of its own without a value.
+    pub(crate) fn nothing(name: &'static str) -> Piece {
+        Piece { element: name, uri: place_uri(Place::Element(name)), content: Content::Nothing }
+    }
+
+    fn own_property(name: &str, value: Option<&str>) -> Piece {
+        let mut of = Writer::new();
+        write_own_uri(&mut of, name);
+        extended(of.done(), value)
+    }
+}
+
+fn place_uri(place: Place) -> String {
+    let mut out = Writer::new();
+    place.write_uri(&mut out);
+    out.done()
+}
+
+fn extended(uri: String, value: Option<&str>) -> Piece {
+    let content = value.map_or(Content::Nothing, |value| {
+        let mut out = Writer::new();
+        out.start("t:ExtendedProperty").raw(&uri).leaf("t:Value", value).end();
+        Content::Whole(out.done())
+    });
+    Piece { element: "ExtendedProperty", uri, content }
+}
+
+impl Change {
+    /// What a write means for an item of this kind. `times` is what an event holds now, where that is needed.
+    pub(crate) fn of(kind: Kind, write: &Write, known: &[String], times: &Times) -> Result<Change, Refused> {
+        let mut change = Change::default();
+        for (name, value) in write.fields.iter() {
+            match kind.spec(name) {
+                Some(spec) if !spec.writable => change.refused.push(name.clone()),
+                Some(spec) if spec.shape == Shape::Own => {}
+                Some(spec) => change.pieces.push(piece(spec, name, value)?),
+                None => match name.strip_prefix(EXTENDED).filter(|name| known.iter().any(|known| known == name)) {
+                    Some(property) => {
+                        let text = value.to_string();
+                        change
+                            .pieces
+                            .push(Piece::own_property(property, Some(text.as_str()).filter(|text| !text.is_empty())));
+                    }
+                    None if kind == Kind::Event && &**name == event::RRULE => {}
+                    None if kind == Kind::Event && name.starts_with(PROPERTY) && value.is_empty() => {}
+                    None => change.refused.push(name.clone()),
+                },
+            }
+        }
+        if kind == Kind::Event {
+            event::change(write, times, &mut change)?;
+        }
+        Ok(change)
+    }
+
+    /// What every new item bears beside its fields.
+    pub(crate) fn mark(&mut self, kind: Kind, write: &Write) {
+        self.pieces.push(Piece::own_property(KEY, Some(&write.key)));
+        if let Some(uid) = &write.uid {
+            self.pieces.push(Piece::own_property(UID, Some(uid)));
+            if kind == Kind::Event {
+                self.pieces.push(Piece::element("UID", leaf("UID", uid)));
+            }
+        }
+        let has = |element: &str| self.pieces.iter().any(|piece| piece.element == element);
+        // Without it a list in Outlook shows a contact without a name.
+        if kind == Kind::Contact && !has("FileAs") && (has("Surname") || has("GivenName")) {
+            self.pieces.push(Piece::element("FileAsMapping", leaf("FileAsMapping", "LastCommaFirst")));
+        }
+    }
+
+    /// The item of a create.
+    pub(crate) fn write_item(&self, kind: Kind, out: &mut Writer) {
+        let order = match kind {
+            Kind::Contact => ORDER_CONTACT,
+            Kind::Event => ORDER_EVENT,
+        };
+        out.start(format!("t:{}", kind.element()));
+        for element in order {
+            let pieces = || self.pieces.iter().filter(|piece| piece.element == *element);
+            let mut entries = String::new();
+            for piece in pieces() {
+                match &piece.content {
+                    Content::Whole(xml) => {
+                        out.raw(xml);
+                    }
+                    Content::Entry(xml) => entries.push_str(xml),
+                    Content::Address(..) | Content::Nothing => {}
+                }
+            }
+            for kind in ["Business", "Home", "Other"] {
+                let parts: String = pieces()
+                    .filter_map(|piece| match &piece.content {
+                        Content::Address(of, xml) if *of == kind => Some(xml.as_str()),
+                        _ => None,
+                    })
+                    .collect();
+                if !parts.is_empty() {
+                    entries.push_str(&format!("<t:Entry Key=\"{kind}\">{parts}</t:Entry>"));
+                }
+            }
+            if !entries.is_empty() {
+                out.start(format!("t:{element}")).raw(&entries).end();
+            }
+        }
+        out.end();
+    }
+
+    /// The updates of a change: one property each.
+    pub(crate) fn write_updates(&self, kind: Kind, out: &mut Writer) {
+        out.start("t:Updates");
+        for piece in &self.pieces {
+            let inner = match &piece.content {
+                Content::Nothing => {
+                    out.start("t:DeleteItemField").raw(&piece.uri).end();
+                    continue;
+                }
+                Content::Whole(xml) => xml.clone(),
+                Content::Entry(xml) => format!("<t:{0}>{xml}</t:{0}>", piece.element),
+                Content::Address(kind, xml) => {
+                    format!("<t:{0}><t:Entry Key=\"{kind}\">{xml}</t:Entry></t:{0}>", piece.element)
+                }
+            };
+            out.start("t:SetItemField").raw(&piece.uri).start(format!("t:{}", kind.element())).raw(&inner).end().end();
+        }
+        out.end();
+    }
+}
+
+pub(crate) fn leaf(element: &str, text: &str) -> String {
+    let mut out = Writer::new();
+    out.leaf(&format!("t:{element}"), text);
+    out.done()
+}
+
+fn piece(spec: &'static Spec, name: &Name, value: &Value) -> Result<Piece, Refused> {
+    let uri = place_uri(spec.place);
+    let Some(text) = to_wire(spec, name, value)? else {
+        let element = match spec.place {
+            Place::Element(element) | Place::Entry(element, ..) => element,
+            Place::Address(..) => "PhysicalAddresses",
+            Place::Tag(_) => "ExtendedProperty",
+        };
+        return Ok(Piece { element, uri, content: Content::Nothing });
+    };
+    Ok(match spec.place {
+        Place::Element(element) => {
+            let xml = match spec.shape {
+                Shape::Strings => strings(element, value),
+                Shape::Lines => {
+                    let mut out = Writer::new();
+                    out.leaf_with("t:Body", &[("BodyType", "Text")], &text);
+                    out.done()
+                }
+                _ => leaf(element, &text),
+            };
+            Piece { element, uri, content: Content::Whole(xml) }
+        }
+        Place::Entry(element, _, key) => {
+            let mut out = Writer::new();
+            out.leaf_with("t:Entry", &[("Key", key)], &text);
+            Piece { element, uri, content: Content::Entry(out.done()) }
+        }
+        Place::Address(kind, part) => {
+            Piece { element: "PhysicalAddresses", uri, content: Content::Address(kind, leaf(part, &text)) }
+        }
+        Place::Tag(_) => extended(uri, Some(&text)),
+    })
+}
+
+fn strings(element: &str, value: &Value) -> String {
+    let mut out = Writer::new();
+    out.start(format!("t:{element}"));
+    match value {
+        Value::List(list) => list.iter().for_each(|text| {
+            out.leaf("t:String", &text.to_string());
+        }),
+        other => {
+            out.leaf("t:String", &other.to_string());
+        }
+    }
+    out.done()
+}
+
+/// The text of a value on the wire; `None` if it is to be cleared.
+fn to_wire(spec: &Spec, name: &Name, value: &Value) -> Result<Option<String>, Refused> {
+    let text = value.to_string();
+    match spec.shape {
+        Shape::Word(words) => {
+            let found = words.iter().find(|(_, word)| *word == text).map(|(wire, _)| (*wire).to_owned());
+            found.map(Some).ok_or_else(|| {
+                let known: Vec<&str> = words.iter().map(|(_, word)| *word).filter(|word| !word.is_empty()).collect();
+                refused("unknown_word", name, format!("`{text}` is none of {} in `{name}`", known.join(", ")))
+            })
+        }
+        _ if value.is_empty() => Ok(None),
+        Shape::Lines => Ok(Some(text.replace("\r\n", "\n").replace('\n', "\r\n"))),
+        Shape::Day => moment_of_day(&text).map(Some).ok_or_else(|| {
+            refused("no_date", name, format!("`{text}` in `{name}` is no date with year, month and day"))
+        }),
+        _ => Ok(Some(text)),
+    }
+}
+
+pub(crate) fn refused(code: &str, field: &str, text: String) -> Refused {
+    Box::new(Outcome { field: Some(field.into()), ..Outcome::refused(code, text) })
+}
+
+/// The field of ours that the server's name of a property stands for.
+pub(crate) fn field_of(kind: Kind, property: &str) -> Option<Name> {
+    let spec = kind.specs().iter().find(|spec| match spec.place {
+        Place::Element(name) => uri(name) == property,
+        Place::Entry(_, word, _) => property == format!("contacts:{word}"),
+        Place::Address(_, part) => property == format!("contacts:PhysicalAddress:{part}"),
+        Place::Tag(tag) => property.eq_ignore_ascii_case(tag),
+    });
+    spec.map(|spec| spec.name.into())
+}

@@ -1,0 +1,130 @@
+//! Items as records.
+
+use pairwise_plugin_api::{Condition, Fields, Name, Record, RecordRef, Value};
+
+use crate::event;
+use crate::fields::{KEY, Place, SEARCH_KEY, Shape, Spec, UID};
+use crate::kind::{EXTENDED, Kind};
+use crate::times::{day_of, millis};
+use crate::xml::Node;
+
+/// An item that was read.
+#[derive(Debug, Clone)]
+pub(crate) struct Read {
+    pub(crate) record: Record,
+    /// The key of the create that made it.
+    pub(crate) key: Option<String>,
+    /// The folder it lies in, by its id.
+    pub(crate) folder: Option<String>,
+}
+
+/// Id and change key.
+pub(crate) fn id_of(item: &Node) -> Option<(String, Option<String>)> {
+    let id = item.child("ItemId")?;
+    Some((id.attribute("Id")?.to_owned(), id.attribute("ChangeKey").map(str::to_owned)))
+}
+
+/// Reads an item of `GetItem`; `None` if it is of another kind. `mailbox` is whose it is.
+pub(crate) fn read(kind: Kind, item: &Node, mailbox: &str, extended: &[String]) -> Option<Read> {
+    if item.name != kind.element() || !kind.takes(item.text_of("ItemClass").unwrap_or_default()) {
+        return None;
+    }
+    let (id, version) = id_of(item)?;
+    let mut fields = Fields::new();
+    for spec in kind.specs().iter().filter(|spec| spec.shape != Shape::Own) {
+        if let Some(value) = value(item, spec) {
+            fields.set(spec.name, value);
+        }
+    }
+    for name in extended {
+        let value = own_property(item, name).map_or(Value::Null, Value::from);
+        fields.set(format!("{EXTENDED}{name}"), value);
+    }
+    let mut record = Record {
+        at: RecordRef::new(kind.entity(), id),
+        version,
+        incarnation: tagged(item, SEARCH_KEY).map(str::to_owned),
+        created: item.text_of("DateTimeCreated").and_then(millis),
+        modified: item.text_of("LastModifiedTime").and_then(millis),
+        uid: own_property(item, UID),
+        fields,
+        ..Record::default()
+    };
+    if kind == Kind::Event {
+        event::read(item, mailbox, &mut record);
+    }
+    let folder = item.child("ParentFolderId").and_then(|folder| folder.attribute("Id")).map(str::to_owned);
+    Some(Read { record, key: own_property(item, KEY), folder })
+}
+
+/// A record that the server would not show.
+pub(crate) fn unreadable(kind: Kind, id: &str, version: Option<String>, text: &str) -> Record {
+    Record {
+        at: RecordRef::new(kind.entity(), id),
+        version,
+        conditions: vec![Condition::unreadable(text)],
+        ..Record::default()
+    }
+}
+
+/// Only these fields, if any are named.
+pub(crate) fn only(mut record: Record, wanted: &[Name]) -> Record {
+    if !wanted.is_empty() {
+        record.fields = record.fields.into_iter().filter(|(name, _)| wanted.contains(name)).collect();
+    }
+    record
+}
+
+/// The value of a field; `None` if the server does not tell it.
+fn value(item: &Node, spec: &Spec) -> Option<Value> {
+    let text = match spec.place {
+        Place::Element(name) => {
+            let Some(element) = item.child(name) else { return Some(Value::Null) };
+            if spec.shape == Shape::Strings {
+                let texts: Vec<Value> = element.children.iter().map(|child| Value::from(child.text())).collect();
+                return Some(if texts.is_empty() { Value::Null } else { Value::List(texts) });
+            }
+            element.text()
+        }
+        Place::Entry(parent, _, key) => entry(item, parent, key).map(Node::text).unwrap_or_default(),
+        Place::Address(kind, part) => {
+            entry(item, "PhysicalAddresses", kind).and_then(|entry| entry.text_of(part)).unwrap_or_default()
+        }
+        Place::Tag(tag) => tagged(item, tag).unwrap_or_default(),
+    };
+    // The directory's own name of somebody inside: no address, and nobody's edit.
+    if text.starts_with("/o=") || text.starts_with("/O=") {
+        return None;
+    }
+    Some(of_wire(spec, text))
+}
+
+fn of_wire(spec: &Spec, text: &str) -> Value {
+    let filled = |text: &str| if text.is_empty() { Value::Null } else { Value::from(text) };
+    match spec.shape {
+        Shape::Lines => filled(text.replace("\r\n", "\n").trim_end_matches('\n')),
+        Shape::Day if text.is_empty() => Value::Null,
+        Shape::Day => day_of(text).map_or_else(|| filled(text), Value::from),
+        Shape::Word(words) => filled(words.iter().find(|(wire, _)| *wire == text).map_or("", |(_, word)| word)),
+        _ => filled(text),
+    }
+}
+
+fn entry<'a>(item: &'a Node, parent: &str, key: &str) -> Option<&'a Node> {
+    item.child(parent)?.all("Entry").find(|entry| entry.attribute("Key") == Some(key))
+}
+
+/// A property that was asked for by its tag.
+fn tagged<'a>(item: &'a Node, tag: &str) -> Option<&'a str> {
+    extended(item, |uri| uri.attribute("PropertyTag").is_some_and(|known| known.eq_ignore_ascii_case(tag)))
+}
+
+/// A property of our own set.
+fn own_property(item: &Node, name: &str) -> Option<String> {
+    extended(item, |uri| uri.attribute("PropertyName") == Some(name)).map(str::to_owned)
+}
+
+fn extended(item: &Node, is: impl Fn(&Node) -> bool) -> Option<&str> {
+    let property = item.all("ExtendedProperty").find(|property| property.child("ExtendedFieldURI").is_some_and(&is))?;
+    property.text_of("Value")
+}

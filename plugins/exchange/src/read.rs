@@ -1,0 +1,435 @@
+//! Reading: what changed, listings, records by id, records by values.
+
+use std::collections::HashMap;
+
+use pairwise_plugin_api::ops::{ChangesRequest, FindRequest, GetRequest, ListDetail, ListRequest, Scope};
+use pairwise_plugin_api::{
+    Absent, Change, Class, Cursor, Failure, Fields, Found, Name, Page, Reason, Record, RecordRef, Result, Value,
+};
+use serde_json::json;
+
+use crate::desk::{Desk, Folder};
+use crate::fields::{KEY, Place as Where, UID, write_own_uri};
+use crate::folders::Place;
+use crate::item::{self, Read, id_of, only, unreadable};
+use crate::kind::{EXTENDED, Kind};
+use crate::soap::Trouble;
+use crate::xml::{Node, Writer, is_true};
+
+/// The most changes that the server tells in one answer.
+const MOST_CHANGES: usize = 512;
+/// The most values that one restriction compares with.
+const MOST_VALUES: usize = 25;
+/// The most items of a listing that a search looks at.
+const MOST_FOUND: &str = "1000";
+
+/// How far each folder of a scope was told.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+struct Memory {
+    /// Entity, folder, sync state.
+    states: Vec<(String, String, String)>,
+    /// The folder that is being told, by its place in the scope.
+    at: usize,
+    /// Everything is told, from the beginning.
+    whole: bool,
+}
+
+impl Memory {
+    fn read(cursor: Option<&Cursor>) -> Result<Memory> {
+        let Some(cursor) = cursor else { return Ok(Memory { whole: true, ..Memory::default() }) };
+        let parsed = || {
+            let value: serde_json::Value = serde_json::from_slice(&cursor.0).ok()?;
+            let text = |value: &serde_json::Value| value.as_str().map(str::to_owned);
+            let state = |one: &serde_json::Value| Some((text(one.get(0)?)?, text(one.get(1)?)?, text(one.get(2)?)?));
+            Some(Memory {
+                states: value.get("states")?.as_array()?.iter().map(state).collect::<Option<_>>()?,
+                at: usize::try_from(value.get("at")?.as_u64()?).ok()?,
+                whole: value.get("whole")?.as_bool()?,
+            })
+        };
+        parsed().ok_or_else(|| Failure::new(Class::CursorExpired, "the cursor is none of this connector"))
+    }
+
+    fn write(&self) -> Cursor {
+        Cursor(json!({ "states": self.states, "at": self.at, "whole": self.whole }).to_string().into_bytes())
+    }
+
+    fn state(&self, place: &Place) -> Option<&str> {
+        let is = |(entity, folder, _): &&(String, String, String)| {
+            entity == place.kind.entity() && folder == place.folder.key()
+        };
+        self.states.iter().find(is).map(|(_, _, state)| state.as_str()).filter(|state| !state.is_empty())
+    }
+
+    fn set(&mut self, place: &Place, state: String) {
+        let (entity, folder) = (place.kind.entity().to_owned(), place.folder.key().to_owned());
+        self.states.retain(|(of, id, _)| (of, id) != (&entity, &folder));
+        self.states.push((entity, folder, state));
+    }
+}
+
+/// One line of `SyncFolderItems`.
+enum Line {
+    Here(String, Option<String>),
+    Gone(String),
+}
+
+/// What one answer of `SyncFolderItems` tells.
+struct Told {
+    lines: Vec<Line>,
+    state: String,
+    last: bool,
+    server_time: Option<i64>,
+}
+
+/// The kinds that a request names.
+pub(crate) fn kinds(entities: &[String]) -> Result<Vec<Kind>> {
+    if entities.is_empty() {
+        return Ok(Kind::ALL.to_vec());
+    }
+    entities.iter().map(|entity| Kind::of(entity)).collect()
+}
+
+impl Desk<'_> {
+    /// The folders of a scope, of all kinds that are asked for.
+    pub(crate) fn all_places(&self, entities: &[String], scope: &Scope) -> Result<Vec<Place>> {
+        let mut places = Vec::new();
+        for kind in kinds(entities)? {
+            places.extend(self.places(kind, scope)?);
+        }
+        Ok(places)
+    }
+
+    /// A page of what changed.
+    pub(crate) fn changes(&self, request: &ChangesRequest) -> Result<Page> {
+        let memory = Memory::read(request.cursor.as_ref())?;
+        self.page(&request.entities, &request.scope, memory, request.limit, ListDetail::Full, &request.fields)
+    }
+
+    /// A page of everything: the same feed, from its beginning.
+    pub(crate) fn list(&self, request: &ListRequest) -> Result<Page> {
+        let memory = Memory::read(request.page.as_ref())?;
+        let mut page =
+            self.page(&request.entities, &request.scope, memory, request.limit, request.detail, &request.fields)?;
+        if !page.more {
+            page.next = None;
+            page.same_store = true;
+        }
+        Ok(page)
+    }
+
+    fn page(
+        &self,
+        entities: &[String],
+        scope: &Scope,
+        mut memory: Memory,
+        limit: u32,
+        detail: ListDetail,
+        fields: &[Name],
+    ) -> Result<Page> {
+        let places = self.all_places(entities, scope)?;
+        let limit = usize::try_from(limit).unwrap_or(MOST_CHANGES).clamp(1, MOST_CHANGES);
+        let mut page = Page::default();
+        while let Some(place) = places.get(memory.at) {
+            let told = self.sync(place, memory.state(place), limit - page.changes.len())?;
+            page.server_time = told.server_time;
+            self.take(place, told.lines, detail, fields, &mut page)?;
+            memory.set(place, told.state);
+            if told.last {
+                memory.at += 1;
+            }
+            self.cx.progress(page.changes.len() as u64, 0);
+            if page.changes.len() >= limit {
+                break;
+            }
+        }
+        page.more = memory.at < places.len();
+        page.complete = !page.more && memory.whole;
+        if !page.more {
+            (memory.at, memory.whole) = (0, false);
+        }
+        page.next = Some(memory.write());
+        Ok(page)
+    }
+
+    fn sync(&self, place: &Place, state: Option<&str>, most: usize) -> Result<Told> {
+        let mut body = Writer::new();
+        body.start("m:SyncFolderItems")
+            .start("m:ItemShape")
+            .leaf("t:BaseShape", "IdOnly")
+            .end()
+            .start("m:SyncFolderId");
+        self.write_folder(&mut body, &place.folder);
+        body.end();
+        if let Some(state) = state {
+            body.leaf("m:SyncState", state);
+        }
+        body.leaf("m:MaxChangesReturned", &most.to_string());
+        let answer = self.read(&body.done())?;
+        let message = answer.one().map_err(|trouble| self.fail(&trouble))?;
+        let changes = message.child("Changes").map(|changes| changes.children.as_slice()).unwrap_or_default();
+        let line = |change: &Node| match change.name.as_str() {
+            "Create" | "Update" => {
+                let item = change.children.iter().find(|item| item.name == place.kind.element())?;
+                id_of(item).map(|(id, version)| Line::Here(id, version))
+            }
+            "Delete" => change.child("ItemId")?.attribute("Id").map(|id| Line::Gone(id.to_owned())),
+            _ => None,
+        };
+        Ok(Told {
+            lines: changes.iter().filter_map(line).collect(),
+            state: message.text_of("SyncState").unwrap_or_default().to_owned(),
+            last: message.text_of("IncludesLastItemInRange").is_none_or(is_true),
+            server_time: answer.server_time,
+        })
+    }
+
+    /// Adds lines to a page, with the records that they speak of.
+    fn take(
+        &self,
+        place: &Place,
+        lines: Vec<Line>,
+        detail: ListDetail,
+        fields: &[Name],
+        page: &mut Page,
+    ) -> Result<()> {
+        let entity = place.kind.entity();
+        let container = Some(place.path.clone());
+        let wanted: Vec<(String, Option<String>)> = lines
+            .iter()
+            .filter_map(|line| match line {
+                Line::Here(id, version) => Some((id.clone(), version.clone())),
+                Line::Gone(_) => None,
+            })
+            .collect();
+        let mut read: HashMap<String, Result2> = HashMap::new();
+        if detail == ListDetail::Full {
+            let ids: Vec<&str> = wanted.iter().map(|(id, _)| id.as_str()).collect();
+            read = ids.iter().map(|id| (*id).to_owned()).zip(self.items(place.kind, &ids)?).collect();
+        }
+        let known = |id: &str| page_has(page, id);
+        let mut changes = Vec::new();
+        for line in lines {
+            match line {
+                Line::Gone(id) => changes.push(Change::removed(RecordRef::new(entity, id), Reason::Deleted)),
+                Line::Here(id, _) if known(&id) => {}
+                Line::Here(id, version) if detail == ListDetail::Ids => {
+                    let at = RecordRef::new(entity, id);
+                    changes.push(Change::upsert(Record { at, version, ..Record::default() }));
+                }
+                Line::Here(id, version) => match read.remove(&id) {
+                    Some(Ok(Some(found))) => {
+                        let record = Record { container: container.clone(), ..found.record };
+                        changes.push(Change::upsert(only(record, fields)));
+                    }
+                    // Another kind of item; or it went meanwhile, which the next round tells.
+                    Some(Ok(None)) | None => {}
+                    Some(Err(trouble)) if trouble.is("ErrorItemNotFound") => {}
+                    Some(Err(trouble)) => {
+                        let text = format!("the server cannot read this item: {} ({})", trouble.text, trouble.code);
+                        changes.push(Change::upsert(unreadable(place.kind, &id, version, &text)));
+                    }
+                },
+            }
+        }
+        page.changes.extend(changes);
+        Ok(())
+    }
+
+    /// Records by id.
+    pub(crate) fn get(&self, request: &GetRequest) -> Result<Vec<Found>> {
+        let mut found: Vec<Found> = request.at.iter().map(|_| Found::default()).collect();
+        for kind in Kind::ALL {
+            let places: Vec<usize> =
+                (0..request.at.len()).filter(|place| request.at[*place].entity == kind.entity()).collect();
+            let ids: Vec<&str> = places.iter().map(|place| request.at[*place].id.as_str()).collect();
+            for (place, read) in places.iter().zip(self.items(kind, &ids)?) {
+                found[*place] = match read {
+                    Ok(Some(read)) => Found::here(only(self.placed(read), &request.fields)),
+                    Ok(None) => Found::gone(),
+                    Err(trouble) if is_gone(&trouble) => Found::gone(),
+                    Err(trouble) if trouble.is("ErrorAccessDenied") => Found { record: None, absent: Absent::Hidden },
+                    Err(trouble) => {
+                        let text = format!("the server cannot read this item: {} ({})", trouble.text, trouble.code);
+                        Found::here(unreadable(kind, &request.at[*place].id, None, &text))
+                    }
+                };
+            }
+        }
+        Ok(found)
+    }
+
+    fn placed(&self, read: Read) -> Record {
+        let container = self.path_of(read.folder.as_deref());
+        Record { container, ..read.record }
+    }
+
+    /// Items by id, in batches: what was read, or what is wrong with each.
+    pub(crate) fn items(&self, kind: Kind, ids: &[&str]) -> Result<Vec<Result2>> {
+        let mut all = Vec::with_capacity(ids.len());
+        let mut size = self.exchange.batch();
+        let mut rest = ids;
+        while !rest.is_empty() {
+            let (chunk, after) = rest.split_at(rest.len().min(size));
+            match self.chunk(kind, chunk) {
+                Ok(read) => {
+                    all.extend(read);
+                    rest = after;
+                    self.cx.progress(all.len() as u64, ids.len() as u64);
+                }
+                // One item that the server stumbles over must not take the others with it.
+                Err(failure) if failure.class == Class::Transient && chunk.len() > 1 => size = chunk.len().div_ceil(2),
+                Err(failure) if failure.class == Class::Transient && ids.len() > 1 && size == 1 => {
+                    all.push(Err(Trouble {
+                        code: "ErrorInternalServerError".into(),
+                        text: failure.text,
+                        ..Trouble::default()
+                    }));
+                    rest = after;
+                }
+                Err(failure) => return Err(failure),
+            }
+        }
+        Ok(all)
+    }
+
+    fn chunk(&self, kind: Kind, ids: &[&str]) -> Result<Vec<Result2>> {
+        let mut body = Writer::new();
+        body.start("m:GetItem");
+        kind.write_shape(&mut body, &self.exchange.config.extended);
+        body.start("m:ItemIds");
+        for id in ids {
+            body.empty("t:ItemId", &[("Id", id)]);
+        }
+        let answer = self.read(&body.done())?;
+        let messages = answer.messages();
+        if messages.len() != ids.len() {
+            let text = format!("{} items were answered with {} messages", ids.len(), messages.len());
+            return Err(Failure::new(Class::Protocol, text));
+        }
+        let read = |message: &Node| {
+            let item = message.child("Items").and_then(|items| items.children.first())?;
+            item::read(kind, item, self.name(), &self.exchange.config.extended)
+        };
+        Ok(messages.into_iter().map(|message| message.fine().map(read)).collect())
+    }
+
+    /// Records whose fields have one of the values, or that bear one of the keys.
+    pub(crate) fn find(&self, request: &FindRequest) -> Result<Vec<Vec<Record>>> {
+        let kind = Kind::of(&request.entity)?;
+        let places = if request.scope.is_empty() { self.everywhere(kind)? } else { self.places(kind, &request.scope)? };
+        let mut uris = Vec::new();
+        for name in &request.by {
+            let mut uri = Writer::new();
+            match (kind.spec(name), name.strip_prefix(EXTENDED)) {
+                _ if &**name == "uid" => write_own_uri(&mut uri, UID),
+                (Some(spec), _) => match spec.place {
+                    Where::Entry(..) | Where::Element(_) | Where::Address(..) | Where::Tag(_) => {
+                        spec.place.write_uri(&mut uri)
+                    }
+                },
+                (None, Some(property)) => write_own_uri(&mut uri, property),
+                (None, None) => {
+                    return Err(Failure::new(Class::NotFound, format!("a {} has no field `{name}`", kind.entity())));
+                }
+            }
+            uris.push(uri.done());
+        }
+        if uris.is_empty() {
+            let mut uri = Writer::new();
+            write_own_uri(&mut uri, KEY);
+            uris.push(uri.done());
+        }
+        let mut found = Vec::with_capacity(request.values.len());
+        for values in request.values.chunks((MOST_VALUES / uris.len()).max(1)) {
+            let ids = self.search(&places, &uris, values)?;
+            let ids: Vec<&str> = ids.iter().map(String::as_str).collect();
+            let read: Vec<Read> = self.items(kind, &ids)?.into_iter().filter_map(|read| read.ok().flatten()).collect();
+            for value in values {
+                let fits = |read: &&Read| bears(read, &request.by, value, request.case_sensitive);
+                let records = read.iter().filter(fits).map(|read| only(self.placed(read.clone()), &request.fields));
+                let mut records: Vec<Record> = records.collect();
+                // Of copies with one key the oldest is the one that was made with it.
+                records.sort_by_key(|record| record.created);
+                found.push(records);
+            }
+        }
+        Ok(found)
+    }
+
+    /// All folders of a kind; the deleted items are none.
+    fn everywhere(&self, kind: Kind) -> Result<Vec<Place>> {
+        let home = Place { kind, path: String::new(), folder: Folder::home(kind) };
+        let beneath = self.containers(kind)?.into_iter().filter(|container| !container.id.is_empty());
+        let beneath: Vec<Place> = beneath.map(|container| self.place(kind, container.id)).collect::<Result<_>>()?;
+        Ok([home].into_iter().chain(beneath).collect())
+    }
+
+    /// The ids of items whose properties have one of the values.
+    fn search(&self, places: &[Place], uris: &[String], values: &[String]) -> Result<Vec<String>> {
+        let mut body = Writer::new();
+        body.start_with("m:FindItem", &[("Traversal", "Shallow")])
+            .start("m:ItemShape")
+            .leaf("t:BaseShape", "IdOnly")
+            .end()
+            .empty(
+                "m:IndexedPageItemView",
+                &[("MaxEntriesReturned", MOST_FOUND), ("Offset", "0"), ("BasePoint", "Beginning")],
+            )
+            .start("m:Restriction");
+        let single = uris.len() * values.len() == 1;
+        if !single {
+            body.start("t:Or");
+        }
+        for uri in uris {
+            for value in values {
+                body.start("t:IsEqualTo")
+                    .raw(uri)
+                    .start("t:FieldURIOrConstant")
+                    .empty("t:Constant", &[("Value", value)]);
+                body.end().end();
+            }
+        }
+        if !single {
+            body.end();
+        }
+        body.end().start("m:ParentFolderIds");
+        for place in places {
+            self.write_folder(&mut body, &place.folder);
+        }
+        let answer = self.read(&body.done())?;
+        let mut ids = Vec::new();
+        for message in answer.messages() {
+            let message = message.fine().map_err(|trouble| self.fail(&trouble))?;
+            let items = message.at(&["RootFolder", "Items"]).map(|items| items.children.as_slice()).unwrap_or_default();
+            ids.extend(items.iter().filter_map(id_of).map(|(id, _)| id));
+        }
+        Ok(ids)
+    }
+}
+
+/// An item that was read: none if it is of another kind; or what is wrong with it.
+pub(crate) type Result2 = std::result::Result<Option<Read>, Trouble>;
+
+pub(crate) fn is_gone(trouble: &Trouble) -> bool {
+    trouble.is("ErrorItemNotFound") || trouble.is("ErrorInvalidIdMalformed") || trouble.is("ErrorInvalidId")
+}
+
+fn page_has(page: &Page, id: &str) -> bool {
+    page.changes.iter().any(|change| change.record.as_ref().is_some_and(|record| record.at.id == id))
+}
+
+/// Whether a record bears the value, in one of these fields or as its key.
+fn bears(read: &Read, by: &[Name], value: &str, case_sensitive: bool) -> bool {
+    let same = |text: &str| if case_sensitive { text == value } else { text.to_lowercase() == value.to_lowercase() };
+    if by.is_empty() {
+        return read.key.as_deref() == Some(value);
+    }
+    let fields: &Fields = &read.record.fields;
+    by.iter().any(|name| match fields.get(name) {
+        _ if &**name == "uid" => read.record.uid.as_deref().is_some_and(same),
+        Some(Value::List(list)) => list.iter().any(|text| same(&text.to_string())),
+        Some(text) => same(&text.to_string()),
+        None => false,
+    })
+}

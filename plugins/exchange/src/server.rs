@@ -1,0 +1,338 @@
+//! The way to the server: few connections, logins that belong to a connection or to a request, back-off for all.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use pairwise_http::{Answer, Client, Effect, Options, Patience, Request, Streaming};
+use pairwise_plugin_api::{Class, Context, Failure, Result, tracing};
+
+use crate::ntlm;
+use crate::soap::{Trouble, version};
+use crate::xml::Node;
+
+/// How often a request is repeated while the server is busy, before the host hears of it.
+const TRIES: u32 = 3;
+/// The longest pause that is waited out here.
+const LONGEST_PAUSE: Duration = Duration::from_secs(20);
+/// The largest answer.
+const LARGEST: u64 = 48 << 20;
+
+/// How the server wants to know who asks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Scheme {
+    Basic,
+    /// With the word that the server uses for it.
+    Ntlm(&'static str),
+}
+
+/// A login.
+#[derive(Clone, PartialEq, Eq)]
+pub(crate) struct Login {
+    pub(crate) user: String,
+    pub(crate) password: String,
+}
+
+impl std::fmt::Debug for Login {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Login({})", self.user)
+    }
+}
+
+/// A connection to the server. It keeps one open, because NTLM logs a connection in and not a request.
+#[derive(Debug)]
+pub(crate) struct Line {
+    client: Client,
+    /// Who is logged in on it.
+    known_as: Option<String>,
+}
+
+/// The server.
+#[derive(Debug)]
+pub(crate) struct Server {
+    url: String,
+    options: Options,
+    scheme: Mutex<Option<Scheme>>,
+    idle: Mutex<Vec<Line>>,
+    /// Nobody asks before this.
+    busy_until: Mutex<Option<Instant>>,
+    /// Logins that the server refused: asking again and again locks an account.
+    refused: Mutex<Vec<Login>>,
+    /// Logins that worked: the server may refuse one of these for a moment, when it is overloaded.
+    worked: Mutex<Vec<String>>,
+}
+
+/// A request to the server.
+#[derive(Debug)]
+pub(crate) struct Ask<'a> {
+    pub(crate) login: &'a Login,
+    /// The mailbox that it is about, for the server's own routing.
+    pub(crate) anchor: Option<&'a str>,
+    pub(crate) body: String,
+    pub(crate) effect: Effect,
+    pub(crate) timeout: Option<Duration>,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Server {
+    /// A server that was not asked yet.
+    pub(crate) fn new(url: String, scheme: Option<Scheme>, options: Options) -> Result<Self> {
+        let options =
+            Options { idle_connections: 1, patience: Patience::NONE, max_body: LARGEST, redirects: 0, ..options };
+        // Whatever cannot be used in the options is told now.
+        let first = Line { client: Client::new(options.clone())?, known_as: None };
+        Ok(Server {
+            url,
+            options,
+            scheme: Mutex::new(scheme),
+            idle: Mutex::new(vec![first]),
+            busy_until: Mutex::default(),
+            refused: Mutex::default(),
+            worked: Mutex::default(),
+        })
+    }
+
+    /// A login that was given anew may be tried again.
+    pub(crate) fn forgive(&self, login: &Login) {
+        lock(&self.refused).retain(|refused| refused.user != login.user);
+    }
+
+    /// Sends a request and reads the answer; again while the server is busy and the pause is short.
+    pub(crate) fn ask(&self, cx: &Context, ask: &Ask<'_>) -> Result<(Node, Option<i64>)> {
+        let mailbox = ask.anchor.unwrap_or(&ask.login.user);
+        let mut sent = 0;
+        loop {
+            self.wait_while_busy(cx)?;
+            sent += 1;
+            let mut line = self.line()?;
+            let got = self.send(cx, &mut line, ask);
+            lock(&self.idle).push(line);
+            let answer = got?;
+            let trouble = match answer.status {
+                200 => return Ok((self.read(&answer)?, answer.server_time())),
+                500 => Node::parse(&answer.text()).ok().and_then(|envelope| Trouble::of_fault(&envelope)),
+                _ => None,
+            };
+            let Some(trouble) = trouble else { return Err(self.failure(&answer)) };
+            let failure = trouble.failure(mailbox, ask.effect != Effect::None);
+            if failure.class != Class::Throttled {
+                return Err(failure);
+            }
+            let pause = Duration::from_millis(failure.retry_after_ms.unwrap_or(1_000));
+            *lock(&self.busy_until) = Some(Instant::now() + pause);
+            tracing::info!(code = trouble.code, pause_ms = pause.as_millis() as u64, "the server asks for a pause");
+            if sent >= TRIES || pause > LONGEST_PAUSE {
+                return Err(failure);
+            }
+        }
+    }
+
+    /// Sends a request whose answer does not end soon.
+    pub(crate) fn stream(&self, cx: &Context, ask: &Ask<'_>) -> Result<Streaming> {
+        self.wait_while_busy(cx)?;
+        let mut line = Line { client: Client::new(self.options.clone())?, known_as: None };
+        let scheme = self.scheme(cx, &mut line)?;
+        let mut request = self.request(ask);
+        match scheme {
+            Scheme::Basic => request = request.header("Authorization", basic(ask.login)),
+            Scheme::Ntlm(word) => {
+                request = request.header("Authorization", self.shake_hands(cx, &line, ask.login, word)?)
+            }
+        }
+        let streaming = line.client.open(cx, &request)?;
+        match streaming.answer.status {
+            200 => Ok(streaming),
+            401 => Err(self.refuse(ask.login)),
+            _ => Err(self.failure(&streaming.answer)),
+        }
+    }
+
+    fn line(&self) -> Result<Line> {
+        match lock(&self.idle).pop() {
+            Some(line) => Ok(line),
+            None => Ok(Line { client: Client::new(self.options.clone())?, known_as: None }),
+        }
+    }
+
+    fn wait_while_busy(&self, cx: &Context) -> Result<()> {
+        let Some(until) = *lock(&self.busy_until) else { return Ok(()) };
+        let pause = until.saturating_duration_since(Instant::now());
+        if pause > LONGEST_PAUSE {
+            let mut failure = Failure::new(Class::Throttled, "the server has asked to be left alone");
+            failure.retry_after_ms = u64::try_from(pause.as_millis()).ok();
+            return Err(failure);
+        }
+        if !pause.is_zero() && cx.wait(pause) {
+            return Err(Failure::new(Class::Cancelled, "the host asked to stop"));
+        }
+        Ok(())
+    }
+
+    fn request(&self, ask: &Ask<'_>) -> Request {
+        let mut request =
+            Request::post(&self.url).body("text/xml; charset=utf-8", ask.body.as_str()).effect(ask.effect);
+        if let Some(anchor) = ask.anchor {
+            request = request.header("X-AnchorMailbox", anchor);
+        }
+        match ask.timeout {
+            Some(timeout) => request.timeout(timeout),
+            None => request,
+        }
+    }
+
+    /// Sends a request as somebody who is logged in.
+    fn send(&self, cx: &Context, line: &mut Line, ask: &Ask<'_>) -> Result<Answer> {
+        if lock(&self.refused).contains(ask.login) {
+            return Err(self.refuse(ask.login));
+        }
+        line.client.secrets().add(&ask.login.password);
+        let scheme = self.scheme(cx, line)?;
+        let mut tries = 0;
+        loop {
+            tries += 1;
+            let request = self.request(ask);
+            let request = match scheme {
+                Scheme::Basic => request.header("Authorization", basic(ask.login)),
+                Scheme::Ntlm(_) if line.known_as.as_deref() == Some(&ask.login.user) => request,
+                Scheme::Ntlm(word) => {
+                    let authenticate = self.shake_hands(cx, line, ask.login, word)?;
+                    request.header("Authorization", authenticate)
+                }
+            };
+            let was_known = line.known_as.take().is_some();
+            let answer = line.client.once(cx, &request)?;
+            if answer.status != 401 {
+                line.known_as = Some(ask.login.user.clone());
+                let mut worked = lock(&self.worked);
+                if !worked.contains(&ask.login.user) {
+                    worked.push(ask.login.user.clone());
+                }
+                return Ok(answer);
+            }
+            // The connection was closed and made anew, or the server is overloaded: once more, and no loop.
+            let may_pass = was_known || lock(&self.worked).contains(&ask.login.user);
+            if tries > 1 || !may_pass {
+                return Err(self.refuse(ask.login));
+            }
+        }
+    }
+
+    /// Asks the server once which logins it takes.
+    fn scheme(&self, cx: &Context, line: &mut Line) -> Result<Scheme> {
+        if let Some(scheme) = *lock(&self.scheme) {
+            return Ok(scheme);
+        }
+        let probe = Request::post(&self.url).body("text/xml; charset=utf-8", "").reads();
+        let answer = line.client.once(cx, &probe)?;
+        if answer.status != 401 {
+            return Err(self.failure(&answer));
+        }
+        let offers = |word: &str| {
+            let offered = answer.headers.iter().filter(|(name, _)| name == "www-authenticate");
+            offered.flat_map(|(_, value)| value.split([' ', ','])).any(|offer| offer.eq_ignore_ascii_case(word))
+        };
+        let scheme = if offers("NTLM") {
+            Scheme::Ntlm("NTLM")
+        } else if offers("Negotiate") {
+            Scheme::Ntlm("Negotiate")
+        } else if offers("Basic") {
+            Scheme::Basic
+        } else {
+            return Err(Failure::config("auth", format!("{} offers neither NTLM nor Basic logins", self.url)));
+        };
+        *lock(&self.scheme) = Some(scheme);
+        Ok(scheme)
+    }
+
+    /// The first two messages of NTLM; what the third one says.
+    fn shake_hands(&self, cx: &Context, line: &Line, login: &Login, word: &str) -> Result<String> {
+        let hello = Request::post(&self.url)
+            .body("text/xml; charset=utf-8", "")
+            .reads()
+            .header("Authorization", format!("{word} {}", STANDARD.encode(ntlm::hello())));
+        let answer = line.client.once(cx, &hello)?;
+        let prefix = format!("{word} ");
+        let challenge = answer
+            .headers
+            .iter()
+            .filter(|(name, _)| name == "www-authenticate")
+            .find_map(|(_, value)| STANDARD.decode(value.strip_prefix(&prefix)?.trim()).ok());
+        let message = challenge.and_then(|challenge| ntlm::answer(&challenge, login)).ok_or_else(|| {
+            Failure::config("auth", format!("{} does not take NTLM logins; say `auth = \"basic\"`", self.url))
+        })?;
+        Ok(format!("{word} {}", STANDARD.encode(message)))
+    }
+
+    fn refuse(&self, login: &Login) -> Failure {
+        let mut refused = lock(&self.refused);
+        if !refused.contains(login) {
+            refused.push(login.clone());
+        }
+        Failure::new(
+            Class::Auth,
+            format!(
+                "{} refused the login of `{}`: check name and password; a server with Extended Protection refuses right ones, too, \
+                 unless it takes Basic logins over TLS",
+                self.url, login.user
+            ),
+        )
+    }
+
+    fn read(&self, answer: &Answer) -> Result<Node> {
+        let envelope = Node::parse(&answer.text()).map_err(|error| {
+            let text = format!("{} is not the address of Exchange Web Services: {error}", self.url);
+            if answer.text().trim_start().starts_with("<?xml") {
+                let mut failure =
+                    Failure::new(Class::Transient, format!("{}: an answer cannot be read: {error}", self.url));
+                if answer.effect != Effect::None {
+                    failure = failure.unknown_outcome();
+                }
+                return failure;
+            }
+            Failure::config("url", text)
+        })?;
+        match version(&envelope) {
+            Some((major, _)) if major < 15 => Err(Failure::config(
+                "url",
+                format!("{} is Exchange of version {major}; 2013 SP1 (version 15) or newer is needed", self.url),
+            )),
+            _ => Ok(envelope),
+        }
+    }
+
+    fn failure(&self, answer: &Answer) -> Failure {
+        match answer.status {
+            404 | 405 | 410 => Failure::config(
+                "url",
+                format!(
+                    "{} is not the address of Exchange Web Services ({}); it usually ends with /EWS/Exchange.asmx",
+                    self.url,
+                    answer.spelled()
+                ),
+            ),
+            300..=399 => {
+                let mut failure =
+                    answer.failure_saying(format!("{} answers that it is elsewhere ({})", self.url, answer.spelled()));
+                failure.class = Class::Transient;
+                failure
+            }
+            403 => Failure::new(
+                Class::Refused,
+                format!(
+                    "{} may not be used by this account ({}): EWS may be switched off for it",
+                    self.url,
+                    answer.spelled()
+                ),
+            ),
+            _ => answer.failure("Exchange Web Services"),
+        }
+    }
+}
+
+fn basic(login: &Login) -> String {
+    format!("Basic {}", STANDARD.encode(format!("{}:{}", login.user, login.password)))
+}

@@ -1,0 +1,106 @@
+//! The settings of a connection.
+
+use std::path::PathBuf;
+
+use pairwise_plugin_api::schemars::JsonSchema;
+use pairwise_plugin_api::serde::Deserialize;
+
+/// Mailboxes of an Exchange Server, by Exchange Web Services.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(crate = "pairwise_plugin_api::serde", deny_unknown_fields)]
+#[schemars(crate = "pairwise_plugin_api::schemars")]
+pub struct Config {
+    /// The address of Exchange Web Services: `https://mail.example.com/EWS/Exchange.asmx`.
+    pub url: String,
+    /// The account that logs in: `DOMAIN\name` or `name@example.com`. Its password is the secret `password`.
+    pub username: String,
+    /// How it logs in.
+    #[serde(default)]
+    pub auth: Auth,
+    /// How the account gets into the mailboxes of others.
+    #[serde(default)]
+    pub access: Access,
+    /// The mailbox of profiles that name no users, by its primary address. Absent: that of the account itself.
+    #[serde(default)]
+    pub mailbox: Option<String>,
+    /// The version of EWS that is spoken.
+    #[serde(default = "default_version")]
+    pub server_version: String,
+    /// The zone in which days begin and end, by its IANA or Windows name.
+    #[serde(default = "default_zone")]
+    pub time_zone: String,
+    /// Named properties that are fields as well, under `extended/NAME`.
+    #[serde(default)]
+    pub extended: Vec<String>,
+    /// Items in one request.
+    #[serde(default = "default_batch")]
+    #[schemars(range(min = 1, max = 500))]
+    pub batch: u32,
+    /// Connections at the same time.
+    #[serde(default = "default_connections")]
+    #[schemars(range(min = 1, max = 20))]
+    pub connections: u32,
+    /// How changes are announced.
+    #[serde(default)]
+    pub notifications: Notifications,
+    /// A file with further root certificates, as PEM.
+    #[serde(default)]
+    pub ca_file: Option<PathBuf>,
+    /// A proxy: `http://proxy.example.com:3128`.
+    #[serde(default)]
+    pub proxy: Option<String>,
+}
+
+fn default_version() -> String {
+    "Exchange2013_SP1".to_owned()
+}
+
+fn default_zone() -> String {
+    "UTC".to_owned()
+}
+
+fn default_batch() -> u32 {
+    100
+}
+
+fn default_connections() -> u32 {
+    4
+}
+
+/// How an account logs in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, JsonSchema)]
+#[serde(crate = "pairwise_plugin_api::serde", rename_all = "lowercase")]
+#[schemars(crate = "pairwise_plugin_api::schemars")]
+pub enum Auth {
+    /// As the server offers: NTLM before Basic.
+    #[default]
+    Auto,
+    /// Name and password with each request.
+    Basic,
+    /// NTLM, version 2.
+    Ntlm,
+}
+
+/// How an account gets into other mailboxes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, JsonSchema)]
+#[serde(crate = "pairwise_plugin_api::serde", rename_all = "lowercase")]
+#[schemars(crate = "pairwise_plugin_api::schemars")]
+pub enum Access {
+    /// It acts for their owners: it needs the management role ApplicationImpersonation.
+    #[default]
+    Impersonation,
+    /// The owners have given it rights on their folders.
+    Delegate,
+}
+
+/// How changes are announced.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, JsonSchema)]
+#[serde(crate = "pairwise_plugin_api::serde", rename_all = "lowercase")]
+#[schemars(crate = "pairwise_plugin_api::schemars")]
+pub enum Notifications {
+    /// The server tells, over a connection that stays open.
+    #[default]
+    Streaming,
+    /// The server is asked from time to time: for proxies that cut long connections.
+    Pull,
+}
