@@ -132,22 +132,23 @@ impl Change {
     /// What a write means for an item of this kind. `times` is what an event holds now, where that is needed.
     pub(crate) fn of(kind: Kind, write: &Write, known: &[String], times: &Times) -> Result<Change, Refused> {
         let mut change = Change::default();
+        // In the order of the schema, which counts within addresses as well.
+        for spec in kind.specs().iter().filter(|spec| spec.writable && spec.shape != Shape::Own) {
+            if let Some(value) = write.fields.get(spec.name) {
+                change.pieces.push(piece(spec, &spec.name.into(), value)?);
+            }
+        }
         for (name, value) in write.fields.iter() {
-            match kind.spec(name) {
-                Some(spec) if !spec.writable => change.refused.push(name.clone()),
-                Some(spec) if spec.shape == Shape::Own => {}
-                Some(spec) => change.pieces.push(piece(spec, name, value)?),
-                None => match name.strip_prefix(EXTENDED).filter(|name| known.iter().any(|known| known == name)) {
-                    Some(property) => {
-                        let text = value.to_string();
-                        change
-                            .pieces
-                            .push(Piece::own_property(property, Some(text.as_str()).filter(|text| !text.is_empty())));
-                    }
-                    None if kind == Kind::Event && &**name == event::RRULE => {}
-                    None if kind == Kind::Event && name.starts_with(PROPERTY) && value.is_empty() => {}
-                    None => change.refused.push(name.clone()),
-                },
+            match (kind.spec(name), name.strip_prefix(EXTENDED)) {
+                (Some(spec), _) if spec.writable => {}
+                (None, Some(property)) if known.iter().any(|known| known == property) => {
+                    let text = value.to_string();
+                    let text = Some(text.as_str()).filter(|text| !text.is_empty());
+                    change.pieces.push(Piece::own_property(property, text));
+                }
+                (None, _) if kind == Kind::Event && &**name == event::RRULE => {}
+                (None, _) if kind == Kind::Event && name.starts_with(PROPERTY) && value.is_empty() => {}
+                _ => change.refused.push(name.clone()),
             }
         }
         if kind == Kind::Event {

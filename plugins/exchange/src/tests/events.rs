@@ -1,0 +1,125 @@
+//! Events: times, attendees, series.
+
+use super::*;
+
+fn meeting() -> Vec<(&'static str, Value)> {
+    vec![
+        ("Subject", "Review".into()),
+        ("Start", "2026-12-01T10:00:00".into()),
+        ("End", "2026-12-01T11:00:00".into()),
+        ("StartTimeZone", "Europe/Berlin".into()),
+        ("IsAllDayEvent", false.into()),
+        ("Location", "R1".into()),
+        ("Body", "agenda".into()),
+        ("LegacyFreeBusyStatus", "free".into()),
+        ("ReminderMinutesBeforeStart", Value::Int(15)),
+    ]
+}
+
+fn invited(address: &str) -> Participant {
+    Participant { address: address.into(), name: address.into(), role: Role::Required, ..Participant::default() }
+}
+
+#[test]
+fn an_event_comes_back_as_it_was_written() {
+    let stage = Stage::new(0);
+    let write = Write { uid: Some("uid-1@example.org".into()), ..create("event", "E1", &meeting()) };
+    let made = stage.one(write);
+    assert_eq!(made.status, Status::Applied, "{made:?}");
+    let record = made.record.unwrap();
+    for (name, value) in meeting() {
+        assert_eq!(record.fields.get(name), Some(&value), "{name}");
+    }
+    assert_eq!(record.uid.as_deref(), Some("uid-1@example.org"));
+    assert_eq!(stage.items("event")[0].fields["Start"], json!("2026-12-01T09:00:00Z"));
+    assert_eq!(stage.items("event")[0].fields["StartTimeZone"], json!("W. Europe Standard Time"));
+    assert_eq!(stage.find("event", &[], &["E1"])[0][0].at, record.at);
+    assert_eq!(stage.find("event", &["uid"], &["uid-1@example.org"])[0][0].at, record.at);
+    // A later end alone: the zone and the start stay.
+    let longer = stage.one(update(&record, &[("End", "2026-12-01T12:30:00".into())])).record.unwrap();
+    assert_eq!(longer.fields.text("End"), Some("2026-12-01T12:30:00"));
+    assert_eq!(stage.items("event")[0].fields["Start"], json!("2026-12-01T09:00:00Z"));
+    // Another zone, the same time on the wall.
+    let moved = stage.one(update(&longer, &[("StartTimeZone", "Europe/London".into())])).record.unwrap();
+    assert_eq!(moved.fields.text("Start"), Some("2026-12-01T10:00:00"));
+    assert_eq!(stage.items("event")[0].fields["Start"], json!("2026-12-01T10:00:00Z"));
+    let calm = stage.one(update(&moved, &[("ReminderMinutesBeforeStart", Value::Null)])).record.unwrap();
+    assert_eq!(calm.fields.get("ReminderMinutesBeforeStart"), Some(&Value::Null));
+}
+
+#[test]
+fn whole_days_begin_and_end_in_the_zone_of_the_mailbox() {
+    let stage = Stage::new(0);
+    let day = [
+        ("Subject", "Day off".into()),
+        ("Start", "2026-12-05".into()),
+        ("End", "2026-12-07".into()),
+        ("IsAllDayEvent", true.into()),
+    ];
+    let record = stage.one(create("event", "E1", &day)).record.unwrap();
+    assert_eq!(stage.items("event")[0].fields["Start"], json!("2026-12-04T23:00:00Z"));
+    for (name, value) in day {
+        assert_eq!(record.fields.get(name), Some(&value), "{name}");
+    }
+    assert_eq!(record.fields.get("StartTimeZone"), Some(&Value::Null));
+}
+
+#[test]
+fn nobody_is_told_of_a_meeting_unless_it_is_asked_for() {
+    let stage = Stage::new(0);
+    let mails = || stage.command("mails", json!({ "user": LEE })).as_array().unwrap().len();
+    let write = Write { participants: Some(vec![invited(KIM)]), ..create("event", "E1", &meeting()) };
+    let record = stage.one(write.clone()).record.unwrap();
+    assert_eq!((record.participants.len(), mails()), (2, 0));
+    assert_eq!(record.participants[0].role, Role::Organizer);
+    let record = stage.one(update(&record, &[("Location", "R2".into())])).record.unwrap();
+    let more = Write { participants: Some(vec![invited(KIM), invited("out@example.org")]), ..update(&record, &[]) };
+    let record = stage.one(more).record.unwrap();
+    assert_eq!(record.participants.len(), 3);
+    let trash = Write { action: Action::Trash, at: record.at, expect: record.version, ..Write::default() };
+    assert_eq!((stage.one(trash).status, mails()), (Status::Applied, 0));
+    let loud = stage.one(Write { invite: true, key: "E2".into(), ..write }).record.unwrap();
+    assert_eq!(mails(), 1);
+    let copies = stage.sandbox.records("exchange", Some("event"), Some(KIM));
+    assert_eq!((copies.len(), &copies[0].fields["Subject"]), (1, &json!("Review")));
+    assert!(copies[0].fields.keys().all(|key| !key.contains("PairwiseKey")));
+    let cancel = Write { action: Action::Trash, at: loud.at, expect: loud.version, invite: true, ..Write::default() };
+    assert_eq!((stage.one(cancel).status, mails()), (Status::Applied, 2));
+}
+
+#[test]
+fn a_series_is_one_record_and_keeps_its_exceptions() {
+    let stage = Stage::new(0);
+    let rule = Value::List(vec!["RRULE:FREQ=WEEKLY;BYDAY=TU;COUNT=5".into()]);
+    let mut fields = meeting();
+    fields.push(("property/RRULE", rule.clone()));
+    let record = stage.one(create("event", "E1", &fields)).record.unwrap();
+    assert_eq!(
+        (record.fields.get("property/RRULE"), record.fields.get("recurring")),
+        (Some(&rule), Some(&true.into()))
+    );
+    let exceptions = json!({ "2026-12-15T09:00:00Z": { "Subject": "Elsewhere", "Location": "R9" } });
+    let id = &record.at.id;
+    stage.edit(
+        "event",
+        Some(id),
+        json!({ "Exceptions": exceptions, "DeletedOccurrences": ["2026-12-22T09:00:00Z"] }),
+        None,
+    );
+    let page = stage.changes("event", None);
+    let [series] = records(&page)[..] else { panic!("one record") };
+    let left_out = Value::List(vec!["EXDATE;TZID=Europe/Berlin:20261222T100000".into()]);
+    assert_eq!(series.fields.get("property/EXDATE"), Some(&left_out));
+    let since = stage.now();
+    let renamed = stage.one(update(series, &[("Subject", "Weekly".into())]));
+    assert_eq!(renamed.status, Status::Applied);
+    let sent = stage.asked(since).into_iter().find(|entry| entry.operation.as_deref() == Some("UpdateItem")).unwrap();
+    assert!(!sent.body.contains("Recurrence"), "{}", sent.body);
+    let item = stage.items("event").pop().unwrap();
+    assert_eq!((&item.fields["Exceptions"], &item.fields["Subject"]), (&exceptions, &json!("Weekly")));
+    let odd = Value::List(vec!["RRULE:FREQ=YEARLY;INTERVAL=2".into()]);
+    fields.retain(|(name, _)| *name != "property/RRULE");
+    fields.push(("property/RRULE", odd));
+    let refused = stage.one(create("event", "E2", &fields));
+    assert_eq!((refused.status, refused.code.as_str()), (Status::Refused, "unsupported_recurrence"));
+}

@@ -1,0 +1,116 @@
+//! What goes wrong, and what the host hears of it.
+
+use super::*;
+
+fn check(exchange: &Exchange, mailbox: &str) -> Result<Vec<String>, Failure> {
+    let request = CheckRequest {
+        principal: Principal(mailbox.into()),
+        entities: vec!["contact".into()],
+        write: true,
+        ..CheckRequest::default()
+    };
+    let conditions = exchange.check(&Context::detached(), request)?;
+    Ok(conditions.into_iter().map(|condition| condition.text).collect())
+}
+
+#[test]
+fn each_mistake_has_its_own_message() {
+    let stage = Stage::new(0);
+    assert_eq!(check(&stage.exchange, LEE).unwrap(), Vec::<String>::new());
+    assert!(check(&stage.exchange, "").unwrap()[0].contains("mailbox"), "the account itself has none");
+    let nobody = check(&stage.exchange, "nobody@example.com").unwrap();
+    assert!(nobody[0].contains("no mailbox nobody@example.com"), "{nobody:?}");
+    stage.command("impersonation", json!({ "user": LEE, "allowed": false }));
+    let denied = check(&stage.exchange, LEE).unwrap();
+    assert!(denied[0].contains("ApplicationImpersonation"), "{denied:?}");
+    assert!(check(&stage.exchange, KIM).unwrap().is_empty(), "one mailbox's denial is its own");
+    stage.command("lose_mailbox", json!({ "user": KIM }));
+    assert!(check(&stage.exchange, KIM).unwrap()[0].contains("moved to the cloud"));
+
+    let settings = json!({ "auth": "basic" });
+    let wrong = connect(&stage.sandbox, &settings, "not the password");
+    let failure = check(&wrong, LEE).unwrap_err();
+    assert_eq!(failure.class, Class::Auth);
+    assert!(!failure.text.contains("not the password"), "{failure}");
+    let since = stage.now();
+    assert_eq!(check(&wrong, KIM).unwrap_err().class, Class::Auth);
+    assert!(stage.asked(since).is_empty(), "a refused login is not tried for each mailbox");
+
+    let base = stage.sandbox.info("exchange").base_url;
+    let elsewhere = connect(&stage.sandbox, &json!({ "auth": "basic", "url": format!("{base}/owa") }), "svc-secret");
+    let failure = check(&elsewhere, LEE).unwrap_err();
+    assert_eq!((failure.class, failure.setting.as_deref()), (Class::Config, Some("url")));
+    let old = connect(&stage.sandbox, &json!({ "auth": "basic", "server_version": "Exchange2019" }), "svc-secret");
+    let failure = check(&old, KIM).unwrap_err();
+    assert_eq!((failure.class, failure.setting.as_deref()), (Class::Config, Some("server_version")));
+}
+
+#[test]
+fn ntlm_logs_a_connection_in_and_not_each_request() {
+    let stage = Stage::with(5, &json!({}));
+    stage.command("auth", json!({ "basic": false, "ntlm": true }));
+    assert!(check(&stage.exchange, LEE).unwrap().is_empty());
+    // Asked what it takes, the two first messages, then the request itself.
+    let statuses = |since| stage.asked(since).into_iter().map(|entry| entry.status.unwrap()).collect::<Vec<_>>();
+    assert_eq!(statuses(0), [401, 401, 200]);
+    let since = stage.now();
+    assert_eq!(records(&stage.changes("contact", None)).len(), 5);
+    assert_eq!(statuses(since), [200, 200], "the connection is known");
+    let wrong = connect(&stage.sandbox, &json!({ "auth": "ntlm" }), "wrong");
+    assert_eq!(check(&wrong, LEE).unwrap_err().class, Class::Auth);
+}
+
+#[test]
+fn a_busy_server_is_left_alone_as_long_as_it_asks() {
+    let stage = Stage::new(2);
+    stage.fault(json!({ "match": { "operation": "SyncFolderItems" }, "code": "ErrorServerBusy", "retry_after": 0 }));
+    assert_eq!(records(&stage.changes("contact", None)).len(), 2, "a short pause is waited out");
+    stage.fault(json!({ "match": { "operation": "SyncFolderItems" }, "code": "ErrorServerBusy", "retry_after": 90 }));
+    let failure = stage.changes_of(request("contact", None)).unwrap_err();
+    assert_eq!((failure.class, failure.retry_after_ms), (Class::Throttled, Some(90_000)));
+    let since = stage.now();
+    assert_eq!(stage.changes_of(request("contact", None)).unwrap_err().class, Class::Throttled);
+    assert!(stage.asked(since).is_empty(), "all calls wait");
+}
+
+#[test]
+fn a_lost_answer_leaves_a_doubt_that_the_key_settles() {
+    let stage = Stage::new(0);
+    stage.fault(json!({ "match": { "operation": "CreateItem" }, "drop_connection": true, "after_effect": true }));
+    let write = create("contact", "KEY1", &[("Surname", "Once".into())]);
+    let request = WriteRequest { principal: Principal(LEE.into()), writes: vec![write], ..WriteRequest::default() };
+    let failure = stage.exchange.write(&stage.cx, request).unwrap_err();
+    assert_eq!(failure.certainty, pairwise_plugin_api::Certainty::Unknown);
+    assert_eq!(stage.find("contact", &[], &["KEY1"])[0].len(), 1);
+}
+
+#[test]
+fn one_item_that_cannot_be_read_does_not_take_the_others_with_it() {
+    let stage = Stage::new(3);
+    let broken = stage.items("contact")[1].id.clone();
+    stage.edit("contact", Some(&broken), json!({ "Unreadable": "yes" }), None);
+    let page = stage.changes("contact", None);
+    let unreadable: Vec<_> = records(&page).into_iter().filter(|record| !record.conditions.is_empty()).collect();
+    assert_eq!((records(&page).len(), unreadable.len(), unreadable[0].at.id == broken), (3, 1, true));
+    // A whole batch that the server stumbles over is asked for in parts.
+    stage.fault(json!({ "match": { "operation": "GetItem" }, "code": "ErrorInternalServerError" }));
+    assert_eq!(records(&stage.changes("contact", None)).len(), 3);
+}
+
+#[test]
+fn what_a_field_cannot_hold_is_refused_by_name() {
+    let stage = Stage::new(0);
+    let long = "x".repeat(300);
+    let writes = vec![
+        create("contact", "K1", &[("CompanyName", long.as_str().into())]),
+        create("contact", "K2", &[("Surname", "Fine".into())]),
+        create("contact", "K3", &[("Birthday", "no day".into())]),
+        create("contact", "K4", &[("Shoesize", "44".into()), ("Surname", "Fine".into())]),
+    ];
+    let outcomes = stage.write(writes);
+    let told: Vec<_> =
+        outcomes.iter().map(|outcome| (outcome.status, outcome.code.as_str(), outcome.field.as_deref())).collect();
+    assert_eq!(told[0], (Status::Refused, "data_size_limit_exceeded", Some("CompanyName")));
+    assert_eq!((told[1].0, told[2]), (Status::Applied, (Status::Refused, "no_date", Some("Birthday"))));
+    assert_eq!((told[3].0, &*outcomes[3].refused_fields[0]), (Status::Applied, "Shoesize"));
+}
