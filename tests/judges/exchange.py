@@ -303,3 +303,4 @@ for step, args in steps:
 for name, work in names:
     assert work(), name
     print("held:", name, flush=True)
+print("satisfied")

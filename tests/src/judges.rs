@@ -1,6 +1,6 @@
 //! Outside programs that judge what we write.
 //!
-//! `PAIRWISE_JUDGES` names a Python environment with `vdirsyncer`, `vobject` and `requests`, in whose folder `node_modules`
+//! `PAIRWISE_JUDGES` names a Python environment with `exchangelib`, `vdirsyncer`, `vobject` and `requests`, in whose folder `node_modules`
 //! lies too; `.ci/run` makes one. Where a program is missing a test says so and is skipped, except in CI (`CI=true`), where
 //! it fails.
 

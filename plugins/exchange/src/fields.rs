@@ -169,13 +169,14 @@ pub(crate) const CONTACT: &[Spec] = &[
     Spec { kind: FieldType::Date, shape: Shape::Day, ..text("WeddingAnniversary", "anniversaries/wedding") },
 ];
 
+/// Busy is what an event is that says nothing of it.
 const BUSY: &[(&str, &str)] = &[
+    ("Busy", ""),
     ("Busy", "busy"),
     ("Free", "free"),
     ("Tentative", "busy"),
     ("OOF", "busy"),
     ("WorkingElsewhere", "free"),
-    ("Busy", ""),
 ];
 
 /// Events.

@@ -134,15 +134,14 @@ impl Server {
     /// Sends a request whose answer does not end soon.
     pub(crate) fn stream(&self, cx: &Context, ask: &Ask<'_>) -> Result<Streaming> {
         self.wait_while_busy(cx)?;
-        let mut line = Line { client: Client::new(self.options.clone())?, known_as: None };
-        let scheme = self.scheme(cx, &mut line)?;
-        let mut request = self.request(ask);
-        match scheme {
-            Scheme::Basic => request = request.header("Authorization", basic(ask.login)),
-            Scheme::Ntlm(word) => {
-                request = request.header("Authorization", self.shake_hands(cx, &line, ask.login, word)?)
-            }
-        }
+        let line = Line { client: Client::new(self.options.clone())?, known_as: None };
+        let (scheme, ready) = self.scheme(cx, &line, ask.login)?;
+        let authorization = match (scheme, ready) {
+            (_, Some(ready)) => ready,
+            (Scheme::Basic, None) => basic(ask.login),
+            (Scheme::Ntlm(word), None) => self.shake_hands(cx, &line, ask.login, word)?,
+        };
+        let request = self.request(ask).header("Authorization", authorization);
         let streaming = line.client.open(cx, &request)?;
         match streaming.answer.status {
             200 => Ok(streaming),
@@ -190,15 +189,16 @@ impl Server {
             return Err(self.refuse(ask.login));
         }
         line.client.secrets().add(&ask.login.password);
-        let scheme = self.scheme(cx, line)?;
+        let (scheme, mut ready) = self.scheme(cx, line, ask.login)?;
         let mut tries = 0;
         loop {
             tries += 1;
             let request = self.request(ask);
-            let request = match scheme {
-                Scheme::Basic => request.header("Authorization", basic(ask.login)),
-                Scheme::Ntlm(_) if line.known_as.as_deref() == Some(&ask.login.user) => request,
-                Scheme::Ntlm(word) => {
+            let request = match (scheme, ready.take()) {
+                (_, Some(ready)) => request.header("Authorization", ready),
+                (Scheme::Basic, None) => request.header("Authorization", basic(ask.login)),
+                (Scheme::Ntlm(_), None) if line.known_as.as_deref() == Some(&ask.login.user) => request,
+                (Scheme::Ntlm(word), None) => {
                     let authenticate = self.shake_hands(cx, line, ask.login, word)?;
                     request.header("Authorization", authenticate)
                 }
@@ -221,13 +221,13 @@ impl Server {
         }
     }
 
-    /// Asks the server once which logins it takes.
-    fn scheme(&self, cx: &Context, line: &mut Line) -> Result<Scheme> {
+    /// The way to log in. Where it is not known, the first message of NTLM asks for it, and is not wasted if the server takes
+    /// NTLM: then the login is ready, too.
+    fn scheme(&self, cx: &Context, line: &Line, login: &Login) -> Result<(Scheme, Option<String>)> {
         if let Some(scheme) = *lock(&self.scheme) {
-            return Ok(scheme);
+            return Ok((scheme, None));
         }
-        let probe = Request::post(&self.url).body("text/xml; charset=utf-8", "").reads();
-        let answer = line.client.once(cx, &probe)?;
+        let answer = self.hello(cx, line, "NTLM")?;
         if answer.status != 401 {
             return Err(self.failure(&answer));
         }
@@ -235,36 +235,35 @@ impl Server {
             let offered = answer.headers.iter().filter(|(name, _)| name == "www-authenticate");
             offered.flat_map(|(_, value)| value.split([' ', ','])).any(|offer| offer.eq_ignore_ascii_case(word))
         };
-        let scheme = if offers("NTLM") {
-            Scheme::Ntlm("NTLM")
+        let (scheme, ready) = if let Some(ready) = authenticate(&answer, login, "NTLM") {
+            (Scheme::Ntlm("NTLM"), Some(ready))
+        } else if offers("NTLM") {
+            (Scheme::Ntlm("NTLM"), None)
         } else if offers("Negotiate") {
-            Scheme::Ntlm("Negotiate")
+            (Scheme::Ntlm("Negotiate"), None)
         } else if offers("Basic") {
-            Scheme::Basic
+            (Scheme::Basic, None)
         } else {
             return Err(Failure::config("auth", format!("{} offers neither NTLM nor Basic logins", self.url)));
         };
         *lock(&self.scheme) = Some(scheme);
-        Ok(scheme)
+        Ok((scheme, ready))
     }
 
-    /// The first two messages of NTLM; what the third one says.
-    fn shake_hands(&self, cx: &Context, line: &Line, login: &Login, word: &str) -> Result<String> {
+    fn hello(&self, cx: &Context, line: &Line, word: &str) -> Result<Answer> {
         let hello = Request::post(&self.url)
             .body("text/xml; charset=utf-8", "")
             .reads()
             .header("Authorization", format!("{word} {}", STANDARD.encode(ntlm::hello())));
-        let answer = line.client.once(cx, &hello)?;
-        let prefix = format!("{word} ");
-        let challenge = answer
-            .headers
-            .iter()
-            .filter(|(name, _)| name == "www-authenticate")
-            .find_map(|(_, value)| STANDARD.decode(value.strip_prefix(&prefix)?.trim()).ok());
-        let message = challenge.and_then(|challenge| ntlm::answer(&challenge, login)).ok_or_else(|| {
+        line.client.once(cx, &hello)
+    }
+
+    /// The first two messages of NTLM; what the third one says.
+    fn shake_hands(&self, cx: &Context, line: &Line, login: &Login, word: &str) -> Result<String> {
+        let answer = self.hello(cx, line, word)?;
+        authenticate(&answer, login, word).ok_or_else(|| {
             Failure::config("auth", format!("{} does not take NTLM logins; say `auth = \"basic\"`", self.url))
-        })?;
-        Ok(format!("{word} {}", STANDARD.encode(message)))
+        })
     }
 
     fn refuse(&self, login: &Login) -> Failure {
@@ -331,6 +330,15 @@ impl Server {
             _ => answer.failure("Exchange Web Services"),
         }
     }
+}
+
+/// The third message of NTLM, if the answer holds the second.
+fn authenticate(answer: &Answer, login: &Login, word: &str) -> Option<String> {
+    let prefix = format!("{word} ");
+    let challenges = answer.headers.iter().filter(|(name, _)| name == "www-authenticate");
+    let challenge = challenges.filter_map(|(_, value)| value.strip_prefix(&prefix)).next()?;
+    let message = ntlm::answer(&STANDARD.decode(challenge.trim()).ok()?, login)?;
+    Some(format!("{word} {}", STANDARD.encode(message)))
 }
 
 fn basic(login: &Login) -> String {
