@@ -4,7 +4,7 @@ use pairwise_plugin_api::{Name, Outcome, Value, Write};
 
 use crate::event::{self, Times};
 use crate::fields::{KEY, Place, Shape, Spec, UID, uri, write_own_uri};
-use crate::kind::{EXTENDED, Kind, PROPERTY};
+use crate::kind::{EXTENDED, Kind, property_of};
 use crate::times::moment_of_day;
 use crate::xml::Writer;
 
@@ -141,13 +141,11 @@ impl Change {
         for (name, value) in write.fields.iter() {
             match (kind.spec(name), name.strip_prefix(EXTENDED)) {
                 (Some(spec), _) if spec.writable => {}
-                (None, Some(property)) if known.iter().any(|known| known == property) => {
+                (None, Some(own)) if known.iter().any(|known| known == own) => {
                     let text = value.to_string();
                     let text = Some(text.as_str()).filter(|text| !text.is_empty());
-                    change.pieces.push(Piece::own_property(property, text));
+                    change.pieces.push(Piece::own_property(&property_of(own), text));
                 }
-                (None, _) if kind == Kind::Event && &**name == event::RRULE => {}
-                (None, _) if kind == Kind::Event && name.starts_with(PROPERTY) && value.is_empty() => {}
                 _ => change.refused.push(name.clone()),
             }
         }

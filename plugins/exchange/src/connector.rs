@@ -218,7 +218,7 @@ impl Connector for Exchange {
     }
 
     fn watch(&self, cx: &Context, request: WatchRequest) -> Result<WatchResponse> {
-        crate::watch::watch(self, cx, &request)?;
+        crate::watch::watch(self, cx, &request, &|announcement| cx.announce(announcement))?;
         Ok(WatchResponse::default())
     }
 }

@@ -6,7 +6,6 @@ use pairwise_plugin_api::{
 };
 
 use crate::change::{Change, Piece, Refused, leaf, refused};
-use crate::kind::PROPERTY;
 use crate::recurrence;
 use crate::times::{field, iana, moment, of_field, windows, written, zone};
 use crate::xml::{Node, Writer, is_true};
@@ -16,8 +15,9 @@ const END: &str = "End";
 const ALL_DAY: &str = "IsAllDayEvent";
 const ZONE: &str = "StartTimeZone";
 const REMINDER: &str = "ReminderMinutesBeforeStart";
-/// The rule of a series, as a line of iCalendar.
-pub(crate) const RRULE: &str = "property/RRULE";
+/// The rule of a series, and the occurrences that were taken out of it, as lines of iCalendar.
+const RRULE: &str = "recurrence";
+const LEFT_OUT: &str = "leftOut";
 
 const ROLES: [(&str, Role); 3] =
     [("RequiredAttendees", Role::Required), ("OptionalAttendees", Role::Optional), ("Resources", Role::Resource)];
@@ -84,15 +84,12 @@ pub(crate) fn read(item: &Node, mailbox: &str, record: &mut Record) {
     let organizer = item.at(&["Organizer", "Mailbox"]);
     let address = organizer.and_then(|organizer| organizer.text_of("EmailAddress")).unwrap_or_default();
     fields.set("organizerIsInternal", !meeting || same_domain(address, mailbox));
-    if let Some(rule) = item.child("Recurrence").and_then(|found| recurrence::from_xml(found, fields.text(START))) {
-        fields.set(RRULE, vec![Value::from(format!("RRULE:{rule}"))]);
-    }
+    let rule = item.child("Recurrence").and_then(|found| recurrence::from_xml(found, fields.text(START)));
+    fields.set(RRULE, rule.map_or(Value::Null, |rule| vec![Value::from(format!("RRULE:{rule}"))].into()));
     let deleted = item.child("DeletedOccurrences").into_iter().flat_map(|all| all.all("DeletedOccurrence"));
     let left_out: Vec<Value> =
         deleted.filter_map(|one| left_out(one.text_of("Start")?, &tz, known, is_utc, all_day)).collect();
-    if !left_out.is_empty() {
-        fields.set(format!("{PROPERTY}EXDATE"), left_out);
-    }
+    fields.set(LEFT_OUT, if left_out.is_empty() { Value::Null } else { left_out.into() });
     record.uid = text("UID").map(str::to_owned).or(record.uid.take());
     record.occurrence = original.filter(|_| matches!(kind, "Occurrence" | "Exception"));
     if meeting {

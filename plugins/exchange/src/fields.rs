@@ -197,6 +197,8 @@ pub(crate) const EVENT: &[Spec] = &[
     own("recurring", "recurring", Bool, false),
     own("isOrganizer", "isOrganizer", Bool, false),
     own("organizerIsInternal", "organizerIsInternal", Bool, false),
+    own("recurrence", "ical/property/RRULE", TextList, true),
+    own("leftOut", "ical/property/EXDATE", TextList, false),
     own("StartTimeZone", "timeZone", Text, true),
 ];
 

@@ -4,7 +4,7 @@ use pairwise_plugin_api::{Condition, Fields, Name, Record, RecordRef, Value};
 
 use crate::event;
 use crate::fields::{KEY, Place, SEARCH_KEY, Shape, Spec, UID};
-use crate::kind::{EXTENDED, Kind};
+use crate::kind::{EXTENDED, Kind, property_of};
 use crate::times::{day_of, millis};
 use crate::xml::Node;
 
@@ -37,7 +37,7 @@ pub(crate) fn read(kind: Kind, item: &Node, mailbox: &str, extended: &[String]) 
         }
     }
     for name in extended {
-        let value = own_property(item, name).map_or(Value::Null, Value::from);
+        let value = own_property(item, &property_of(name)).map_or(Value::Null, Value::from);
         fields.set(format!("{EXTENDED}{name}"), value);
     }
     let mut record = Record {

@@ -37,8 +37,6 @@ const BESIDE_EVENT: &[&str] = &[
     "IsOrganizer",
 ];
 
-/// The open family that carries what iCalendar has properties for and nothing else has fields for.
-pub(crate) const PROPERTY: &str = "property/";
 /// The selector of a scope.
 pub(crate) const FOLDER: &str = "folder";
 
@@ -128,8 +126,11 @@ impl Kind {
         }
         tags.into_iter().for_each(|tag| tag.write_uri(out));
         out.empty("t:ExtendedFieldURI", &[("PropertyTag", SEARCH_KEY), ("PropertyType", "Binary")]);
-        for name in [KEY, UID].into_iter().chain(extended.iter().map(String::as_str)) {
+        for name in [KEY, UID] {
             write_own_uri(out, name);
+        }
+        for name in extended {
+            write_own_uri(out, &property_of(name));
         }
         out.end().end();
     }
@@ -148,10 +149,6 @@ impl Kind {
             let path = format!("{EXTENDED}{name}");
             fields.push(Field::new(path.as_str(), FieldType::Text).path(path.as_str()));
         }
-        if self == Kind::Event {
-            let family = Field::new(format!("{PROPERTY}*"), FieldType::TextList).path(format!("ical/{PROPERTY}*"));
-            fields.push(Field { label: "Recurrence, as lines of iCalendar".to_owned(), ..family });
-        }
         let (label, kind) = match self {
             Kind::Contact => ("Contacts", EntityKind::Contact),
             Kind::Event => ("Calendar", EntityKind::Event),
@@ -168,6 +165,11 @@ impl Kind {
 
 /// Fields that are kept as named properties, under the names that the settings list.
 pub(crate) const EXTENDED: &str = "extended/";
+
+/// The property that keeps `extended/NAME`; the connector of the same mailboxes in the cloud calls it so, too.
+pub(crate) fn property_of(name: &str) -> String {
+    format!("Pairwise-{name}")
+}
 
 /// Both kinds, or one of them.
 pub(crate) fn catalogue(only: Option<Kind>, extended: &[String]) -> Catalogue {

@@ -12,7 +12,7 @@ use crate::desk::{Desk, Folder};
 use crate::fields::{KEY, Place as Where, UID, write_own_uri};
 use crate::folders::Place;
 use crate::item::{self, Read, id_of, only, unreadable};
-use crate::kind::{EXTENDED, Kind};
+use crate::kind::{EXTENDED, Kind, property_of};
 use crate::soap::Trouble;
 use crate::xml::{Node, Writer, is_true};
 
@@ -328,7 +328,7 @@ impl Desk<'_> {
                         spec.place.write_uri(&mut uri)
                     }
                 },
-                (None, Some(property)) => write_own_uri(&mut uri, property),
+                (None, Some(name)) => write_own_uri(&mut uri, &property_of(name)),
                 (None, None) => {
                     return Err(Failure::new(Class::NotFound, format!("a {} has no field `{name}`", kind.entity())));
                 }

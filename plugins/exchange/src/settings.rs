@@ -43,6 +43,10 @@ pub struct Config {
     /// How changes are announced.
     #[serde(default)]
     pub notifications: Notifications,
+    /// Seconds between two questions where notifications are pulled.
+    #[serde(default = "default_pull")]
+    #[schemars(range(min = 1))]
+    pub pull_seconds: u32,
     /// A file with further root certificates, as PEM.
     #[serde(default)]
     pub ca_file: Option<PathBuf>,
@@ -61,6 +65,10 @@ fn default_zone() -> String {
 
 fn default_batch() -> u32 {
     100
+}
+
+fn default_pull() -> u32 {
+    30
 }
 
 fn default_connections() -> u32 {

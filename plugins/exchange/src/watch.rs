@@ -22,21 +22,22 @@ const OPEN_MINUTES: u64 = 10;
 const MOST: usize = 200;
 /// How long events are collected before they are announced: one edit makes several.
 const COLLECT: Duration = Duration::from_secs(2);
-/// Between two questions.
-const ASK_EVERY: Duration = Duration::from_secs(30);
 /// The first pause after a stream was lost; it doubles.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(300);
 /// What is listened to.
 const EVENTS: [&str; 4] = ["CreatedEvent", "DeletedEvent", "ModifiedEvent", "MovedEvent"];
 
+/// Who hears of changes; false once there is enough.
+pub(crate) type Hear<'a> = &'a dyn Fn(&Announcement) -> bool;
+
 /// Announces changes until the host has enough.
-pub(crate) fn watch(exchange: &Exchange, cx: &Context, request: &WatchRequest) -> Result<()> {
+pub(crate) fn watch(exchange: &Exchange, cx: &Context, request: &WatchRequest, hear: Hear<'_>) -> Result<()> {
     let mut pause = FIRST_PAUSE;
     loop {
         let lost = match exchange.config.notifications {
-            Notifications::Streaming => stream(exchange, cx, request),
-            Notifications::Pull => pull(exchange, cx, request),
+            Notifications::Streaming => stream(exchange, cx, request, hear),
+            Notifications::Pull => pull(exchange, cx, request, hear),
         };
         match lost {
             Ok(true) => return Ok(()),
@@ -82,20 +83,20 @@ fn subscribe(
 }
 
 /// What happened before a subscription is never told: each one begins with a look.
-fn announce_all(cx: &Context, of: impl IntoIterator<Item = Principal>) -> bool {
-    of.into_iter().all(|principal| cx.announce(&Announcement { principal: Some(principal), at: Vec::new() }))
+fn announce_all(hear: Hear<'_>, of: impl IntoIterator<Item = Principal>) -> bool {
+    of.into_iter().all(|principal| hear(&Announcement { principal: Some(principal), at: Vec::new() }))
 }
 
 /// Listens to a stream until it ends (`false`) or the host has enough (`true`).
-fn stream(exchange: &Exchange, cx: &Context, request: &WatchRequest) -> Result<bool> {
+fn stream(exchange: &Exchange, cx: &Context, request: &WatchRequest, hear: Hear<'_>) -> Result<bool> {
     let mut subscriptions = Subscriptions::new();
     for scope in request.scopes.iter().take(MOST) {
         let desk = Desk::of(exchange, cx, &scope.principal)?;
         let (id, _) = subscribe(&desk, scope, "m:StreamingSubscriptionRequest")?;
         subscriptions.insert(id, scope.principal.clone());
     }
-    let Some(first) = request.scopes.first() else { return Ok(cx.wait(ASK_EVERY)) };
-    if !announce_all(cx, subscriptions.values().cloned()) {
+    let Some(first) = request.scopes.first() else { return Ok(cx.wait(LONGEST_PAUSE)) };
+    if !announce_all(hear, subscriptions.values().cloned()) {
         return Ok(true);
     }
     let desk = Desk::of(exchange, cx, &first.principal)?;
@@ -110,7 +111,7 @@ fn stream(exchange: &Exchange, cx: &Context, request: &WatchRequest) -> Result<b
     let (sender, receiver) = mpsc::sync_channel(16);
     // A read blocks for as long as the server is silent; the call must not. The thread ends with the stream.
     thread::spawn(move || forward(streaming, &sender));
-    listen(cx, &receiver, &subscriptions)
+    listen(cx, &receiver, &subscriptions, hear)
 }
 
 /// Cuts the stream into envelopes.
@@ -140,7 +141,7 @@ fn end_of_envelope(bytes: &[u8], tag: &str) -> Option<usize> {
     at.map(|(at, _)| at + tag.len())
 }
 
-fn listen(cx: &Context, from: &mpsc::Receiver<String>, subscriptions: &Subscriptions) -> Result<bool> {
+fn listen(cx: &Context, from: &mpsc::Receiver<String>, subscriptions: &Subscriptions, hear: Hear<'_>) -> Result<bool> {
     loop {
         if cx.cancelled() {
             return Ok(true);
@@ -180,7 +181,7 @@ fn listen(cx: &Context, from: &mpsc::Receiver<String>, subscriptions: &Subscript
                 }
             }
         }
-        if !announce_all(cx, changed.into_iter().cloned()) {
+        if !announce_all(hear, changed.into_iter().cloned()) {
             return Ok(true);
         }
     }
@@ -191,18 +192,18 @@ fn concerns(envelope: &str) -> bool {
 }
 
 /// Asks each mailbox from time to time.
-fn pull(exchange: &Exchange, cx: &Context, request: &WatchRequest) -> Result<bool> {
+fn pull(exchange: &Exchange, cx: &Context, request: &WatchRequest, hear: Hear<'_>) -> Result<bool> {
     let mut watched = Vec::new();
     for scope in &request.scopes {
         let desk = Desk::of(exchange, cx, &scope.principal)?;
         let subscription = subscribe(&desk, scope, "m:PullSubscriptionRequest")?;
         watched.push((scope.principal.clone(), subscription));
     }
-    if !announce_all(cx, watched.iter().map(|(principal, _)| principal.clone())) {
+    if !announce_all(hear, watched.iter().map(|(principal, _)| principal.clone())) {
         return Ok(true);
     }
     loop {
-        if cx.wait(ASK_EVERY) {
+        if cx.wait(Duration::from_secs(exchange.config.pull_seconds.max(1).into())) {
             return Ok(true);
         }
         for (principal, (id, watermark)) in &mut watched {
@@ -216,7 +217,7 @@ fn pull(exchange: &Exchange, cx: &Context, request: &WatchRequest) -> Result<boo
             if let Some(last) = events().filter_map(|event| event.text_of("Watermark")).next_back() {
                 *watermark = last.to_owned();
             }
-            if events().any(|event| event.name != "StatusEvent") && !announce_all(cx, [principal.clone()]) {
+            if events().any(|event| event.name != "StatusEvent") && !announce_all(hear, [principal.clone()]) {
                 return Ok(true);
             }
         }

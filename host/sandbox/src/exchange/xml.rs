@@ -2,10 +2,11 @@
 
 use std::fmt::Write;
 
+use roxmltree::{Document, Node};
 use serde_json::Value;
 
 use super::properties::shown;
-use super::schema::{MESSAGES, TYPES};
+use super::schema::{MESSAGES, TYPES, validate};
 
 /// Namespace of the envelope.
 const SOAP: &str = "http://schemas.xmlsoap.org/soap/envelope/";
@@ -115,8 +116,20 @@ fn escape(text: &str, out: &mut String) {
     }
 }
 
-/// A whole answer.
+/// A whole answer. Our own ones are held against the schema, too; builds for use do without.
 pub(super) fn envelope(body: &str) -> String {
+    let text = enveloped(body);
+    debug_assert!(is_valid(&text), "an answer breaks the schema: {text}");
+    text
+}
+
+fn is_valid(text: &str) -> bool {
+    let Ok(document) = Document::parse(text) else { return false };
+    let body = document.root_element().children().rfind(Node::is_element);
+    body.is_some_and(|body| body.children().filter(Node::is_element).all(|answer| validate(answer).is_ok()))
+}
+
+fn enveloped(body: &str) -> String {
     format!(
         "<?xml version=\"1.0\" encoding=\"utf-8\"?>\
          <s:Envelope xmlns:s=\"{SOAP}\"><s:Header>\
