@@ -4,6 +4,7 @@
 use std::fs;
 
 use pairwise_sandbox::Options;
+use pairwise_sandbox::faults::Fault;
 use pairwise_sandbox::population::Spread;
 use pairwise_sandbox::store::Item;
 use pairwise_sandbox::system::Edit;
@@ -16,8 +17,12 @@ const LEE: &str = "lee@example.com";
 
 /// A mailbox with so many contacts, an empty folder of cards, and the profile `people` that mirrors them.
 fn office(contacts: u32, more: &str) -> Office {
-    let options =
-        Options { systems: vec!["outlook".into()], contacts, spread: Spread::Mailbox, users: 1, ..Options::default() };
+    seeded(contacts, more, 1)
+}
+
+fn seeded(contacts: u32, more: &str, seed: u64) -> Office {
+    let (systems, spread) = (vec!["outlook".into()], Spread::Mailbox);
+    let options = Options { systems, contacts, spread, users: 1, seed, ..Options::default() };
     let office = Office::start(options);
     fs::create_dir(office.world.left()).unwrap();
     let connections = office.world.text("pairwise.toml");
@@ -213,4 +218,70 @@ fn a_calendar_of_files_and_one_in_the_cloud_are_kept_alike() {
         "{text}"
     );
     assert!(text.contains("RRULE:FREQ=WEEKLY;COUNT=5"), "{text}");
+}
+
+/// Whatever goes wrong on the way, in the end each card has its entry and each entry its card, once, with the edits of both
+/// sides. `PAIRWISE_SEEDS` tries more histories than are tried by itself.
+#[test]
+fn faults_change_nothing_in_the_end() {
+    let seeds = std::env::var("PAIRWISE_SEEDS").ok().and_then(|seeds| seeds.parse().ok()).unwrap_or(1);
+    for seed in 1..=seeds {
+        let office = seeded(60, "", seed);
+        let crowd = Crowd::tidy(500 + seed);
+        for number in 0..30 {
+            let person = crowd.person(number);
+            fs::write(office.world.left().join(person.file_name()), person.card()).unwrap();
+        }
+        office.sandbox.command("outlook", "moving_keys", &json!({})).unwrap();
+        let status = |status: u16| Fault { status: Some(status), ..Fault::default() };
+        for fault in [
+            Fault { retry_after: Some(0), ..status(429) },
+            Fault { retry_after: Some(0), ..status(503) },
+            status(500),
+            Fault { after_effect: true, ..status(504) },
+            Fault { drop_connection: true, ..Fault::default() },
+            Fault { drop_connection: true, after_effect: true, ..Fault::default() },
+        ] {
+            office.sandbox.fault("outlook", Fault { times: Some(0), chance: Some(0.018), ..fault });
+        }
+        for round in 0..5 {
+            let ran = office.world.run(["sync"]);
+            assert!([Some(0), Some(1), Some(3)].contains(&ran.code), "seed {seed}: {ran:?}");
+            match round {
+                1 => drop(office.sandbox.command("outlook", "drop_tokens", &json!({}))),
+                2 => {
+                    edit(&office, Some(&items(&office)[3].id), json!({ "jobTitle": "Theirs" }));
+                    let path = office.world.left().join(crowd.person(7).file_name());
+                    let card = fs::read_to_string(&path).unwrap();
+                    let lines = card.lines().map(|line| if line.starts_with("TITLE") { "TITLE:Ours" } else { line });
+                    fs::write(path, lines.collect::<Vec<_>>().join("\r\n") + "\r\n").unwrap();
+                    office.sandbox.command("outlook", "expire_tokens", &json!({})).unwrap();
+                }
+                _ => {}
+            }
+        }
+        office.sandbox.core("outlook").faults().clear();
+        for _ in 0..3 {
+            office.world.run(["quarantine", "retry", "--all"]);
+            office.world.run(["sync"]);
+        }
+        let mut names: Vec<String> = items(&office)
+            .iter()
+            .map(|item| format!("{}{}", item.fields["displayName"], item.fields["emailAddresses"]))
+            .collect();
+        names.sort_unstable();
+        let count = names.len();
+        names.dedup();
+        assert_eq!((count, names.len()), (90, 90), "seed {seed}: no entry is missing, none is there twice");
+        let texts: Vec<String> = cards(&office.world.left()).into_iter().map(|(_, text)| text).collect();
+        assert_eq!(texts.len(), 90, "seed {seed}");
+        assert!(texts.iter().any(|text| text.contains("TITLE:Theirs")), "seed {seed}");
+        assert_eq!(item(&office, &crowd.person(7)).fields["jobTitle"], "Ours", "seed {seed}");
+        let since = last(&office);
+        sync(&office, 0);
+        let writes = office.sandbox.requests("outlook", since).into_iter().filter(|entry| {
+            ["PATCH", "DELETE"].contains(&entry.method.as_str()) || (entry.part_of.is_some() && entry.method == "POST")
+        });
+        assert_eq!(writes.count(), 0, "seed {seed}: in the end nothing is left to do");
+    }
 }

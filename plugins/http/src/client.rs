@@ -71,7 +71,7 @@ impl Patience {
 
 impl Default for Patience {
     fn default() -> Self {
-        Patience { tries: 4, pause: Duration::from_millis(500), longest: Duration::from_secs(20) }
+        Patience { tries: 4, pause: Duration::from_millis(200), longest: Duration::from_secs(20) }
     }
 }
 

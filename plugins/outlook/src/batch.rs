@@ -134,7 +134,7 @@ impl Graph {
             let again = |at: &usize| replies[*at].as_ref().is_some_and(|reply| parts[*at].repeats(reply));
             open.retain(again);
             let asked = open.iter().filter_map(|at| replies[*at].as_ref()?.retry_after).max();
-            let pause = asked.unwrap_or(Duration::from_millis(500) * round);
+            let pause = asked.unwrap_or(Duration::from_millis(200) * round);
             if open.is_empty() || round == ROUNDS || pause > LONGEST_PAUSE {
                 break;
             }

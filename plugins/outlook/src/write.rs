@@ -1,6 +1,7 @@
 //! Writing: creates, updates and removals in batches, each part with its own outcome.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use pairwise_http::{Method, Refusal};
 use pairwise_plugin_api::ops::WriteRequest;
@@ -12,7 +13,7 @@ use serde_json::{Map, Value as Json, json};
 use crate::batch::{LARGEST, Part, Reply};
 use crate::connector::Outlook;
 use crate::folders::{Folder, Tree, named};
-use crate::graph::segment;
+use crate::graph::{PREFER, segment};
 use crate::kind::Kind;
 use crate::property::{self, KEY};
 use crate::record::{self, etag};
@@ -25,6 +26,23 @@ struct Job<'a> {
     present: Option<Json>,
     refused: Vec<Name>,
 }
+
+/// What is to be done for a write.
+enum Next {
+    /// This request belongs to the batch.
+    Send(Part),
+    /// Nothing any more.
+    Done(Box<Outcome>),
+}
+
+impl Next {
+    fn done(outcome: Outcome) -> Self {
+        Next::Done(Box::new(outcome))
+    }
+}
+
+/// The folders of each kind, as far as they are known.
+type Trees = HashMap<Kind, Arc<Tree>>;
 
 /// What all writes of a call share.
 struct Writer<'a> {
@@ -94,26 +112,29 @@ impl Writer<'_> {
         let mut sent = Vec::new();
         for (place, job) in jobs.iter_mut().enumerate() {
             let Some(job) = job.as_mut().filter(|_| outcomes[place].is_none()) else { continue };
-            match self.part(job)? {
-                Ok(part) => {
+            // What was done for one write must be told, whatever keeps another one from being sent.
+            match self.part(job).unwrap_or_else(|failure| Next::done(outcome_of(&failure))) {
+                Next::Send(part) => {
                     parts.push(part);
                     sent.push(place);
                 }
-                Err(outcome) => outcomes[place] = Some(outcome),
+                Next::Done(outcome) => outcomes[place] = Some(*outcome),
             }
         }
         if !parts.is_empty() {
+            let mut trees = self.trees(&jobs)?;
             let replies = self.outlook.graph.batch(self.cx, &self.request.principal, &parts, "writing")?;
-            let tree = self.tree(&jobs, &replies)?;
+            // From here on nothing may fail as a whole: the writes are done.
+            self.look_for_new_folders(&mut trees, &jobs, &sent, &replies);
             let mut doubtful = Vec::new();
             for (place, reply) in sent.iter().zip(replies) {
                 let Some(job) = &jobs[*place] else { continue };
-                match self.outcome(job, &reply, &tree) {
+                match self.outcome(job, &reply, &trees) {
                     Some(outcome) => outcomes[*place] = Some(outcome),
                     None => doubtful.push(*place),
                 }
             }
-            self.settle(&jobs, &doubtful, &tree, &mut outcomes);
+            self.settle(&jobs, &doubtful, &trees, &mut outcomes);
         }
         Ok(outcomes.into_iter().map(Option::unwrap_or_default).collect())
     }
@@ -164,12 +185,12 @@ impl Writer<'_> {
     }
 
     /// The request of a write, or the outcome of one that need not be sent.
-    fn part(&self, job: &mut Job<'_>) -> Result<std::result::Result<Part, Outcome>> {
+    fn part(&self, job: &mut Job<'_>) -> Result<Next> {
         let Write { action, at, expect, .. } = job.write;
         let mailbox = self.outlook.graph.mailbox(&self.request.principal);
         let item = format!("{mailbox}/{}/{}", job.kind.collection(), segment(&at.id));
         let if_match = expect.as_deref().map(etag);
-        Ok(Ok(match action {
+        Ok(Next::Send(match action {
             Action::Create => {
                 let folder = self.target(job)?;
                 let (mut body, refused) = self.outlook.body(job.kind, job.write, &Json::Null);
@@ -178,7 +199,7 @@ impl Writer<'_> {
                 let at = self.outlook.folder_path(&self.request.principal, job.kind, &folder);
                 Part { body: Some(Json::Object(body)), ..Part::new(Method::Post, at) }
             }
-            Action::Update if self.moves(job)? => return self.relocate(job).map(Err),
+            Action::Update if self.moves(job)? => return self.relocate(job).map(Next::done),
             Action::Update => {
                 let present = job.present.clone().unwrap_or_default();
                 let (body, refused) = self.outlook.body(job.kind, job.write, &present);
@@ -187,7 +208,7 @@ impl Writer<'_> {
             }
             Action::Trash => Part { if_match, ..Part::new(Method::Delete, item) },
             Action::Delete => Part { if_match, ..Part::new(Method::Post, format!("{item}/permanentDelete")) },
-            _ => return Ok(Err(Outcome::refused("unknown_action", "a mailbox cannot do this"))),
+            _ => return Ok(Next::done(Outcome::refused("unknown_action", "a mailbox cannot do this"))),
         }))
     }
 
@@ -231,7 +252,8 @@ impl Writer<'_> {
         }
         let whole = Write { fields: whole, ..job.write.clone() };
         let (mut body, refused) = self.outlook.body(job.kind, &whole, &Json::Null);
-        add_property(&mut body, KEY, old.incarnation.as_deref().unwrap_or(&job.write.key));
+        let key = old.incarnation.clone().unwrap_or_else(|| job.write.key.clone());
+        add_property(&mut body, KEY, &key);
         let principal = &self.request.principal;
         let at = self.outlook.folder_path(principal, job.kind, &folder);
         let make = Part { body: Some(Json::Object(body)), ..Part::new(Method::Post, at) };
@@ -242,33 +264,60 @@ impl Writer<'_> {
             segment(record::id(&present))
         );
         let graph = &self.outlook.graph;
-        let made = graph.batch(self.cx, principal, &[make], "moving a contact")?;
-        let Some(made) = made.into_iter().next().filter(Reply::is_success) else {
-            return Ok(Outcome {
-                text: "the contact could not be made in the other folder".into(),
-                ..Outcome::of(Status::Unknown)
-            });
+        let key = property::filter(KEY, &key);
+        let (there, _) = graph.get(
+            self.cx,
+            principal,
+            &self.outlook.listing(principal, job.kind, &folder, &key),
+            PREFER,
+            "moving",
+        )?;
+        let tree = self.outlook.trees.get(graph, self.cx, principal, job.kind)?;
+        // An earlier attempt may have come so far.
+        let made = match there["value"].get(0) {
+            Some(made) => made.clone(),
+            None => match graph.batch(self.cx, principal, &[make], "moving a contact")?.pop() {
+                Some(reply) if reply.is_success() => reply.body,
+                reply => {
+                    let text = reply.map(|reply| reply.problem().said()).unwrap_or_default();
+                    return Ok(Outcome { text, ..Outcome::of(Status::Unknown) });
+                }
+            },
         };
         let remove = Part::new(Method::Post, format!("{item}/permanentDelete"));
-        graph.batch(self.cx, principal, &[remove], "moving a contact")?;
-        let tree = self.outlook.tree_of(self.cx, principal, job.kind, [&made.body].into_iter())?;
-        Ok(Outcome { refused_fields: refused, ..Outcome::applied(self.stored(job.kind, &made.body, &tree)) })
+        let removed = graph.batch(self.cx, principal, &[remove], "moving a contact");
+        let removed =
+            removed.is_ok_and(|replies| replies.iter().all(|reply| reply.is_success() || reply.status == 404));
+        if !removed {
+            return Ok(Outcome::of(Status::Unknown));
+        }
+        Ok(Outcome { refused_fields: refused, ..Outcome::applied(self.stored(job.kind, &made, &tree)) })
     }
 
-    /// The trees of the folders that the answers name.
-    fn tree(&self, jobs: &[Option<Job<'_>>], replies: &[Reply]) -> Result<HashMap<Kind, std::sync::Arc<Tree>>> {
-        let mut trees = HashMap::new();
+    /// The folders of the kinds that are written.
+    fn trees(&self, jobs: &[Option<Job<'_>>]) -> Result<Trees> {
+        let kinds = Kind::ALL.into_iter().filter(|kind| jobs.iter().flatten().any(|job| job.kind == *kind));
+        let Outlook { graph, trees, .. } = self.outlook;
+        kinds.map(|kind| Ok((kind, trees.get(graph, self.cx, &self.request.principal, kind)?))).collect()
+    }
+
+    /// An item that lies in no known folder lies in a new one, or in the deleted items. Where that cannot be told, its tree is
+    /// taken away.
+    fn look_for_new_folders(&self, trees: &mut Trees, jobs: &[Option<Job<'_>>], sent: &[usize], replies: &[Reply]) {
         for kind in Kind::ALL {
-            if jobs.iter().flatten().any(|job| job.kind == kind) {
-                let items = replies.iter().filter(|reply| reply.is_success()).map(|reply| &reply.body);
-                trees.insert(kind, self.outlook.tree_of(self.cx, &self.request.principal, kind, items)?);
+            let of_kind = |place: &usize| jobs[*place].as_ref().is_some_and(|job| job.kind == kind);
+            let items = sent.iter().zip(replies).filter(|(place, reply)| of_kind(place) && reply.is_success());
+            let items = items.map(|(_, reply)| &reply.body);
+            match self.outlook.tree_of(self.cx, &self.request.principal, kind, items) {
+                Ok(tree) if trees.contains_key(&kind) => drop(trees.insert(kind, tree)),
+                Ok(_) => {}
+                Err(_) => drop(trees.remove(&kind)),
             }
         }
-        Ok(trees)
     }
 
     /// What a reply means; `None` where the item must be read to tell.
-    fn outcome(&self, job: &Job<'_>, reply: &Reply, trees: &HashMap<Kind, std::sync::Arc<Tree>>) -> Option<Outcome> {
+    fn outcome(&self, job: &Job<'_>, reply: &Reply, trees: &Trees) -> Option<Outcome> {
         let problem = reply.problem();
         let text = problem.said();
         let removal = matches!(job.write.action, Action::Trash | Action::Delete);
@@ -277,7 +326,7 @@ impl Writer<'_> {
             if removal {
                 return Some(Outcome::applied(Record { at: job.write.at.clone(), ..Record::default() }));
             }
-            let tree = trees.get(&job.kind)?;
+            let Some(tree) = trees.get(&job.kind) else { return Some(Outcome::of(Status::Unknown)) };
             let trashed = reply.body["parentFolderId"].as_str().is_some_and(|id| tree.by_id(id).is_none());
             if trashed && job.write.action == Action::Update {
                 // Items in the deleted items can be changed, which nobody sees.
@@ -306,13 +355,7 @@ impl Writer<'_> {
 
     /// Writes that met another version: the items as they are now. A server may move a version by itself, some seconds after
     /// a write; whether anything but the version is different, the host sees from the fields.
-    fn settle(
-        &self,
-        jobs: &[Option<Job<'_>>],
-        doubtful: &[usize],
-        trees: &HashMap<Kind, std::sync::Arc<Tree>>,
-        outcomes: &mut [Option<Outcome>],
-    ) {
+    fn settle(&self, jobs: &[Option<Job<'_>>], doubtful: &[usize], trees: &Trees, outcomes: &mut [Option<Outcome>]) {
         for kind in Kind::ALL {
             let of_kind = |at: &&usize| jobs[**at].as_ref().is_some_and(|job| job.kind == kind);
             let places: Vec<usize> = doubtful.iter().filter(of_kind).copied().collect();
