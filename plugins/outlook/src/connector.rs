@@ -91,6 +91,7 @@ impl Connector for Outlook {
                 conditional_writes: true,
                 create_key: CreateKey::Searchable,
                 incarnation: true,
+                uid: true,
                 containers: true,
                 create_containers: true,
                 trash: true,

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use pairwise_plugin_api::{Entity, EntityKind, Field, FieldType, Fields, Name, Value};
 use serde_json::{Map, Value as Json, json};
 
-use crate::property::{self, KEY, POSTAL_ADDRESS, SENSITIVITY};
+use crate::property::{self, OWN, POSTAL_ADDRESS, SENSITIVITY};
 
 /// Where a field stands.
 #[derive(Debug, Clone, Copy)]
@@ -163,7 +163,7 @@ impl Shape {
             Property(id) | PropertyDate(id) | PropertyWord(id, _) => Some(*id),
             _ => None,
         });
-        let ids = [KEY].into_iter().chain(of_places).chain(self.extended.iter().map(|(_, id)| id.as_str()));
+        let ids = OWN.into_iter().chain(of_places).chain(self.extended.iter().map(|(_, id)| id.as_str()));
         property::expand(ids)
     }
 

@@ -13,7 +13,7 @@ use serde_json::{Map, Value as Json, json};
 use crate::connector::Outlook;
 use crate::folders::{FOLDER, Folder};
 use crate::graph::query;
-use crate::property::{self, KEY};
+use crate::property::{self, OWN};
 use crate::settings::Config;
 use crate::{recurrence, zones};
 
@@ -85,7 +85,7 @@ impl Shape {
     }
 
     pub(crate) fn expand(&self) -> String {
-        property::expand([KEY].into_iter())
+        property::expand(OWN.into_iter())
     }
 
     /// The view's window was set at this time: whether it should move on.
@@ -144,7 +144,8 @@ impl Shape {
         set("organizerIsInternal", internal);
         record.fields = fields;
         record.participants = organizer.into_iter().chain(people).collect();
-        record.uid = event["iCalUId"].as_str().map(str::to_owned);
+        // The calendar's own UID cannot be chosen: that of the counterpart stands beside it.
+        record.uid = record.uid.take().or_else(|| event["iCalUId"].as_str().map(str::to_owned));
         record.occurrence = event["originalStart"].as_str().map(str::to_owned);
     }
 

@@ -11,8 +11,9 @@
 //! with a person's consent, what that person reaches. See `auth.rs`.
 //!
 //! **Records.** Entities are `contact` and `event`; folders and calendars are containers, known by their path. Versions are
-//! change keys. Ids are immutable ones, so that they survive a move within the mailbox. The key of a create stays with the
-//! item as a named property, which the connector `exchange` shares: a mailbox that moves to the cloud makes no duplicates.
+//! change keys. Ids are immutable ones, so that they survive a move within the mailbox. The key of a create
+//! and the UID of the counterpart stay with the item as named properties, and the incarnation is the store's own search key.
+//! The connector `exchange` sees the same ones: a mailbox that moves to the cloud makes no duplicates.
 //!
 //! **Changes** come from delta queries, one for each folder; a delta that the server dropped starts over. See `feed.rs`.
 //!

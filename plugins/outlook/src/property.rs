@@ -8,6 +8,15 @@ use serde_json::{Value as Json, json};
 /// The idempotency key of the create that made an item. The same property as the connector `exchange` writes.
 pub(crate) const KEY: &str = "String {c11ff724-aa03-4555-9952-8fa248a11c3e} Name PairwiseKey";
 
+/// The UID that an item shares with its counterpart in another system; also that of `exchange`.
+pub(crate) const UID: &str = "String {c11ff724-aa03-4555-9952-8fa248a11c3e} Name PairwiseUid";
+
+/// The store's own key of an item. It stays when the item, or its whole mailbox, moves.
+pub(crate) const SEARCH_KEY: &str = "Binary 0x300B";
+
+/// What is asked for with every item.
+pub(crate) const OWN: [&str; 3] = [KEY, UID, SEARCH_KEY];
+
 /// Which of the addresses is the mailing address.
 pub(crate) const POSTAL_ADDRESS: &str = "Integer {00062004-0000-0000-C000-000000000046} Id 0x8022";
 

@@ -12,7 +12,7 @@ use crate::connector::Outlook;
 use crate::folders::{Folder, Tree};
 use crate::graph::{PREFER, query, segment};
 use crate::kind::Kind;
-use crate::property::{self, KEY};
+use crate::property::{self, KEY, UID};
 use crate::record;
 
 /// Items on one page of a listing.
@@ -132,8 +132,9 @@ impl Outlook {
         let mut found: HashMap<String, Vec<Record>> = HashMap::new();
         let fold = |text: &str| if request.case_sensitive { text.to_owned() } else { text.to_lowercase() };
         let wanted: std::collections::HashSet<String> = request.values.iter().map(|value| fold(value)).collect();
-        let mut take = |record: Record| {
-            for value in self.values(&record, &request.by) {
+        let mut take = |item: &Json| {
+            let record = self.record(kind, item, Some(&tree), &[]);
+            for value in values(item, &record, &request.by) {
                 let value = fold(&value);
                 if wanted.contains(&value) {
                     let list = found.entry(value).or_default();
@@ -157,7 +158,7 @@ impl Outlook {
                 let doing = format!("looking for {}s", kind.entity());
                 let (body, _) = self.graph.get(cx, &request.principal, &url, PREFER, &doing)?;
                 for item in body["value"].as_array().into_iter().flatten() {
-                    take(self.record(kind, item, Some(&tree), &[]));
+                    take(item);
                 }
                 at = body["@odata.nextLink"].as_str().map(str::to_owned);
                 cx.progress(0, 0);
@@ -173,22 +174,12 @@ impl Outlook {
         Ok(request.values.iter().map(|value| answer(value).collect()).collect())
     }
 
-    /// What a record holds in the fields that are compared.
-    fn values(&self, record: &Record, by: &[Name]) -> Vec<String> {
-        if by.is_empty() {
-            return record.incarnation.iter().cloned().collect();
-        }
-        let value = |name: &Name| match &**name {
-            "uid" => record.uid.clone(),
-            name => record.fields.get(name).filter(|value| !value.is_empty()).map(Value::to_string),
-        };
-        by.iter().filter_map(value).collect()
-    }
-
     /// Filters that find the values, where Graph can search for them.
     fn filters(&self, kind: Kind, request: &FindRequest) -> Option<Vec<String>> {
         let test: fn(&str) -> String = if request.by.is_empty() {
             |key| property::filter(KEY, key)
+        } else if kind == Kind::Contact && request.by.iter().all(|name| &**name == "uid") {
+            |uid| property::filter(UID, uid)
         } else if kind == Kind::Contact && request.by.iter().all(|name| name.starts_with("emailAddresses/")) {
             |mail| format!("emailAddresses/any(a:a/address eq '{}')", property::quoted(mail))
         } else {
@@ -202,4 +193,16 @@ impl Outlook {
 /// The paths of the folders that a scope names, for messages and cursors.
 pub(crate) fn folders_of(tree: &Tree, kind: Kind, scope: &Scope) -> Result<Vec<Folder>> {
     Ok(tree.scope(kind, scope)?.into_iter().cloned().collect())
+}
+
+/// What an item holds in the fields that are compared.
+fn values(item: &Json, record: &Record, by: &[Name]) -> Vec<String> {
+    if by.is_empty() {
+        return record::own(item, KEY).into_iter().collect();
+    }
+    let value = |name: &Name| match &**name {
+        "uid" => record.uid.clone(),
+        name => record.fields.get(name).filter(|value| !value.is_empty()).map(Value::to_string),
+    };
+    by.iter().filter_map(value).collect()
 }

@@ -6,7 +6,7 @@ use serde_json::Value as Json;
 
 use crate::folders::Tree;
 use crate::kind::Kind;
-use crate::property::{self, KEY};
+use crate::property::{self, SEARCH_KEY, UID};
 
 /// The id of an item.
 pub(crate) fn id(item: &Json) -> &str {
@@ -29,13 +29,19 @@ pub(crate) fn millis(moment: &Json) -> Option<Millis> {
     Some(moment.as_str()?.parse::<Timestamp>().ok()?.as_millisecond())
 }
 
+/// What one of our own properties holds.
+pub(crate) fn own(item: &Json, id: &str) -> Option<String> {
+    property::find(item, id).filter(|text| !text.is_empty()).map(str::to_owned)
+}
+
 /// The record without its fields.
 pub(crate) fn bare(kind: Kind, item: &Json, tree: Option<&Tree>) -> Record {
     let folder = tree.and_then(|tree| tree.by_id(item["parentFolderId"].as_str()?));
     Record {
         at: RecordRef::new(kind.entity(), id(item)),
         version: version(item),
-        incarnation: property::find(item, KEY).filter(|key| !key.is_empty()).map(str::to_owned),
+        incarnation: own(item, SEARCH_KEY),
+        uid: own(item, UID),
         created: millis(&item["createdDateTime"]),
         modified: millis(&item["lastModifiedDateTime"]),
         container: folder.map(|folder| folder.path.clone()),

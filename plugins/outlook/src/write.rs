@@ -15,7 +15,7 @@ use crate::connector::Outlook;
 use crate::folders::{Folder, Tree, named};
 use crate::graph::{PREFER, segment};
 use crate::kind::Kind;
-use crate::property::{self, KEY};
+use crate::property::{self, KEY, UID};
 use crate::record::{self, etag};
 
 /// A write on its way.
@@ -196,6 +196,9 @@ impl Writer<'_> {
                 let (mut body, refused) = self.outlook.body(job.kind, job.write, &Json::Null);
                 job.refused = refused;
                 add_property(&mut body, KEY, &job.write.key);
+                if let Some(uid) = &job.write.uid {
+                    add_property(&mut body, UID, uid);
+                }
                 let at = self.outlook.folder_path(&self.request.principal, job.kind, &folder);
                 Part { body: Some(Json::Object(body)), ..Part::new(Method::Post, at) }
             }
@@ -252,8 +255,11 @@ impl Writer<'_> {
         }
         let whole = Write { fields: whole, ..job.write.clone() };
         let (mut body, refused) = self.outlook.body(job.kind, &whole, &Json::Null);
-        let key = old.incarnation.clone().unwrap_or_else(|| job.write.key.clone());
+        let key = record::own(&present, KEY).unwrap_or_else(|| job.write.key.clone());
         add_property(&mut body, KEY, &key);
+        if let Some(uid) = &old.uid {
+            add_property(&mut body, UID, uid);
+        }
         let principal = &self.request.principal;
         let at = self.outlook.folder_path(principal, job.kind, &folder);
         let make = Part { body: Some(Json::Object(body)), ..Part::new(Method::Post, at) };
@@ -272,7 +278,6 @@ impl Writer<'_> {
             PREFER,
             "moving",
         )?;
-        let tree = self.outlook.trees.get(graph, self.cx, principal, job.kind)?;
         // An earlier attempt may have come so far.
         let made = match there["value"].get(0) {
             Some(made) => made.clone(),
@@ -288,10 +293,12 @@ impl Writer<'_> {
         let removed = graph.batch(self.cx, principal, &[remove], "moving a contact");
         let removed =
             removed.is_ok_and(|replies| replies.iter().all(|reply| reply.is_success() || reply.status == 404));
-        if !removed {
-            return Ok(Outcome::of(Status::Unknown));
-        }
-        Ok(Outcome { refused_fields: refused, ..Outcome::applied(self.stored(job.kind, &made, &tree)) })
+        // The new item has a search key of its own, which its link must know.
+        let whole = self.outlook.items(self.cx, principal, job.kind, &[record::id(&made)]);
+        let (true, Ok([Some(whole)])) = (removed, whole.as_deref()) else { return Ok(Outcome::of(Status::Unknown)) };
+        let tree = self.outlook.tree_of(self.cx, principal, job.kind, [whole].into_iter());
+        let record = self.outlook.record(job.kind, whole, tree.ok().as_deref(), &[]);
+        Ok(Outcome { refused_fields: refused, ..Outcome::applied(record) })
     }
 
     /// The folders of the kinds that are written.
@@ -333,10 +340,6 @@ impl Writer<'_> {
                 return Some(Outcome::of(Status::Gone));
             }
             let record = self.stored(job.kind, &reply.body, tree);
-            let record = match job.write.action {
-                Action::Create => Record { incarnation: Some(job.write.key.clone()), ..record },
-                _ => record,
-            };
             return Some(Outcome { refused_fields: job.refused.clone(), ..Outcome::applied(record) });
         }
         Some(match Refusal::of(reply.status) {

@@ -9,6 +9,9 @@ use crate::store::{Fields, Item};
 /// The member that holds extended properties; it is shown only where it is asked for.
 pub(super) const PROPERTIES: &str = "singleValueExtendedProperties";
 
+/// The store's own key of an item, which stays when the item moves.
+pub(super) const SEARCH_KEY: &str = "Binary 0x300B";
+
 /// A moment as Graph writes it.
 pub(super) fn moment(millis: i64) -> String {
     Timestamp::from_millisecond(millis).unwrap_or_default().strftime("%Y-%m-%dT%H:%M:%SZ").to_string()

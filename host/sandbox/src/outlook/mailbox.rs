@@ -307,7 +307,11 @@ impl Graph {
         let mut fields = Fields::new();
         set(&mut fields)?;
         let item = self.core.write(|store, now| {
-            let id = item::immutable(store.next_number());
+            let number = store.next_number();
+            let id = item::immutable(number);
+            // Nobody may set the store's own key.
+            let key = json!([{ "id": item::SEARCH_KEY, "value": super::oauth::base64(format!("key{number:013}").as_bytes()) }]);
+            let _ = item::set_properties(&mut fields, key.as_array().map_or(&[][..], Vec::as_slice));
             store.insert(now, user, entity, &id, Some(folder), fields).clone()
         });
         let mut state = self.state();
