@@ -41,6 +41,42 @@ pub fn sync_folder_of(path: &Path) {
     let _ = File::open(folder).and_then(|folder| folder.sync_all());
 }
 
+/// While it lives, nobody sees what is typed on the terminal.
+#[derive(Debug)]
+pub struct Hidden {
+    #[cfg(unix)]
+    before: Option<rustix::termios::Termios>,
+}
+
+impl Hidden {
+    /// From now on. Where the terminal cannot do that, what is typed is seen.
+    #[must_use]
+    pub fn typing() -> Self {
+        #[cfg(unix)]
+        {
+            use rustix::termios::{LocalModes, OptionalActions, tcgetattr, tcsetattr};
+            let terminal = std::io::stdin();
+            let before = tcgetattr(&terminal).ok();
+            if let Some(mut quiet) = before.clone() {
+                quiet.local_modes.remove(LocalModes::ECHO);
+                let _ = tcsetattr(&terminal, OptionalActions::Now, &quiet);
+            }
+            Hidden { before }
+        }
+        #[cfg(not(unix))]
+        Hidden {}
+    }
+}
+
+#[cfg(unix)]
+impl Drop for Hidden {
+    fn drop(&mut self) {
+        if let Some(before) = &self.before {
+            let _ = rustix::termios::tcsetattr(std::io::stdin(), rustix::termios::OptionalActions::Now, before);
+        }
+    }
+}
+
 #[cfg(target_os = "linux")]
 mod process {
     use std::fs;

@@ -2,6 +2,8 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic")]
 
 use std::fs;
+use std::io::Write;
+use std::process::Stdio;
 
 use pairwise_sandbox::faults::{Fault, Match};
 use pairwise_sandbox::population::Spread;
@@ -229,6 +231,50 @@ fn trouble_is_told_before_anything_is_written() {
     assert_eq!(pair.cards(), []);
     pair.world.put("profiles/people.toml", &profile);
     assert_eq!(pair.sync()["right"]["created"], 5);
+}
+
+/// A login is typed, tried, and kept only if the system takes it; a reset forgets it, and all that is known, but no record.
+#[test]
+fn a_login_is_typed_kept_and_forgotten() {
+    let pair = Pair::of("mirror", 5, GROUP);
+    let host = pair.world.text("pairwise.toml").replace("{ file = \"crm.secret\" }", "{ kept = true }");
+    pair.world.put("pairwise.toml", &host);
+    let login = |args: &[&str], typed: &str| {
+        let mut command = pair.world.command();
+        command.args(["connection", "login", "crm"]).args(args);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        child.stdin.take().unwrap().write_all(typed.as_bytes()).unwrap();
+        let output = child.wait_with_output().unwrap();
+        (output.status.code(), String::from_utf8(output.stderr).unwrap())
+    };
+    let ran = pair.world.run(["connection", "check", "crm"]).exits(2);
+    assert!(ran.stderr.contains("connection login crm"), "{}", ran.stderr);
+    let (code, told) = login(&[], "wrong-secret\n");
+    assert!(code == Some(3) && told.contains("password is wrong") && !told.contains("wrong-secret"), "{told}");
+    assert_eq!(login(&[], "").0, Some(2), "nothing was typed");
+    assert!(!pair.world.path("state/kept").exists());
+    assert_eq!(login(&[], "lee-secret\n"), (Some(0), String::new()));
+    pair.world.run(["connection", "check", "crm"]).exits(0);
+    assert_eq!(pair.sync()["right"]["created"], 5);
+
+    // A person's own login.
+    let profile = pair.world.text("profiles/people.toml");
+    let own =
+        format!("{profile}\n[[users]]\nleft = \"kim\"\nright = \"kim\"\nsecrets.left.password = {{ kept = true }}\n");
+    pair.world.put("profiles/people.toml", &own);
+    assert_eq!(login(&["--user", "ana"], "x\n").0, Some(2), "no profile has such a user");
+    assert_eq!(login(&["--user", "kim"], "lee-secret\n").0, Some(3), "another one's password");
+    assert_eq!(login(&["--user", "kim"], "kim-secret\n").0, Some(0));
+    pair.world.put("profiles/people.toml", &profile);
+
+    let before = (pair.contacts(), pair.cards());
+    pair.world.run(["connection", "reset", "crm"]).exits(2);
+    let (_, told) = pair.world.json(["--yes", "connection", "reset", "crm"]);
+    assert_eq!(told, json!({ "connection": "crm", "disabled": ["people"], "links": 5 }));
+    assert!(pair.world.text("profiles/people.toml").contains("enabled = false"));
+    pair.world.run(["connection", "check", "crm"]).exits(2);
+    assert_eq!((pair.contacts(), pair.cards()), before);
 }
 
 /// IC-32: a new record whose creation got no answer is found again, and joins the group that it was made for.

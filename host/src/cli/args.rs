@@ -354,6 +354,22 @@ pub(crate) enum ConnectionCommand {
         /// Which; absent: all.
         connection: Option<String>,
     },
+    /// Type a login, try it, and keep it: for secrets that say `{ kept = true }`.
+    Login {
+        /// Which.
+        connection: String,
+        /// Whose login, as a profile's users name it; absent: the connection's own.
+        #[arg(long, value_name = "USER")]
+        user: Option<String>,
+        /// Type this secret, too.
+        #[arg(long, value_name = "NAME")]
+        secret: Vec<String>,
+    },
+    /// Forget its logins and all that its profiles know, and disable these. No record is touched.
+    Reset {
+        /// Which.
+        connection: String,
+    },
     /// Write a commented connection to start from.
     Add {
         /// The new connection's name.

@@ -9,6 +9,7 @@ use super::app::App;
 use super::args::ConnectionCommand;
 use super::error::{Error, Result};
 use super::exit::Exit;
+use super::login;
 use super::output;
 use crate::config::problem::suggest;
 use crate::config::{HOST_FILE, Problems, edit};
@@ -20,6 +21,8 @@ pub(super) fn run(app: &App, command: ConnectionCommand) -> Result<Exit> {
     match command {
         ConnectionCommand::List => list(app),
         ConnectionCommand::Check { connection } => check(app, connection),
+        ConnectionCommand::Login { connection, user, secret } => login::login(app, &connection, user, &secret),
+        ConnectionCommand::Reset { connection } => login::reset(app, &connection),
         ConnectionCommand::Add { name, plugin } => add(app, &name, &plugin),
     }
 }

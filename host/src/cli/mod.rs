@@ -14,6 +14,7 @@ mod history;
 mod holds;
 mod interrupt;
 mod logging;
+mod login;
 mod output;
 mod plugin;
 mod profile;

@@ -8,9 +8,6 @@ use std::path::{Path, PathBuf};
 use pairwise_plugin_api::Principal;
 use secrecy::{ExposeSecret, SecretString};
 
-/// Why a kept secret may be missing.
-pub(super) const NO_LOGIN: &str = "`connection login` of this version cannot put a login there";
-
 /// The folder of kept secrets.
 #[derive(Debug, Clone)]
 pub struct Kept {

@@ -12,7 +12,7 @@ use std::time::Duration;
 use pairwise_plugin_api::Principal;
 use secrecy::SecretString;
 
-use super::kept::{self, Kept};
+use super::kept::Kept;
 use super::raw::Secret;
 
 /// A command that prints a secret must be done by then; it may have to ask a key agent.
@@ -114,7 +114,7 @@ impl Vault {
                 Ok(Some(secret)) => Ok(secret),
                 Ok(None) => Err((
                     format!("nothing is kept under {}", self.kept.folder().display()),
-                    format!("{}; use {{ env = \"…\" }}, {{ file = \"…\" }} or {{ command = […] }}", kept::NO_LOGIN),
+                    format!("`pairwise connection login {}` puts it there", owner.typed()),
                 )),
                 Err(error) => Err((error.to_string(), "check the folder's owner and rights".into())),
             },
@@ -167,6 +167,16 @@ impl Vault {
 struct Owner<'a> {
     connection: &'a str,
     principal: &'a Principal,
+}
+
+impl Owner<'_> {
+    /// As arguments of a command.
+    fn typed(&self) -> String {
+        match self.principal.0.as_str() {
+            "" => self.connection.to_owned(),
+            user => format!("{} --user {user}", self.connection),
+        }
+    }
 }
 
 impl fmt::Display for Owner<'_> {
@@ -231,7 +241,7 @@ mod tests {
              the configuration folder: it must print the secret and nothing else"
         );
         assert!(
-            error(Secret::Kept(true)).contains("`connection login` of this version cannot"),
+            error(Secret::Kept(true)).contains("`pairwise connection login crm --user lee` puts it there"),
             "{}",
             error(Secret::Kept(true))
         );

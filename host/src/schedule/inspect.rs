@@ -130,12 +130,12 @@ pub fn visit(config: &Config, plugins: &Plugins, name: &str) -> Result<Visited, 
 }
 
 /// Whether a condition keeps work from starting.
-fn blocks(condition: &Condition) -> bool {
+pub(super) fn blocks(condition: &Condition) -> bool {
     condition.severity == Severity::Error && matches!(condition.level, Level::Profile | Level::Stream | Level::User)
 }
 
 /// A call that failed says what is wrong in the words of the connection's file where that is what must change.
-fn unable(config: &Config, connection: &str, failure: &Failure) -> Unready {
+pub(super) fn unable(config: &Config, connection: &str, failure: &Failure) -> Unready {
     match config.connection(connection) {
         Ok(connection) => ready::failed(connection, failure),
         Err(problem) => problem.into(),

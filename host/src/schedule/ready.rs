@@ -13,7 +13,7 @@ use serde_json::Value as Json;
 
 use super::Selected;
 use crate::config::problem::Problem;
-use crate::config::{Config, Connection, Isolation, Problems, Secret};
+use crate::config::{Config, Connection, Isolation, Problems, Profile, Secret};
 use crate::model::{LaneSpec, LaneState, Side, Sides};
 use crate::plugins::{
     self, Deadlines, KeepSecrets, Limits, LoadError, OpenError, Plugin, Plugins, Session, SessionSpec,
@@ -158,6 +158,108 @@ pub(super) fn check_one<'a>(config: &'a Config, plugins: &Plugins, name: &str) -
     Ok(ready)
 }
 
+/// Where the secrets of a principal stand.
+struct Written<'a> {
+    secrets: &'a BTreeMap<String, Secret>,
+    /// With this user of a profile; absent: with the connection.
+    own: Option<(&'a Profile, &'a str, Side)>,
+}
+
+/// Where the secrets of a principal of a connection stand; `None` if nobody knows the principal.
+fn secrets_of<'a>(config: &'a Config, connection: &'a Connection, principal: &Principal) -> Option<Written<'a>> {
+    let with_connection = Written { secrets: &connection.secrets, own: None };
+    if principal.is_connection() {
+        return Some(with_connection);
+    }
+    let mut known = false;
+    for profile in &config.profiles {
+        for side in Side::BOTH.into_iter().filter(|side| profile.connections[*side] == connection.name) {
+            for lane in profile.lanes().iter().filter(|lane| lane.principals[side] == *principal) {
+                if let Some(secrets) = profile.own_secrets(&lane.key, side) {
+                    return Some(Written { secrets, own: Some((profile, &lane.key.user, side)) });
+                }
+                known = true;
+            }
+        }
+    }
+    known.then_some(with_connection)
+}
+
+/// The secrets that a person types at a login: those that are kept by the host and that the plugin cannot do without, and
+/// those that were named. Answers name and meaning of each.
+///
+/// # Errors
+/// If there is no such connection, plugin, user, or secret to be kept.
+pub(super) fn typed(
+    config: &Config,
+    plugins: &Plugins,
+    name: &str,
+    principal: &Principal,
+    named: &[String],
+) -> Result<Vec<(String, String)>, Unready> {
+    let ready = resolve(config, plugins, name)?;
+    let connection = ready.connection;
+    let Some(Written { secrets, .. }) = secrets_of(config, connection, principal) else {
+        let message = format!("no profile has a user `{}` on connection `{name}`", principal.0);
+        return Err(Problem::new(message).help("name one as the profile's `[[users]]` do").into());
+    };
+    let kept: Vec<&String> =
+        secrets.iter().filter(|(_, place)| matches!(place, Secret::Kept(_))).map(|(name, _)| name).collect();
+    if let Some(other) = named.iter().find(|named| !kept.contains(named)) {
+        let known: Vec<&str> = kept.iter().map(|name| name.as_str()).collect();
+        let message = format!("connection `{name}` keeps no secret `{other}`; it keeps: {}", known.join(", "));
+        return Err(connection.problem("/secrets", message, "").into());
+    }
+    if kept.is_empty() {
+        let message = format!("connection `{name}` keeps no login: its secrets are where its file says");
+        let problem = connection.problem("/secrets", message, "");
+        return Err(problem.help("say `{ kept = true }` for a secret that is to be typed and kept").into());
+    }
+    let known = &ready.plugin.manifest.secrets;
+    let wanted =
+        |name: &&String| named.contains(name) || known.iter().any(|secret| secret.name == **name && secret.required);
+    let meaning = |name: &String| {
+        let secret = known.iter().find(|secret| secret.name == *name);
+        (name.clone(), secret.map(|secret| secret.text.clone()).unwrap_or_default())
+    };
+    Ok(kept.into_iter().filter(wanted).map(meaning).collect())
+}
+
+/// Checks one connection for the login of a principal, whose kept secrets are those that were typed.
+///
+/// # Errors
+/// What is wrong with it.
+pub(super) fn check_login<'a>(
+    config: &'a Config,
+    plugins: &Plugins,
+    name: &str,
+    principal: &Principal,
+    typed: &BTreeMap<String, SecretString>,
+) -> Result<Ready<'a>, Unready> {
+    let mut ready = resolve(config, plugins, name)?;
+    let shared = Written { secrets: &ready.connection.secrets, own: None };
+    let Written { secrets, own } = secrets_of(config, ready.connection, principal).unwrap_or(shared);
+    let connection = Principal::connection();
+    let keeper = if own.is_some() { principal } else { &connection };
+    let absent = |name: &str| matches!(config.vault().kept().get(&ready.connection.name, keeper, name), Ok(None));
+    // What a login makes itself need not be there before the first one.
+    let others = secrets
+        .iter()
+        .filter(|(name, place)| !(typed.contains_key(*name) || matches!(place, Secret::Kept(_)) && absent(name)));
+    let others: BTreeMap<String, Secret> = others.map(|(name, place)| (name.clone(), place.clone())).collect();
+    let mut opened = config.vault().open(&ready.connection.name, keeper, &others).map_err(|errors| {
+        let mut problems = Problems::default();
+        problems.extend(errors.iter().map(|error| match own {
+            Some((profile, user, side)) => profile.secret_problem(user, side, &error.name, error.to_string()),
+            None => ready.connection.problem(&format!("/secrets/{}", error.name), error.to_string(), ""),
+        }));
+        Unready::from(problems)
+    })?;
+    opened.extend(typed.iter().map(|(name, secret)| (name.clone(), secret.clone())));
+    ready.logins.push(Login { principal: principal.clone(), own: own.is_some(), secrets: Ok(opened) });
+    Ok(ready)
+}
+
 fn connection_secrets(config: &Config, ready: &Ready<'_>) -> Result<BTreeMap<String, SecretString>, Unready> {
     read(config, ready, &Principal::connection(), &ready.connection.secrets, &|secret, message| {
         ready.connection.problem(&format!("/secrets/{secret}"), message, "")
@@ -237,6 +339,12 @@ pub(super) fn look(config: &Config, plugins: &Plugins, cache_dir: &Path, names: 
 }
 
 impl Ready<'_> {
+    /// Under whose name a principal's typed secrets are kept: its own, or the connection's, which it shares.
+    pub(super) fn keeper_of(&self, principal: &Principal) -> Principal {
+        let own = self.logins.iter().any(|login| login.own && login.principal == *principal);
+        if own { principal.clone() } else { Principal::connection() }
+    }
+
     /// Starts the connector. Nobody is logged in yet.
     fn start(&self, config: &Config, cache_dir: &Path, keep: Option<KeepSecrets>) -> Result<Session, Unready> {
         let Ready { connection, plugin, settings, .. } = self;

@@ -5,7 +5,7 @@ use serde::Serialize;
 
 use super::transaction::{Answer, Fault, Tx, statements};
 use super::{Db, lease, runs};
-use crate::model::{Holder, LaneKey, LaneReport, StoreResult};
+use crate::model::{Holder, LaneKey, LaneReport, Store, StoreResult};
 
 statements! {
     KEY = "SELECT profile, user, stream FROM lane WHERE id = ?1";
@@ -18,6 +18,15 @@ statements! {
     QUARANTINED = "SELECT count(*) FROM aside WHERE lane = ?1 AND kind = 0";
     ASIDE = "SELECT count(*) FROM aside WHERE lane = ?1";
     INTENTS = "SELECT count(*) FROM intent WHERE lane = ?1";
+    FORGET_INTENTS = "DELETE FROM intent WHERE lane = ?1";
+    FORGET_LINKS = "DELETE FROM link WHERE lane = ?1";
+    FORGET_BODIES = "DELETE FROM body WHERE inbox IN (SELECT id FROM inbox WHERE lane = ?1)";
+    FORGET_INBOX = "DELETE FROM inbox WHERE lane = ?1";
+    FORGET_HOLDS = "DELETE FROM hold WHERE lane = ?1";
+    FORGET_ASIDE = "DELETE FROM aside WHERE lane = ?1";
+    FORGET_REVISITS = "DELETE FROM revisit WHERE lane = ?1";
+    FORGET_SIDES = "DELETE FROM lane_side WHERE lane = ?1";
+    FORGET_MAP = "UPDATE lane SET map = NULL, live_links = 0 WHERE id = ?1";
 }
 
 /// How a lane stands.
@@ -96,6 +105,34 @@ impl Db {
         self.read(0, |tx| all(tx)?.into_iter().map(|lane| key(tx, lane)).collect())
     }
 
+    /// Forgets what a lane knows: its links, how far its sides were read, whatever waits. History stays, and no record is
+    /// touched. Answers how many links there were.
+    ///
+    /// # Errors
+    /// If somebody runs the lane at this moment, or the database cannot be written.
+    pub fn forget_lane(&mut self, lane: &LaneKey, holder: &Holder, now: Millis) -> StoreResult<u64> {
+        let lease = self.take(lane, holder, now)?;
+        let forgotten = self.write(&lease, |tx| {
+            let links = tx.one(LINKS, [tx.lane()], |row| row.get(0))?.unwrap_or(0);
+            for sql in [
+                FORGET_INTENTS,
+                FORGET_LINKS,
+                FORGET_BODIES,
+                FORGET_INBOX,
+                FORGET_HOLDS,
+                FORGET_ASIDE,
+                FORGET_REVISITS,
+                FORGET_SIDES,
+                FORGET_MAP,
+            ] {
+                tx.run(sql, [tx.lane()])?;
+            }
+            Ok(links)
+        });
+        self.release(&lease)?;
+        forgotten
+    }
+
     /// How all lanes stand, by name.
     ///
     /// # Errors
@@ -148,6 +185,25 @@ mod tests {
         assert_eq!(json[0]["profile"], "sales");
         db.release(&lease).unwrap();
         assert_eq!(db.status().unwrap()[0].holder, None);
+    }
+
+    #[test]
+    fn a_lane_that_is_forgotten_knows_nothing_and_the_others_all() {
+        let (mut db, lease) = world();
+        let other = crate::model::LaneKey { stream: "other".into(), ..key() };
+        let elsewhere = db.take(&other, &holder(1), 0).unwrap();
+        for lease in [&lease, &elsewhere] {
+            linked(&mut db, lease, "a", "a.vcf");
+            stage(&mut db, lease, &[here(Side::Left, "c", "1")]);
+            db.release(lease).unwrap();
+        }
+        assert_eq!(db.forget_lane(&key(), &holder(1), 0).unwrap(), 1);
+        let status = db.status().unwrap();
+        let of = |stream: &str| status.iter().find(|status| status.lane.stream == stream).unwrap();
+        let (forgotten, kept) = (of(&key().stream), of("other"));
+        assert_eq!((forgotten.links, forgotten.live, forgotten.waiting), (0, 0, 0));
+        assert_eq!((kept.links, kept.live, kept.waiting), (1, 1, 1));
+        assert_eq!(forgotten.holder, None);
     }
 
     #[test]
