@@ -6,7 +6,8 @@
 
 use std::collections::HashMap;
 
-use pairwise_plugin_api::{Cursor, Reason, RecordRef};
+use pairwise_plugin_api::ops::FindRequest;
+use pairwise_plugin_api::{Class, Cursor, Reason, RecordRef};
 
 use super::calls::is_gone;
 use super::pull::gone;
@@ -182,6 +183,66 @@ fn arrivals(lane: &mut Lane<'_>, side: Side) -> Result<HashMap<String, Option<En
     }
 }
 
+/// Where a linked record is that is gone under its id.
+enum Whereabouts {
+    /// Under another id in the scope: its link follows it.
+    Here,
+    /// Somewhere else in the system.
+    Elsewhere,
+}
+
+/// Looks for records that are gone under their ids by what never changes of them. A system that cannot look so tells nothing.
+fn whereabouts(
+    lane: &mut Lane<'_>,
+    side: Side,
+    missing: &[(LinkId, RecordRef, Option<String>)],
+) -> Result<HashMap<LinkId, Whereabouts>, Stop> {
+    let mut known = HashMap::new();
+    let wanted: Vec<_> = missing.iter().filter_map(|(link, at, same)| Some((*link, at, same.clone()?))).collect();
+    let Some((_, first, _)) = wanted.first().filter(|_| lane.abilities[side].incarnation) else { return Ok(known) };
+    let mut request = FindRequest {
+        principal: lane.spec.principals[side].clone(),
+        scope: lane.spec.scope[side].clone(),
+        entity: first.entity.clone(),
+        by: vec![INCARNATION.into()],
+        values: wanted.iter().map(|(_, _, same)| same.clone()).collect(),
+        case_sensitive: true,
+        ..FindRequest::default()
+    };
+    let mut batch = Vec::new();
+    for whole in [false, true] {
+        if whole {
+            request.scope.clear();
+        }
+        let found = match lane.call(side, |remote| remote.find(&request)) {
+            Ok(found) => found,
+            Err(failure) if matches!(failure.class, Class::Unimplemented | Class::NotFound | Class::Refused) => break,
+            Err(failure) => return Err(lane.stop(side, failure)),
+        };
+        for ((link, at, _), mut found) in wanted.iter().zip(found) {
+            // Of two that bear the same nobody knows which one it was.
+            let Some(record) = found.pop().filter(|record| found.is_empty() && record.at != **at) else { continue };
+            if whole {
+                known.entry(*link).or_insert(Whereabouts::Elsewhere);
+            } else if let Some(mut link) =
+                lane.store.links(&lane.lease, link - 1, 1)?.pop().filter(|one| one.id == *link)
+            {
+                known.insert(link.id, Whereabouts::Here);
+                link.ends[side] = Some(End::of(&record));
+                batch.push(Settlement { link: LinkChange::Put(Box::new(link)), ..Settlement::default() });
+            }
+        }
+        if known.len() == wanted.len() {
+            break;
+        }
+    }
+    lane.store.settle(&lane.lease, &lane.options.run, &batch)?;
+    Ok(known)
+}
+
+/// The name by which `find` looks records up by their incarnation, where a connector can.
+const INCARNATION: &str = "incarnation";
+
 /// Removals that a feed tells. Those whose reason it does not know are asked for one by one.
 pub(super) fn confirm(
     lane: &mut Lane<'_>,
@@ -195,16 +256,25 @@ pub(super) fn confirm(
     }
     let at: Vec<RecordRef> = unknown.into_iter().map(|(at, _)| at).collect();
     let known = lane.store.known(&lane.lease, side, &at)?;
+    // Of a record without a link nothing is concluded: it only leaves the inbox, if it is there.
+    let (linked, loose): (Vec<_>, Vec<_>) = at.into_iter().zip(known).partition(|(_, known)| known.link.is_some());
+    staged.extend(loose.into_iter().map(|(at, _)| gone(side, at, Reason::Deleted)));
+    let at: Vec<RecordRef> = linked.iter().map(|(at, _)| at.clone()).collect();
     let found = lane.get(side, &at)?;
     let mut doubtful: HashMap<LinkId, RecordRef> = HashMap::new();
-    for ((at, known), found) in at.into_iter().zip(known).zip(found) {
-        match (is_gone(&found), known.link) {
-            (true, Some(_)) if lane.abilities[side].authoritative_get => staged.push(gone(side, at, Reason::Deleted)),
-            (true, Some((link, _))) => {
-                doubtful.insert(link, at);
-            }
-            (true, None) => staged.push(gone(side, at, Reason::Deleted)),
-            (false, _) => {}
+    let mut missing: Vec<(LinkId, RecordRef, Option<String>)> = Vec::new();
+    for ((at, known), found) in linked.into_iter().zip(found) {
+        if let Some((link, _)) = known.link.filter(|_| is_gone(&found)) {
+            missing.push((link, at, known.incarnation));
+        }
+    }
+    let mut whereabouts = whereabouts(lane, side, &missing)?;
+    for (link, at, _) in missing {
+        match whereabouts.remove(&link) {
+            Some(Whereabouts::Here) => {}
+            Some(Whereabouts::Elsewhere) => staged.push(gone(side, at, Reason::LeftScope)),
+            None if lane.abilities[side].authoritative_get => staged.push(gone(side, at, Reason::Deleted)),
+            None => drop(doubtful.insert(link, at)),
         }
     }
     let links: Vec<LinkId> = doubtful.keys().copied().collect();
