@@ -179,6 +179,50 @@ impl Pair {
 }
 
 #[test]
+fn a_contact_that_a_person_moves_is_not_deleted_on_the_other_side() {
+    let pair = Pair::of(4);
+    let scope = "scope.right = { folder = [\"contacts\", \"CRM\"] }";
+    let head = "preset = \"mirror\"\nleft = \"folder\"\nright = \"mail\"\nenabled = true\n";
+    pair.world.put("profiles/people.toml", &format!("{head}\n[streams.contacts]\n{scope}\n"));
+    let folder = |name: &str| {
+        let fields = [("DisplayName".to_owned(), json!(name))].into_iter().collect();
+        let edit = Edit {
+            entity: "folder".into(),
+            user: LEE.into(),
+            fields,
+            container: Some("contacts".into()),
+            ..Edit::default()
+        };
+        pair.sandbox.edit(MAIL, edit).unwrap();
+    };
+    folder("CRM");
+    folder("Private");
+    pair.sync("contacts");
+    let before = pair.cards();
+    let [a, b, c, ..] = &pair.items("contact")[..] else { panic!("contacts") };
+    let to = |item: &Item, container: &str| {
+        let id = Some(item.id.clone());
+        let edit = Edit { user: LEE.into(), id, container: Some(container.into()), ..Edit::default() };
+        pair.sandbox.edit(MAIL, edit).unwrap()
+    };
+    let moved = to(a, "CRM");
+    to(b, "Private");
+    to(c, "deleteditems");
+    let run = pair.sync("contacts");
+    assert_eq!((run["left"]["created"].clone(), run["left"]["deleted"].clone()), (json!(0), json!(1)), "{run}");
+    let now = pair.cards();
+    assert_eq!(now.len(), 3, "only what was thrown away is gone");
+    let name = |item: &Item| format!("FN:{}", item.fields["DisplayName"].as_str().unwrap());
+    assert!(now.iter().all(|card| before.contains(card)) && now.iter().all(|(_, text)| !text.contains(&name(c))));
+    // The link has followed: an edit of the card arrives in the other folder.
+    pair.edit_card(&name(a), "END:VCARD", "NICKNAME:Moved\r\nEND:VCARD");
+    pair.sync("contacts");
+    let there =
+        pair.sandbox.records(MAIL, Some("contact"), Some(LEE)).into_iter().find(|item| item.id == moved).unwrap();
+    assert_eq!(there.fields["Nickname"], json!("Moved"));
+}
+
+#[test]
 fn events_and_series_travel_both_ways() {
     let pair = Pair::of(0);
     let event = |uid: &str, lines: &str| {

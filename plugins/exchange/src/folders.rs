@@ -27,7 +27,7 @@ pub(crate) struct Place {
 pub(crate) struct Found {
     pub(crate) path: String,
     pub(crate) id: String,
-    class: String,
+    pub(crate) class: String,
 }
 
 /// The paths that a scope names, without those that stand for the same.
@@ -219,6 +219,17 @@ impl Desk<'_> {
             }
         }
         Ok(())
+    }
+
+    /// The id of a folder.
+    pub(crate) fn id_of(&self, folder: &Folder) -> Result<Option<String>> {
+        let mut body = Writer::new();
+        body.start("m:GetFolder").start("m:FolderShape").leaf("t:BaseShape", "IdOnly").end().start("m:FolderIds");
+        self.write_folder(&mut body, folder);
+        let answer = self.read(&body.done())?;
+        let message = answer.one().map_err(|trouble| self.fail(&trouble))?;
+        let found = message.child("Folders").and_then(|folders| folders.children.first());
+        Ok(found.and_then(|found| found.child("FolderId")).and_then(|id| id.attribute("Id")).map(str::to_owned))
     }
 
     /// The path of the folder with this id, as far as it was looked at.

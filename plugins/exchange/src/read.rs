@@ -9,7 +9,7 @@ use pairwise_plugin_api::{
 use serde_json::json;
 
 use crate::desk::{Desk, Folder};
-use crate::fields::{KEY, Place as Where, UID, write_own_uri};
+use crate::fields::{KEY, Place as Where, SEARCH_KEY, UID, write_own_uri};
 use crate::folders::Place;
 use crate::item::{self, Read, id_of, only, unreadable};
 use crate::kind::{EXTENDED, Kind, property_of};
@@ -20,6 +20,8 @@ use crate::xml::{Node, Writer, is_true};
 const MOST_CHANGES: usize = 512;
 /// The most values that one restriction compares with.
 const MOST_VALUES: usize = 25;
+/// The name by which the host looks for what was moved.
+const INCARNATION: &str = "incarnation";
 /// The most items of a listing that a search looks at.
 const MOST_FOUND: &str = "1000";
 
@@ -211,7 +213,7 @@ impl Desk<'_> {
         let mut changes = Vec::new();
         for line in lines {
             match line {
-                Line::Gone(id) => changes.push(Change::removed(RecordRef::new(entity, id), Reason::Deleted)),
+                Line::Gone(id) => changes.push(Change::removed(RecordRef::new(entity, id), Reason::Unknown)),
                 Line::Here(id, _) if known(&id) => {}
                 Line::Here(id, version) if detail == ListDetail::Ids => {
                     let at = RecordRef::new(entity, id);
@@ -323,6 +325,9 @@ impl Desk<'_> {
             let mut uri = Writer::new();
             match (kind.spec(name), name.strip_prefix(EXTENDED)) {
                 _ if &**name == "uid" => write_own_uri(&mut uri, UID),
+                _ if &**name == INCARNATION => {
+                    uri.empty("t:ExtendedFieldURI", &[("PropertyTag", SEARCH_KEY), ("PropertyType", "Binary")]);
+                }
                 (Some(spec), _) => match spec.place {
                     Where::Entry(..) | Where::Element(_) | Where::Address(..) | Where::Tag(_) => {
                         spec.place.write_uri(&mut uri)
@@ -357,12 +362,14 @@ impl Desk<'_> {
         Ok(found)
     }
 
-    /// All folders of a kind; the deleted items are none.
+    /// All folders of a kind, wherever they are; the deleted items are none.
     fn everywhere(&self, kind: Kind) -> Result<Vec<Place>> {
-        let home = Place { kind, path: String::new(), folder: Folder::home(kind) };
-        let beneath = self.containers(kind)?.into_iter().filter(|container| !container.id.is_empty());
-        let beneath: Vec<Place> = beneath.map(|container| self.place(kind, container.id)).collect::<Result<_>>()?;
-        Ok([home].into_iter().chain(beneath).collect())
+        let all = self.tree(kind, "/")?;
+        let trash = self.id_of(&Folder::Known("deleteditems"))?;
+        let trash = all.iter().find(|found| Some(&found.id) == trash.as_ref()).map(|found| format!("{}/", found.path));
+        let is_trash = |path: &str| trash.as_deref().is_some_and(|trash| path.starts_with(trash));
+        let wanted = all.into_iter().filter(|found| found.class == kind.folder_class() && !is_trash(&found.path));
+        Ok(wanted.map(|found| Place { kind, path: found.path, folder: Folder::Id(found.id) }).collect())
     }
 
     /// The ids of items whose properties have one of the values.
@@ -428,6 +435,7 @@ fn bears(read: &Read, by: &[Name], value: &str, case_sensitive: bool) -> bool {
     let fields: &Fields = &read.record.fields;
     by.iter().any(|name| match fields.get(name) {
         _ if &**name == "uid" => read.record.uid.as_deref().is_some_and(same),
+        _ if &**name == INCARNATION => read.record.incarnation.as_deref() == Some(value),
         Some(Value::List(list)) => list.iter().any(|text| same(&text.to_string())),
         Some(text) => same(&text.to_string()),
         None => false,
