@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "a bench may panic")]
 
 use pairwise_host::model::value::{self, Compare};
-use pairwise_host::model::{Direction, FieldRow, MapSpec, MatchPolicy, Several, Side, Sides, Transform, Winner};
+use pairwise_host::model::{Direction, FieldRow, MapSpec, MatchPolicy, Pick, Several, Side, Sides, Transform, Winner};
 use pairwise_host::pipeline::keys::match_keys;
 use pairwise_host::pipeline::translate::FieldMap;
 use pairwise_plugin_api::{Catalogue, Entity, Field, FieldType, Fields, Name, Record, RecordRef, Value};
@@ -51,7 +51,7 @@ fn catalogue(prefix: &str) -> Catalogue {
 fn map(prefix: &str, rows: Vec<FieldRow>) -> FieldMap {
     let entities = Sides::from_fn(|_| vec!["contact".to_owned()]);
     let catalogues = Sides { left: catalogue(prefix), right: catalogue("") };
-    let spec = MapSpec { join: true, rows, without: Vec::new() };
+    let spec = MapSpec { join: true, rows, without: Vec::new(), reads: Vec::new() };
     FieldMap::compile(&spec, Direction::Both, &entities, &catalogues).unwrap()
 }
 
@@ -94,6 +94,7 @@ fn with_transforms(bencher: divan::Bencher<'_, '_>) {
         direction: Direction::Both,
         on_create: Direction::Both,
         winner: None,
+        repair: None,
         transform: vec![transform],
     };
     let rows = vec![
@@ -110,7 +111,8 @@ fn keys_of_mirror(bencher: divan::Bencher<'_, '_>) {
     let policy = MatchPolicy {
         keys: vec![key(&["uid"]), key(&["emails/*/address"]), key(&["name/full", "phones/*/number"])],
         case_sensitive: false,
-        several: Sides::from_fn(|_| Several::Hold),
+        within: Sides::default(),
+        several: Sides::from_fn(|_| Several::all(Pick::Hold)),
         differ: Winner::Hold,
     };
     let records = records("");

@@ -1,8 +1,9 @@
 //! Settings of a lane, as a test starts from them.
 
+use pairwise_host::config::Config;
 use pairwise_host::model::{
-    ConflictPolicy, Direction, GuardPolicy, LaneKey, LaneSpec, MapChange, MapSpec, MatchPolicy, Matching, Per, Removal,
-    RemovalPolicy, Repair, Scan, Several, Side, Sides, Winner,
+    ConflictPolicy, Direction, GuardPolicy, LaneKey, LaneSpec, MapChange, MapSpec, MatchPolicy, Matching, NoTrash, Per,
+    Pick, Removal, RemovalPolicy, Repair, Scan, Several, Side, Sides, TrashPolicy, Winner,
 };
 use pairwise_plugin_api::{Name, Principal};
 
@@ -18,6 +19,7 @@ pub fn mirror() -> LaneSpec {
         principals: Sides { left: Principal::connection(), right: Principal::connection() },
         entities: Sides { left: vec![ENTITY.into()], right: vec![ENTITY.into()] },
         scope: Sides::default(),
+        join: Sides::default(),
         direction: Direction::Both,
         scan: Sides { left: Scan::Feed, right: Scan::Feed },
         sweep_every: 20,
@@ -30,7 +32,8 @@ pub fn mirror() -> LaneSpec {
                 vec![path("name/full"), path("phones/*/number")],
             ],
             case_sensitive: false,
-            several: Sides { left: Several::Hold, right: Several::Hold },
+            within: Sides::default(),
+            several: Sides::from_fn(|_| Several::all(Pick::Hold)),
             differ: Winner::Hold,
         }),
         create: Sides { left: true, right: true },
@@ -42,10 +45,40 @@ pub fn mirror() -> LaneSpec {
             left_scope: Removal::Keep,
             beats_edit: false,
         }),
-        guard: GuardPolicy { removals_share: 0.25, removals_above: 5, identity: Vec::new() },
+        trash: TrashPolicy { fallback: None, none: NoTrash::Delete },
+        guard: GuardPolicy { removals_share: 0.25, removals_above: 5, removals_count: None, identity: Vec::new() },
         map: MapSpec { join: true, ..MapSpec::default() },
+        references: Vec::new(),
         map_change: MapChange::Ask,
         attempts: 5,
         batch: 20,
     }
+}
+
+/// The lanes that a profile means, read as the program reads it: over its preset, with these connections.
+///
+/// # Panics
+/// With what is wrong with it.
+#[must_use]
+pub fn of_profile(plugins: [&str; 2], profile: &str) -> Vec<LaneSpec> {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let [left, right] = plugins;
+    let host = format!("[connections.one]\nplugin = \"{left}\"\n[connections.two]\nplugin = \"{right}\"\n");
+    let profile = format!("left = \"one\"\nright = \"two\"\n{profile}");
+    std::fs::create_dir(folder.path().join("profiles")).expect("a folder");
+    std::fs::write(folder.path().join("pairwise.toml"), host).expect("a file");
+    std::fs::write(folder.path().join("profiles/test.toml"), profile).expect("a file");
+    let config = Config::load(folder.path()).unwrap_or_else(|problems| panic!("{problems}"));
+    config.profiles.iter().flat_map(|profile| profile.lanes().iter().cloned()).collect()
+}
+
+/// The lane that the preset `infor-crm-outlook` means for one person, with more keys of the profile.
+#[must_use]
+pub fn infor_crm_outlook(more: &str) -> LaneSpec {
+    let profile = format!(
+        "preset = \"infor-crm-outlook\"\n{more}\n[[users]]\nleft = \"lee\"\nright = \"lee@example.com\"\n\
+         grants = [\"contact_sync\"]\nsecrets.left.password.env = \"CRM_LEE\"\n\
+         streams.contacts.scope.left.group = \"Contact Sync\"\n"
+    );
+    of_profile(["infor-crm", "outlook"], &profile).remove(0)
 }

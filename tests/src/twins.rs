@@ -7,7 +7,7 @@ use pairwise_host::model::{Holder, LaneReport, LaneSpec, RunOptions, Sides, Unwa
 use pairwise_host::pipeline;
 use pairwise_host::store::Db;
 
-use crate::lanes::mirror;
+use crate::lanes::{infor_crm_outlook, mirror};
 use crate::memory::Memory;
 
 /// Time and randomness from a seed; a pause moves the clock.
@@ -86,6 +86,14 @@ impl World {
             chance: Seeded::new(1),
             runs: 0,
         }
+    }
+
+    /// The preset `infor-crm-outlook` for one person, between a CRM and a mailbox; with more keys of the profile.
+    #[must_use]
+    pub fn of_crm(more: &str) -> Self {
+        let mut world = World::new(infor_crm_outlook(more));
+        (world.left, world.right) = (Memory::crm("crm"), Memory::mailbox("office"));
+        world
     }
 
     /// One run.

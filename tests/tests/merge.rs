@@ -39,7 +39,7 @@ fn here(id: &str, modified: i64, values: [&str; 2]) -> Told {
     let record = Record {
         at: RecordRef::new(ENTITY, id),
         version: Some("2".into()),
-        modified: Some(modified),
+        modified: Some(modified * 1_000),
         ..Record::default()
     };
     Told::Here(Box::new(Seen { record, values }))
@@ -91,6 +91,7 @@ fn winner_table() {
                 map_changed: false,
                 explain: true,
                 skew: Sides::default(),
+                keeps: Sides::default(),
             };
             for (left_tells, left) in sides("L") {
                 for (right_tells, right) in sides("R") {
@@ -152,8 +153,15 @@ fn check(winner: Winner, per: Per, times: (i64, i64), left: &[String; 2], right:
 fn what_equals_its_shadow_is_never_written() {
     let spec = mirror();
     let map = map(&spec);
-    let rules =
-        Rules { lane: &spec, map: &map, prefer: None, map_changed: false, explain: false, skew: Sides::default() };
+    let rules = Rules {
+        lane: &spec,
+        map: &map,
+        prefer: None,
+        map_changed: false,
+        explain: false,
+        skew: Sides::default(),
+        keeps: Sides::default(),
+    };
     let mut respelt = link(["Ada", "x"]);
     respelt.shadows.right = TWO.into_iter().zip(["ADA LOVELACE", "x"]).collect();
     let told = Sides { left: here("l", 1, ["Ada", "x"]), right: here("r", 2, ["ADA LOVELACE", "x"]) };
@@ -168,8 +176,15 @@ fn one_way_rows_go_one_way() {
         let mut spec = mirror();
         spec.direction = direction;
         let map = map(&spec);
-        let rules =
-            Rules { lane: &spec, map: &map, prefer: None, map_changed: false, explain: false, skew: Sides::default() };
+        let rules = Rules {
+            lane: &spec,
+            map: &map,
+            prefer: None,
+            map_changed: false,
+            explain: false,
+            skew: Sides::default(),
+            keeps: Sides::default(),
+        };
         for (_, left) in sides("L") {
             for (_, right) in sides("R") {
                 let told = Sides { left: here("l", 1, texts(&left)), right: here("r", 2, texts(&right)) };
@@ -204,6 +219,7 @@ fn delete_table() {
                         map_changed: false,
                         explain: false,
                         skew: Sides::default(),
+                        keeps: Sides::default(),
                     };
                     let stays = gone.other();
                     let mut told = Sides::from_fn(|_| Told::Gone(Reason::Deleted));

@@ -155,8 +155,8 @@ fn item(out: Out, item: &Item) {
     let line = format!("{} {:<9} {:<5}  {}", sign(item.op), verb(item.op), item.side.name(), output::short(label, 48));
     let line = match item.op {
         Op::Create | Op::Recreate => line.green().to_string(),
-        Op::Update | Op::Adopt => line.cyan().to_string(),
-        Op::Delete | Op::Unlink => line.red().to_string(),
+        Op::Update | Op::Adopt | Op::Include => line.cyan().to_string(),
+        Op::Delete | Op::Unlink | Op::Exclude => line.red().to_string(),
         Op::Conflict | Op::Quarantine => line.yellow().to_string(),
     };
     let held = if item.held { " (waits)".yellow().to_string() } else { String::new() };
@@ -179,8 +179,8 @@ fn item(out: Out, item: &Item) {
 fn sign(op: Op) -> char {
     match op {
         Op::Create | Op::Recreate => '+',
-        Op::Update => '~',
-        Op::Delete | Op::Unlink => '-',
+        Op::Update | Op::Include => '~',
+        Op::Delete | Op::Unlink | Op::Exclude => '-',
         Op::Adopt => '=',
         Op::Conflict | Op::Quarantine => '!',
     }
@@ -193,6 +193,8 @@ pub(crate) fn verb(op: Op) -> &'static str {
         Op::Update => "update",
         Op::Recreate => "recreate",
         Op::Delete => "delete",
+        Op::Include => "join",
+        Op::Exclude => "leave",
         Op::Unlink => "unlink",
         Op::Adopt => "link",
         Op::Conflict => "conflict",

@@ -58,25 +58,8 @@ impl Schema {
 /// Keys that the design knows and this version does not, by the table they stand in. They must never be taken for working.
 fn later_keys(table: &[&str]) -> &'static [&'static str] {
     match table {
-        [] => &[
-            "access",
-            "grants",
-            "interlock",
-            "latched",
-            "limits",
-            "locked",
-            "may_lose",
-            "open",
-            "per_user",
-            "required",
-            "settings",
-            "stamps",
-            "stop_grace",
-            "templates",
-        ],
-        ["connections", _] => &["grants"],
+        [] => &["latched", "limits", "may_lose", "open", "required", "settings", "stamps", "stop_grace", "templates"],
         ["directory"] => &["unique", "verify"],
-        ["users", _] => &["grants", "streams"],
         ["streams", _] => &[
             "acknowledge",
             "conditions",
@@ -92,19 +75,15 @@ fn later_keys(table: &[&str]) -> &'static [&'static str] {
             "notify",
             "participants",
             "placement",
-            "references",
             "replace",
             "requires",
-            "trash",
             "use",
             "window",
             "write",
         ],
-        ["streams", _, "fields", _] => {
-            &["entity", "map_change", "optional", "repair", "required", "template", "with_entity"]
-        }
-        ["streams", _, "match"] => &["search", "within"],
-        ["streams", _, "match", "several", _] => &["equal", "none", "pick", "prefer"],
+        ["streams", _, "fields", _] => &["entity", "map_change", "optional", "required", "template", "with_entity"],
+        ["streams", _, "match"] => &["search"],
+        ["streams", _, "match", "several", _] => &["prefer"],
         ["streams", _, "create", _] => &["as", "set"],
         ["streams", _, "admit" | "follow", _, _] => &["removed"],
         ["streams", _, "guard", "identity"] => &["each", "lock_at", "side"],
@@ -118,6 +97,7 @@ fn later_values(key: &str) -> &'static [&'static str] {
     match key {
         "from" => &["left", "right"],
         "deleted" | "left_scope" => &["delete_if_born_here"],
+        "missing" => &["offer"],
         "without_key" => &["refuse", "skip"],
         _ => &[],
     }

@@ -24,6 +24,8 @@ pub struct Connection {
     pub version: VersionReq,
     /// Where its secrets are.
     pub secrets: BTreeMap<String, Secret>,
+    /// What it was granted.
+    pub grants: Vec<String>,
     /// Where the plugin runs.
     pub isolation: Isolation,
     /// What its process may use.
@@ -167,6 +169,7 @@ impl Connection {
             plugin: raw.plugin.clone(),
             version,
             secrets: raw.secrets.clone(),
+            grants: raw.grants.clone(),
             isolation: raw.isolation,
             limits,
             settings: raw.settings.clone().into_iter().collect(),

@@ -16,6 +16,7 @@ pub mod secret;
 pub mod units;
 
 mod connection;
+mod people;
 mod profile;
 mod schedule;
 mod stream;
@@ -29,7 +30,7 @@ pub use connection::{Connection, Limits};
 pub use find::{HOST_FILE, NotFound};
 pub use problem::{Problem, Problems};
 pub use profile::{Profile, User};
-pub use raw::{Isolation, Schedule, Secret};
+pub use raw::{Interlock, InterlockAction, Isolation, Schedule, Secret};
 pub use secret::{SecretError, Vault};
 
 use crate::model::nearest;
@@ -53,6 +54,8 @@ pub struct Config {
     pub connections: BTreeMap<String, Connection>,
     /// All profiles, in the order of their names.
     pub profiles: Vec<Profile>,
+    /// Users of the operating system who may change things; `None`: the owner of the folder.
+    pub admins: Option<Vec<String>>,
 }
 
 impl Config {
@@ -109,6 +112,7 @@ impl Config {
             keep_history,
             connections,
             profiles,
+            admins: raw.access.admins,
         })
     }
 

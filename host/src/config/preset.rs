@@ -5,11 +5,22 @@ use super::problem::{Mark, Problem, suggest};
 use crate::model::{Side, Sides};
 
 /// The presets that are built in.
-const BUILT_IN: &[(&str, &str)] =
-    &[("copy", include_str!("../../presets/copy.toml")), ("mirror", include_str!("../../presets/mirror.toml"))];
+const BUILT_IN: &[(&str, &str)] = &[
+    ("copy", include_str!("../../presets/copy.toml")),
+    ("infor-crm-outlook", include_str!("../../presets/infor-crm-outlook.toml")),
+    ("mirror", include_str!("../../presets/mirror.toml")),
+];
 
 /// Keys that say what kind of schedule it is: naming one replaces the preset's.
 const SCHEDULE_KINDS: &[&str] = &["every", "times_a_day", "daily", "weekly", "monthly", "cron", "manual"];
+
+/// What stands in front of a preset's name where its text is the source of something.
+const SOURCE: &str = "preset ";
+
+/// Whether something was written by a preset.
+pub(super) fn wrote(mark: &Mark) -> bool {
+    mark.source.name.starts_with(SOURCE)
+}
 
 /// A preset, as read.
 #[derive(Debug, Clone)]
@@ -58,7 +69,7 @@ impl Preset {
     /// # Errors
     /// If it is not TOML.
     pub fn read(name: &str, text: &str) -> Result<Preset, Vec<Problem>> {
-        let mut defaults = Node::parse(&format!("preset {name}"), text)?;
+        let mut defaults = Node::parse(&format!("{SOURCE}{name}"), text)?;
         let mut take = |key: &str| match &mut defaults.tree {
             Tree::Table(table) => table.remove(key).map(|entry| texts(&entry.node)).unwrap_or_default(),
             _ => Vec::new(),
@@ -87,12 +98,17 @@ impl Preset {
         });
         let merged = merge(&self.defaults, profile);
         for (key, row) in &self.required {
-            if merged.at(&pointer(key.split('.'))).is_none() {
+            if merged.at(&pointer(key.split('.'))).is_none() && !everybody_sets(&merged, key) {
                 let problem = Problem::at(&profile.mark, format!("`{key}` is missing"), "");
                 problems.push(problem.also(row, "the preset requires it here").help(format!("add `{key} = …`")));
             }
         }
         if problems.is_empty() { Ok(merged) } else { Err(problems) }
+    }
+
+    /// Where the preset locks a path.
+    pub(super) fn locks(&self, path: &[String]) -> Option<&Mark> {
+        self.locked.iter().find(|(pattern, _)| touches(pattern, path)).map(|(_, row)| row)
     }
 
     /// What is wrong with the plugin of a side.
@@ -107,13 +123,19 @@ impl Preset {
     }
 }
 
+/// Whether each person sets a key of the profile for himself.
+fn everybody_sets(profile: &Node, key: &str) -> bool {
+    let users = profile.get("users").and_then(Node::list).unwrap_or_default();
+    !users.is_empty() && users.iter().all(|user| user.at(&pointer(key.split('.'))).is_some())
+}
+
 fn texts(node: &Node) -> Vec<(String, Mark)> {
     let items = node.list().unwrap_or(std::slice::from_ref(node));
     items.iter().filter_map(|item| Some((item.text()?.to_owned(), item.mark.clone()))).collect()
 }
 
 /// Visits every value that is no table.
-fn leaves(node: &Node, path: &mut Vec<String>, visit: &mut dyn FnMut(&[String], &Mark)) {
+pub(super) fn leaves(node: &Node, path: &mut Vec<String>, visit: &mut dyn FnMut(&[String], &Mark)) {
     for (key, entry) in node.table().into_iter().flatten() {
         path.push(key.clone());
         if entry.node.table().is_some() {
@@ -126,13 +148,18 @@ fn leaves(node: &Node, path: &mut Vec<String>, visit: &mut dyn FnMut(&[String], 
 }
 
 /// Whether a value at `path` sets anything that the pattern stands for: one is the beginning of the other.
-fn touches(pattern: &str, path: &[String]) -> bool {
+pub(super) fn touches(pattern: &str, path: &[String]) -> bool {
     pattern.split('.').zip(path).all(|(want, have)| want == "*" || want == have)
+}
+
+/// Whether the pattern stands for a value at `path`: it is the beginning of it, or all of it.
+pub(super) fn covers(pattern: &str, path: &[String]) -> bool {
+    pattern.split('.').count() <= path.len() && touches(pattern, path)
 }
 
 /// `over` laid over `base`: tables key by key, anything else as a whole; but rows of `fields` replace the rows with the same
 /// `left` or `right`, and a value for both sides is taken apart where only one side is overridden.
-fn merge(base: &Node, over: &Node) -> Node {
+pub(super) fn merge(base: &Node, over: &Node) -> Node {
     let (Some(over_table), mut base) = (over.table(), base.clone()) else { return over.clone() };
     if base.table().is_none() {
         let sided = !over_table.is_empty() && over_table.keys().all(|key| key == "left" || key == "right");
@@ -260,7 +287,9 @@ error: preset `test` does not let `streams.contacts.match` be set
     fn built_in_presets_are_valid() {
         for (name, text) in BUILT_IN {
             let preset = Preset::read(name, text).unwrap();
-            let merged = preset.under(&profile("left = 'a'\nright = 'b'\n")).unwrap();
+            let mut text = "left = 'a'\nright = 'b'\n".to_owned();
+            text.extend(preset.required.iter().map(|(key, _)| format!("{key} = 'x'\n")));
+            let merged = preset.under(&profile(&text)).unwrap();
             let problems = schema::PROFILE.check(&merged, "");
             assert!(problems.is_empty(), "{name}: {}", problems[0]);
         }

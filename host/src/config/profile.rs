@@ -7,9 +7,9 @@ use pairwise_plugin_api::Principal;
 
 use super::document::{Node, pointer};
 use super::problem::{Problem, Problems, suggest};
-use super::raw::{self, DirectoryFrom, Login, Schedule, Secret};
+use super::raw::{self, DirectoryFrom, Interlock, Schedule, Secret};
 use super::stream::{self, Around};
-use super::{Connection, preset, schedule, schema};
+use super::{Connection, people, preset, schedule, schema};
 use crate::model::{Direction, LaneKey, LaneSpec, Side, Sides};
 
 /// Pairs two connections.
@@ -29,6 +29,9 @@ pub struct Profile {
     pub users: Vec<User>,
     /// When streams run, by stream. A stream without an entry runs by command only.
     pub schedules: BTreeMap<String, Schedule>,
+    /// A foreign program that must not run at the same time.
+    pub interlock: Interlock,
+    denied: Vec<(Option<String>, Problem)>,
     lanes: Vec<LaneSpec>,
     root: Node,
 }
@@ -58,6 +61,13 @@ impl Profile {
     pub fn own_secrets(&self, lane: &LaneKey, side: Side) -> Option<&BTreeMap<String, Secret>> {
         let user = self.users.iter().find(|user| user.name == lane.user)?;
         Some(&user.secrets[side]).filter(|secrets| !secrets.is_empty())
+    }
+
+    /// The grant that a lane lacks. Without it nothing of the lane is read or written.
+    #[must_use]
+    pub fn denied(&self, lane: &LaneKey) -> Option<&Problem> {
+        let concerns = |user: &Option<String>| user.as_ref().is_none_or(|user| *user == lane.user);
+        self.denied.iter().find(|(user, _)| concerns(user)).map(|(_, problem)| problem)
     }
 
     /// The profile as it is meant: its keys over the preset's.
@@ -130,7 +140,7 @@ impl Profile {
             ));
         }
 
-        let users = users(&raw, &root, &mut problems);
+        let users = people::users(&raw, &root, &mut problems);
         let around = Around { profile: name, root: &root, connections: &pair, guard };
         let mut schedules = BTreeMap::new();
         let mut templates = Vec::new();
@@ -157,9 +167,9 @@ impl Profile {
         let lanes = if raw.users.is_empty() || raw.directory.from == Some(DirectoryFrom::None) {
             templates
         } else {
-            let active = users.iter().filter(|user| user.active);
-            active.flat_map(|user| templates.iter().map(move |template| for_user(template, user))).collect()
+            people::lanes(&raw, preset.as_ref(), &around, &templates, &users)?
         };
+        let denied = people::denied(&raw, &around, connections, &users);
         Ok(Profile {
             name: name.into(),
             file: file.into(),
@@ -168,6 +178,8 @@ impl Profile {
             connections: pair,
             users,
             schedules,
+            interlock: raw.interlock,
+            denied,
             lanes,
             root,
         })
@@ -178,54 +190,6 @@ impl Profile {
     pub fn mark(&self) -> &super::problem::Mark {
         self.root.at("/left").map_or(&self.root.mark, |node| &node.mark)
     }
-}
-
-fn for_user(template: &LaneSpec, user: &User) -> LaneSpec {
-    let mut lane = template.clone();
-    lane.key.user.clone_from(&user.name);
-    lane.principals = user.principals.clone();
-    lane
-}
-
-fn users(raw: &raw::Profile, root: &Node, problems: &mut Problems) -> Vec<User> {
-    if raw.directory.from == Some(DirectoryFrom::Profile) && raw.users.is_empty() {
-        let mark = root.place("/directory/from");
-        problems
-            .push(Problem::at(mark, "this profile lists no users", "").help("add a [[users]] table for each person"));
-    }
-    let mut users: Vec<User> = Vec::new();
-    for (index, user) in raw.users.iter().enumerate() {
-        let at = pointer(["users", &index.to_string()]);
-        let said = Sides { left: user.left.clone(), right: user.right.clone() };
-        let Some(name) = said.left.clone().or(said.right.clone()).filter(|name| !name.is_empty()) else {
-            problems.push(Problem::at(root.place(&at), "this user is nobody", "expected `left` or `right`, or both"));
-            continue;
-        };
-        for (side, principal) in said.iter() {
-            let twice =
-                users.iter().any(|user| principal.as_ref().is_some_and(|name| *name == user.principals[side].0));
-            if twice {
-                let mark = root.at(&format!("{at}/{side}")).map_or(&root.mark, |node| &node.mark);
-                let message = format!("this user is listed twice on the {side}");
-                problems.push(
-                    Problem::at(mark, message, "expected every person once")
-                        .help("two pairs on one mailbox would mix two people's records"),
-                );
-            }
-        }
-        let secrets = Sides::from_fn(|side| user.secrets.get(side).cloned().unwrap_or_default());
-        for (side, secrets) in secrets.iter() {
-            if user.active && secrets.is_empty() && raw.directory.login.get(side) == Some(&Login::Own) {
-                let problem = Problem::at(root.place(&at), format!("`{name}` has no login for the {side}"), "");
-                problems.push(
-                    problem.help(format!("add for instance secrets.{side} = {{ password = {{ env = \"…\" }} }}")),
-                );
-            }
-        }
-        let principals = Sides::from_fn(|side| Principal(said[side].clone().unwrap_or_default()));
-        users.push(User { name, principals, active: user.active, secrets });
-    }
-    users
 }
 
 /// Where a tree first holds a text, or has it as a key; what stands under the key `skipped` is passed over.

@@ -6,12 +6,14 @@ use jiff::tz::TimeZone;
 use pairwise_plugin_api::{Name, Principal, Value};
 
 use super::document::Node;
+use super::preset;
 use super::problem::{Problem, Problems};
 use super::raw::{self, OneOrMany, PerSide, Scalar};
 use super::units;
 use crate::model::{
-    ConflictPolicy, Direction, FieldRow, GuardPolicy, LaneKey, LaneSpec, MapChange, MapSpec, MatchPolicy, Matching,
-    Per, Predicate, Removal, RemovalPolicy, Repair, Scan, Several, Side, Sides, Test, Transform, When, Winner, nearest,
+    ConflictPolicy, Direction, FieldRow, GuardPolicy, LaneKey, LaneSpec, Lookup, MapChange, MapSpec, MatchPolicy,
+    Matching, Per, Pick, Predicate, Reference, Removal, RemovalPolicy, Repair, Scan, Several, Side, Sides, Template,
+    Test, Transform, TrashPolicy, When, Winner, Within, nearest,
 };
 
 /// Runs between two whole listings of a side with a feed.
@@ -24,6 +26,8 @@ const BATCH: u32 = 200;
 const MAX_SKEW: Duration = Duration::from_secs(300);
 /// Removals above both are held.
 const REMOVALS_SHARE: f64 = 0.25;
+/// The key of a scope that is no selector.
+const JOIN: &str = "join";
 /// See [`REMOVALS_SHARE`].
 const REMOVALS_ABOVE: u64 = 5;
 
@@ -43,12 +47,16 @@ pub(super) struct Around<'a> {
 pub(super) fn lane(around: &Around<'_>, name: &str, raw: &raw::Stream, problems: &mut Problems) -> LaneSpec {
     let mut stream = StreamReader { root: around.root, at: super::document::pointer(["streams", name]), raw, problems };
     let direction = raw.direction.unwrap_or(Direction::Both);
+    let references: Vec<Reference> = raw.references.iter().map(|(field, raw)| stream.reference(field, raw)).collect();
+    let mut map = stream.map(direction);
+    map.reads = references.iter().flat_map(|it| &it.value).flat_map(Template::paths).cloned().collect();
     LaneSpec {
         key: LaneKey { profile: around.profile.into(), user: String::new(), stream: name.into() },
         connections: around.connections.clone(),
         principals: Sides::from_fn(|_| Principal::connection()),
         entities: Sides::from_fn(|side| stream.entities(side)),
         scope: Sides::from_fn(|side| scope(&raw.scope, side)),
+        join: Sides::from_fn(|side| stream.join(side)),
         direction,
         scan: Sides::from_fn(|side| raw.scan.as_ref().and_then(|scan| scan.get(side)).copied().unwrap_or(Scan::Feed)),
         sweep_every: raw.sweep_every.unwrap_or(SWEEP_EVERY),
@@ -69,8 +77,10 @@ pub(super) fn lane(around: &Around<'_>, name: &str, raw: &raw::Stream, problems:
         repair: raw.repair.unwrap_or(Repair::OnChange),
         conflict: stream.conflict(),
         removed: Sides::from_fn(|side| removal(&raw.removed, side)),
+        trash: TrashPolicy { fallback: raw.trash.fallback.clone(), none: raw.trash.none.unwrap_or_default() },
         guard: guard(&raw.guard, around.guard),
-        map: stream.map(direction),
+        map,
+        references,
         map_change: raw.map_change.unwrap_or(MapChange::Ask),
         attempts: raw.attempts.unwrap_or(ATTEMPTS),
         batch: raw.batch.unwrap_or(BATCH),
@@ -103,6 +113,19 @@ impl StreamReader<'_> {
             self.wrong(&["entities", side.name()], message, expected);
         }
         entities
+    }
+
+    /// Whether linked records join the scope. New ones always do: out of it they would be lost sight of.
+    fn join(&mut self, side: Side) -> bool {
+        let Some(join) = self.raw.scope.get(side).and_then(|scope| scope.get(JOIN)) else { return false };
+        let text = |word: &Scalar| if let Scalar::Text(text) = word { text.clone() } else { String::new() };
+        let words: Vec<String> = join.list().iter().map(text).collect();
+        if !words.iter().any(|word| word == "created") || words.iter().any(|word| word != "created" && word != "linked")
+        {
+            let expected = "expected [\"created\"] or [\"created\", \"linked\"]: who is made there and does not join is lost sight of";
+            self.wrong(&["scope", side.name(), JOIN], "this does not say who joins", expected);
+        }
+        words.iter().any(|word| word == "linked")
     }
 
     /// A right to write, which the direction must grant, too.
@@ -205,11 +228,20 @@ impl StreamReader<'_> {
         if keys.is_empty() {
             self.wrong(&["match"], "no match keys", "expected `keys = […]`, or `match = \"never\"`");
         }
-        let several =
-            |side| raw.several.as_ref().and_then(|several| several.get(side)).copied().unwrap_or(Several::Hold);
+        let several = |side| match raw.several.as_ref().and_then(|several| several.get(side)) {
+            None => Several::all(Pick::Hold),
+            Some(raw::Several::Word(pick)) => Several::all(*pick),
+            Some(raw::Several::Table(table)) => Several {
+                equal: table.equal.iter().map(|path| Name::from(path.as_str())).collect(),
+                pick: table.pick.unwrap_or(Pick::Hold),
+                none: table.none.unwrap_or(Pick::Hold),
+            },
+        };
+        let within = |side| raw.within.as_ref().and_then(|within| within.get(side)).copied().unwrap_or(Within::Scope);
         Matching::Keys(MatchPolicy {
             keys,
             case_sensitive: raw.case == Some(raw::Case::Exact),
+            within: Sides::from_fn(within),
             several: Sides::from_fn(several),
             differ: raw.differ.unwrap_or(Winner::Hold),
         })
@@ -233,6 +265,33 @@ impl StreamReader<'_> {
         }
     }
 
+    fn reference(&mut self, field: &str, raw: &raw::Reference) -> Reference {
+        let mut value = Vec::new();
+        for text in raw.value.list() {
+            match Template::parse(text) {
+                Some(template) => value.push(template),
+                None => {
+                    let expected = "expected canonical paths in braces, for instance `{name/surname}, {name/given}`";
+                    self.wrong(&["references", field, "value"], format!("`{text}` cannot be filled in"), expected);
+                }
+            }
+        }
+        let lookup = |lookup: &raw::Lookup| Lookup {
+            entity: lookup.entity.clone(),
+            by: Name::from(lookup.by.as_str()),
+            case_sensitive: lookup.case != Some(raw::Case::Ignore),
+            pick: lookup.pick,
+        };
+        Reference {
+            field: Name::from(field),
+            side: raw.side,
+            value,
+            tries: raw.tries.iter().map(lookup).collect(),
+            missing: raw.missing,
+            set: raw.set.iter().map(|(name, value)| (name.as_str(), Value::from(value.clone()))).collect(),
+        }
+    }
+
     fn map(&mut self, direction: Direction) -> MapSpec {
         let join = self.raw.map != Some(raw::MapKind::Listed);
         let mut rows = Vec::new();
@@ -242,7 +301,8 @@ impl StreamReader<'_> {
         if !join && rows.is_empty() && self.raw.enabled != Some(false) {
             self.wrong(&["map"], "the field map is empty", "expected rows in `fields`, or `map = \"join\"`");
         }
-        MapSpec { join, rows, without: self.raw.without.iter().map(|name| Name::from(name.as_str())).collect() }
+        let without = self.raw.without.iter().map(|name| Name::from(name.as_str())).collect();
+        MapSpec { join, rows, without, reads: Vec::new() }
     }
 
     fn row(&mut self, stream: Direction, raw: &raw::Field, path: &[&str]) -> Option<FieldRow> {
@@ -255,6 +315,7 @@ impl StreamReader<'_> {
             direction: raw.direction.unwrap_or(stream),
             on_create: raw.on_create.or(raw.direction).unwrap_or(stream),
             winner: raw.winner,
+            repair: raw.repair,
             transform: self.transform(raw.transform.as_ref(), path)?,
         };
         let constant = row.transform.iter().any(|step| matches!(step, Transform::Constant(_)));
@@ -274,10 +335,14 @@ impl StreamReader<'_> {
             }
         }
         let reached = |side| row.direction.reaches(side) || row.on_create.reaches(side);
-        if !taken_out
-            && stream != Direction::None
-            && !Side::BOTH.into_iter().any(|side| reached(side) && stream.reaches(side))
-        {
+        let against =
+            stream != Direction::None && !Side::BOTH.into_iter().any(|side| reached(side) && stream.reaches(side));
+        let written = self.root.at(&format!("{}{}", self.at, super::document::pointer(path.iter().copied())));
+        if against && written.is_some_and(|node| preset::wrote(&node.mark)) {
+            // A profile that turns a preset's stream need not take its rows out one by one.
+            return Some(FieldRow { direction: Direction::None, on_create: Direction::None, ..row });
+        }
+        if !taken_out && against {
             self.wrong(
                 &[path, &["direction"]].concat(),
                 "this row goes against the direction of its stream",
@@ -372,7 +437,8 @@ fn scope(
         OneOrMany::One(value) => Value::from(value.clone()),
         OneOrMany::Many(list) => Value::List(list.iter().cloned().map(Value::from).collect()),
     };
-    raw.get(side).into_iter().flatten().map(|(selector, raw)| (selector.clone(), value(raw))).collect()
+    let selectors = raw.get(side).into_iter().flatten().filter(|(selector, _)| *selector != JOIN);
+    selectors.map(|(selector, raw)| (selector.clone(), value(raw))).collect()
 }
 
 fn removal(raw: &PerSide<raw::Removed>, side: Side) -> RemovalPolicy {
@@ -389,6 +455,7 @@ fn guard(raw: &raw::Guard, host: &raw::Guard) -> GuardPolicy {
     GuardPolicy {
         removals_share: raw.removals.share.or(host.removals.share).unwrap_or(REMOVALS_SHARE),
         removals_above: raw.removals.above.or(host.removals.above).unwrap_or(REMOVALS_ABOVE),
+        removals_count: raw.removals.count.or(host.removals.count),
         identity: identity.iter().map(|name| Name::from(name.as_str())).collect(),
     }
 }

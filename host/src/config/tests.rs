@@ -6,7 +6,7 @@ use std::fmt::Write;
 use serde_json::json;
 
 use super::*;
-use crate::model::{Direction, Matching, Removal, Repair, Several, Side, Sides, Winner};
+use crate::model::{Direction, Matching, Pick, Removal, Repair, Side, Sides, Winner};
 
 const HOST: &str = r#"
 [connections.crm]
@@ -71,7 +71,7 @@ fn problems_can_be_read_by_programs() {
     let expected = json!([{
         "message": "unknown key `stat_dir` in this file", "file": "pairwise.toml", "line": 1, "column": 1,
         "expected": "did you mean `state_dir`?",
-        "help": "known keys: connections, guard, history, plugin_dir, state_dir",
+        "help": "known keys: access, connections, guard, history, plugin_dir, state_dir",
     }]);
     assert_eq!(serde_json::to_value(config.unwrap_err()).unwrap(), expected);
 }
@@ -152,7 +152,7 @@ fn mirror_means_what_the_blueprint_says() {
     let Matching::Keys(keys) = &lane.matching else { panic!("{:?}", lane.matching) };
     let texts: Vec<String> = keys.keys.iter().map(|key| key.join(" + ")).collect();
     assert_eq!(texts, ["uid", "emails/*/address", "name/full + phones/*/number"]);
-    assert_eq!((keys.several.left, keys.differ, keys.case_sensitive), (Several::Hold, Winner::Hold, false));
+    assert_eq!((keys.several.left.pick, keys.differ, keys.case_sensitive), (Pick::Hold, Winner::Hold, false));
     assert_eq!(
         (lane.conflict.winner, lane.conflict.tie, lane.conflict.max_skew_ms),
         (Winner::Latest, Side::Left, 300_000)

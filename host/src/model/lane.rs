@@ -8,7 +8,7 @@ use pairwise_plugin_api::{Name, Principal, Value};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Side, Sides};
+use super::{Reference, Side, Sides};
 
 /// Profile, user pair and stream: the unit of work, state, locking and failure.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -44,6 +44,8 @@ pub struct LaneSpec {
     pub entities: Sides<Vec<String>>,
     /// Where.
     pub scope: Sides<Scope>,
+    /// Whether records that are linked join the scope's list or group, if they are not in it yet.
+    pub join: Sides<bool>,
     /// Which way records travel.
     pub direction: Direction,
     /// How changes are found.
@@ -66,10 +68,14 @@ pub struct LaneSpec {
     pub conflict: ConflictPolicy,
     /// `removed[side]`: what a removal on `side` does to the other side.
     pub removed: Sides<RemovalPolicy>,
+    /// What `trash` means on a side without deleted items.
+    pub trash: TrashPolicy,
     /// Limits that stop a run from doing harm.
     pub guard: GuardPolicy,
     /// Which fields travel, and how.
     pub map: MapSpec,
+    /// Fields of new records that point at other records.
+    pub references: Vec<Reference>,
     /// What happens when the field map is not the one of the last run.
     pub map_change: MapChange,
     /// How often a record may fail in a passing way before it is set aside.
@@ -79,6 +85,13 @@ pub struct LaneSpec {
 }
 
 impl LaneSpec {
+    /// Whether a removal on the other side may ask for this on `side`.
+    #[must_use]
+    pub fn may_ask(&self, side: Side, removal: Removal) -> bool {
+        let policy = &self.removed[side.other()];
+        self.writes_to(side) && (policy.deleted == removal || policy.left_scope == removal)
+    }
+
     /// Whether the stream's direction writes to this side.
     #[must_use]
     pub fn writes_to(&self, side: Side) -> bool {
@@ -190,16 +203,48 @@ pub struct MatchPolicy {
     pub keys: Vec<Vec<Name>>,
     /// Whether case counts.
     pub case_sensitive: bool,
-    /// What becomes of doubtful records of each side.
+    /// Where candidates of each side are looked for.
+    pub within: Sides<Within>,
+    /// `several[side]`: what becomes of a record that has several candidates on `side`.
     pub several: Sides<Several>,
     /// At the first match two filled values may differ: who wins. `Hold` waits for a person, field by field.
     pub differ: Winner,
 }
 
+/// Where candidates are looked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Within {
+    /// Among the records of the stream's scope.
+    #[default]
+    Scope,
+    /// Everywhere in the system: a record need not be in the scope's list or group yet.
+    System,
+}
+
+/// What becomes of a record with several candidates.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Several {
+    /// Only candidates that are equal in all of these count; empty: all count.
+    pub equal: Vec<Name>,
+    /// If several count.
+    pub pick: Pick,
+    /// If none counts.
+    pub none: Pick,
+}
+
+impl Several {
+    /// Without looking at other fields.
+    #[must_use]
+    pub fn all(pick: Pick) -> Self {
+        Several { equal: Vec::new(), pick, none: pick }
+    }
+}
+
 /// What becomes of a record with several candidates.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
-pub enum Several {
+pub enum Pick {
     /// It waits for a person, together with its candidates.
     Hold,
     /// The candidate that was created first, then the smallest id.
@@ -272,7 +317,7 @@ pub struct RemovalPolicy {
 pub enum Removal {
     /// Nothing; the link sleeps.
     Keep,
-    /// Into the system's deleted items; deleted where there are none.
+    /// Into the system's deleted items; where there are none, see [`TrashPolicy`].
     Trash,
     /// Deleted for good.
     Delete,
@@ -282,6 +327,26 @@ pub enum Removal {
     Restore,
 }
 
+/// What becomes of a record that belongs into the deleted items of a system that has none.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TrashPolicy {
+    /// It is moved to this folder, where the system can make folders.
+    pub fallback: Option<String>,
+    /// If that cannot be done either.
+    pub none: NoTrash,
+}
+
+/// What becomes of a record that can be moved nowhere.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum NoTrash {
+    /// It stays, its link sleeps, and the run says so.
+    Keep,
+    /// It is deleted for good.
+    #[default]
+    Delete,
+}
+
 /// Limits that stop a run from doing harm.
 #[derive(Debug, Clone, PartialEq)]
 pub struct GuardPolicy {
@@ -289,6 +354,8 @@ pub struct GuardPolicy {
     pub removals_share: f64,
     /// See `removals_share`.
     pub removals_above: u64,
+    /// More removals than this are held, whatever their share.
+    pub removals_count: Option<u64>,
     /// If all of these change at once, the record is suspected to be another one under the same id, and held.
     pub identity: Vec<Name>,
 }
@@ -302,6 +369,8 @@ pub struct MapSpec {
     pub rows: Vec<FieldRow>,
     /// Canonical paths or native names that do not travel.
     pub without: Vec<Name>,
+    /// Canonical paths that are read even where they do not travel, because something is made of them.
+    pub reads: Vec<Name>,
 }
 
 /// One row of a profile's field map.
@@ -317,6 +386,8 @@ pub struct FieldRow {
     pub on_create: Direction,
     /// Who wins, if not as the stream says.
     pub winner: Option<Winner>,
+    /// Of a one-way row: when a target that was changed by others is put right, if not each time that it is read.
+    pub repair: Option<Repair>,
     /// What happens to values on their way, left to right. Right to left is the inverse, where there is one.
     pub transform: Vec<Transform>,
 }

@@ -3,6 +3,7 @@
 mod lane;
 mod link;
 mod plan;
+mod reference;
 mod remote;
 mod run;
 mod side;
@@ -12,10 +13,12 @@ pub mod value;
 
 pub use lane::{
     ConflictPolicy, Direction, FieldRow, GuardPolicy, LaneKey, LaneSpec, MapChange, MapSpec, MatchPolicy, Matching,
-    Per, Predicate, Removal, RemovalPolicy, Repair, Scan, Several, Test, Transform, When, Winner,
+    NoTrash, Per, Pick, Predicate, Removal, RemovalPolicy, Repair, Scan, Several, Test, Transform, TrashPolicy, When,
+    Winner, Within,
 };
 pub use link::{End, Link, LinkId, LinkState};
 pub use plan::{Counts, FieldChange, Item, LaneReport, LaneState, Op};
+pub use reference::{Lookup, Missing, Reference, Referent, Template};
 pub use remote::Remote;
 pub use run::{Observer, RunOptions, Stage, Unwatched};
 pub use side::{Side, Sides};

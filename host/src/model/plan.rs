@@ -169,8 +169,12 @@ pub enum Op {
     Update,
     /// Makes a record again that went missing.
     Recreate,
-    /// Deletes, trashes or excludes.
+    /// Deletes or trashes.
     Delete,
+    /// Adds to the scope's list or group.
+    Include,
+    /// Takes out of the scope's list or group.
+    Exclude,
     /// Gives up the tie.
     Unlink,
     /// Ties two existing records together.

@@ -62,6 +62,8 @@ pub(super) fn conclude(
         return Ok(());
     }
     let Missing { gone: missing, hidden, omitted } = missing(lane, side, sighted)?;
+    let left = left_scope(lane, side, &omitted)?;
+    let omitted = omitted.len() - left.len();
     if omitted > 0 {
         lane.report.notes.push(format!(
             "connection `{}` ({side}): the listing left out {omitted} record(s) that still answer; nothing was concluded \
@@ -87,8 +89,9 @@ pub(super) fn conclude(
     let (aside, inbox) = (lane.memory.newest_aside, lane.memory.newest_inbox);
     lane.store.forget_unseen(&lane.lease, side, (&sighted.aside, aside), (&sighted.inbox, inbox))?;
     let mut staged = Vec::with_capacity(lane.batch());
-    for (_, at) in believed {
-        staged.push(gone(side, at, Reason::Deleted));
+    let believed = believed.into_iter().map(|(_, at)| (at, Reason::Deleted));
+    for (at, reason) in believed.chain(left.into_iter().map(|at| (at, Reason::LeftScope))) {
+        staged.push(gone(side, at, reason));
         if staged.len() == lane.batch() {
             lane.store.stage(&lane.lease, &staged, None)?;
             staged.clear();
@@ -104,8 +107,8 @@ struct Missing {
     gone: Vec<(LinkId, RecordRef)>,
     /// They do not answer; nothing follows from it, unless they turn up elsewhere.
     hidden: Vec<(LinkId, RecordRef)>,
-    /// How many still answer: the listing cannot be believed.
-    omitted: u64,
+    /// They still answer: either the listing cannot be believed, or they left its scope.
+    omitted: Vec<(LinkId, RecordRef)>,
 }
 
 /// Asks for every linked record that the listing did not show.
@@ -121,13 +124,26 @@ fn missing(lane: &mut Lane<'_>, side: Side, sighted: &Sighted) -> Result<Missing
             if is_gone(&found) {
                 missing.gone.push(unseen);
             } else if found.record.is_some() {
-                missing.omitted += 1;
+                missing.omitted.push(unseen);
             } else {
                 missing.hidden.push(unseen);
             }
         }
         lane.breathe()?;
     }
+}
+
+/// Of records that a listing leaves out although they answer: those that left the folder, list or group that was listed. They
+/// are believed to have left once two runs in a row did not see them there; until then the listing is not believed.
+fn left_scope(lane: &mut Lane<'_>, side: Side, omitted: &[(LinkId, RecordRef)]) -> Result<Vec<RecordRef>, Stop> {
+    let can_leave = lane.abilities[side].membership || lane.abilities[side].containers;
+    if omitted.is_empty() || lane.spec.scope[side].is_empty() || !can_leave {
+        return Ok(Vec::new());
+    }
+    let links: Vec<LinkId> = omitted.iter().map(|(link, _)| *link).collect();
+    let again = lane.store.doubt(&lane.lease, side, &lane.options.run, &links)?;
+    let left = omitted.iter().filter(|(link, _)| again.contains(link)).map(|(_, at)| at.clone());
+    Ok(left.collect())
 }
 
 /// A record that is missing under its old id and arrived under a new one, with the same incarnation, was moved: its link

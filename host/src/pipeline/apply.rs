@@ -6,17 +6,19 @@
 use std::collections::HashSet;
 use std::thread::{self, Scope};
 
-use pairwise_plugin_api::ops::WriteRequest;
+use pairwise_plugin_api::ops::{EnsureContainerRequest, WriteRequest};
 use pairwise_plugin_api::{Action, Certainty, Class, Failure, Outcome, RecordRef, Status, Write};
 
 use super::calls::Ahead;
 use super::decide::{Case, decide};
 use super::look::look;
+use super::membership;
 use super::reconcile::{Planned, Told, judge};
+use super::resolve::resolve;
 use super::translate::label;
 use super::{Lane, Stop, ends_run};
 use crate::model::{
-    Aside, AsideKind, End, Intent, Item, Link, LinkChange, LinkId, LinkState, Lost, News, Op, Removal, Select,
+    Aside, AsideKind, End, InboxId, Intent, Item, Link, LinkChange, LinkId, LinkState, Lost, News, Op, Removal, Select,
     Settlement, Side, Sides, Work,
 };
 
@@ -42,15 +44,18 @@ fn take_off<'scope, 'env>(
     loop {
         lane.breathe()?;
         let mut page = lane.store.work(&lane.lease, Select::All, after, lane.batch())?;
+        let mut outside = membership::join(lane, &page)?;
         // What adoption settled at once makes room for more of the inbox.
-        while adopt(lane, &page)? {
+        while adopt(lane, &page, &outside)? {
             page = lane.store.work(&lane.lease, Select::All, after, lane.batch())?;
+            outside.extend(membership::join(lane, &page)?);
         }
         let Some(last) = page.last() else { return Ok(()) };
         after = last.row;
         done += page.len() as u64;
         // A link whose write is under way is settled with that write, together with all that was told of it.
         let busy = flying.as_ref().map(Flight::links).unwrap_or_default();
+        page.retain(|work| !outside.contains(&work.row));
         page.retain(|work| work.link.as_ref().is_none_or(|link| !busy.contains(&link.id)));
         let mut settlements = Vec::new();
         let mut cases = Vec::new();
@@ -60,6 +65,9 @@ fn take_off<'scope, 'env>(
         }
         if !holds.is_empty() {
             lane.store.hold(&lane.lease, &holds, &lane.options.run)?;
+        }
+        if !lane.spec.references.is_empty() {
+            resolve(lane, &mut cases, &mut settlements)?;
         }
         let ready = write_down(lane, cases, settlements)?;
         let before = flying.take().map(Flight::wait);
@@ -72,10 +80,11 @@ fn take_off<'scope, 'env>(
 }
 
 /// Gives each pair that a match has found a link. If the two records differ nowhere, that settles them; otherwise they come
-/// again as announcements of a link that was never settled. Answers whether there was any pair.
-fn adopt(lane: &mut Lane<'_>, page: &[Work]) -> Result<bool, Stop> {
+/// again as announcements of a link that was never settled. Those that could not join their group wait. Answers whether there
+/// was any pair.
+fn adopt(lane: &mut Lane<'_>, page: &[Work], outside: &HashSet<InboxId>) -> Result<bool, Stop> {
     let mut batch = Vec::new();
-    for work in page {
+    for work in page.iter().filter(|work| !outside.contains(&work.row)) {
         let (None, Some(left), Some(right)) = (&work.link, &work.news.left, &work.news.right) else { continue };
         let (News::Here(left_record), News::Here(right_record)) = (&left.news, &right.news) else { continue };
         let mut link = Link {
@@ -155,6 +164,9 @@ fn write_down(lane: &mut Lane<'_>, mut cases: Vec<Case>, mut settlements: Vec<Se
     for case in &mut cases {
         for side in Side::BOTH {
             let Some(planned) = case.judgement.writes[side].take() else { continue };
+            if planned.removal == Some(Removal::Trash) && !lane.abilities[side].trash {
+                lane.find_trash(side)?;
+            }
             let lost = lost(case, side, &planned);
             match payload(lane, case, side, planned) {
                 Ok(Some(intent)) => {
@@ -262,13 +274,17 @@ fn payload(lane: &Lane<'_>, case: &Case, side: Side, planned: Planned) -> Result
     };
     let creates = matches!(planned.op, Op::Create | Op::Recreate);
     let mut write = Write { key: lane.chance.id(), ..Write::default() };
-    if planned.op == Op::Delete {
+    if let Some(removal) = planned.removal {
         let Some(end) = &case.judgement.link.ends[side] else { return Ok(None) };
-        write.action = match planned.removal {
-            Some(Removal::Trash) if lane.abilities[side].trash => Action::Trash,
-            Some(Removal::Exclude) if lane.abilities[side].membership => Action::Exclude,
+        write.action = match removal {
+            Removal::Trash if lane.abilities[side].trash => Action::Trash,
+            Removal::Trash if lane.trash[side].is_some() => Action::Update,
+            Removal::Exclude => Action::Exclude,
             _ => Action::Delete,
         };
+        if write.action == Action::Update {
+            write.container.clone_from(&lane.trash[side]);
+        }
         write.at = end.at.clone();
         write.expect = lane.expected(side, end);
     } else {
@@ -286,6 +302,9 @@ fn payload(lane: &Lane<'_>, case: &Case, side: Side, planned: Planned) -> Result
         })?;
         if creates {
             write.action = Action::Create;
+            for (name, value) in case.references.iter() {
+                write.fields.set(name.clone(), value.clone());
+            }
             write.at = RecordRef::new(lane.spec.entities[side].first().cloned().unwrap_or_default(), "");
             write.uid = source.and_then(|record| record.uid.clone()).filter(|_| lane.abilities[side].uid);
             write.container = source.and_then(|record| record.container.clone()).filter(|_| lane.same_folders);
@@ -321,13 +340,27 @@ fn lost(case: &mut Case, side: Side, planned: &Planned) -> Option<Lost> {
         side,
         at: link.ends[side].as_ref().map(|end| end.at.clone()).unwrap_or_default(),
         label: case.label.clone(),
-        op: if planned.op == Op::Delete { "delete" } else { "update" }.to_owned(),
+        op: if planned.removal.is_some() { "delete" } else { "update" }.to_owned(),
         reason: planned.reason.to_owned(),
         values,
     })
 }
 
 impl Lane<'_> {
+    /// Finds or makes the folder that takes the place of deleted items.
+    fn find_trash(&mut self, side: Side) -> Result<(), Stop> {
+        let able = self.trash[side].is_none() && self.abilities[side].create_containers;
+        let Some(path) = self.spec.trash.fallback.clone().filter(|_| able) else { return Ok(()) };
+        let request = EnsureContainerRequest {
+            principal: self.spec.principals[side].clone(),
+            entity: self.spec.entities[side].first().cloned().unwrap_or_default(),
+            path,
+            columns: Vec::new(),
+        };
+        self.trash[side] = Some(self.must(side, |remote| remote.ensure_container(&request))?.id);
+        Ok(())
+    }
+
     /// The version that a conditional write names.
     fn expected(&self, side: Side, end: &End) -> Option<String> {
         end.version.clone().filter(|_| self.abilities[side].conditional_writes)

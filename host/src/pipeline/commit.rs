@@ -39,7 +39,7 @@ impl Lane<'_> {
                 settlement.closed.push(intent.id);
             }
             if part == Part::Done {
-                self.count(&intent);
+                self.count(&intent, case.judgement.fate);
                 for item in case.items.iter().filter(|item| item.side == intent.side) {
                     self.tell(item.clone());
                 }
@@ -96,6 +96,15 @@ impl Lane<'_> {
         Ok(match (outcome.status, action) {
             (Status::Applied, Action::Create | Action::Update) => {
                 self.settle_write(intent, &outcome, link);
+                for field in &outcome.refused_fields {
+                    *self.unwritable.entry((side, field.clone())).or_default() += 1;
+                }
+                if action == Action::Create
+                    && let Some(record) = outcome.record.filter(|record| self.tells_more(side, record, link))
+                {
+                    settlement.announce.push(announce(self, side, record, false, false));
+                    self.again = true;
+                }
                 Part::Done
             }
             (Status::Applied, _) | (Status::Gone, Action::Delete | Action::Trash | Action::Exclude) => Part::Done,
@@ -136,6 +145,12 @@ impl Lane<'_> {
         let mut kept = Fields::with_capacity(asked.len());
         for (path, asked) in asked.iter() {
             let stored = stored.get(path);
+            if self.is_refused(side, path, outcome) {
+                // It stands there as it stood: that is no edit of that side, and is not tried again.
+                let stands = stored.or_else(|| link.shadows[side].get(path)).cloned().unwrap_or_default();
+                kept.set(path.clone(), stands);
+                continue;
+            }
             let same_value = |stored: &&Value| self.map.row(path).is_some_and(|row| same(row.compare, stored, asked));
             kept.set(path.clone(), stored.filter(same_value).unwrap_or(asked).clone());
         }
@@ -151,6 +166,29 @@ impl Lane<'_> {
             link.ends[other] = Some(end);
             self.note_unsent(link, side, unsent);
         }
+    }
+
+    fn is_refused(&self, side: Side, path: &str, outcome: &Outcome) -> bool {
+        let native = || self.map.row(path).and_then(|row| row.native[side].first());
+        !outcome.refused_fields.is_empty() && native().is_some_and(|name| outcome.refused_fields.contains(name))
+    }
+
+    /// Whether a new record holds values that only its own side sets and that the other side is to hear of: the name of the
+    /// account that it was given.
+    fn tells_more(&self, side: Side, record: &Record, link: &Link) -> bool {
+        let other = side.other();
+        let back = |row: &super::translate::Row| !row.direction.reaches(side) && row.reaches(other, false);
+        // What a record does not carry of an open family counts as empty, so that it must be whole.
+        let mut rows = self.map.rows().iter();
+        if rows.clone().any(super::translate::Row::is_family) || !rows.any(back) {
+            return false;
+        }
+        let Ok(values) = self.map.translate_in(side, record) else { return false };
+        values.iter().any(|(path, value)| {
+            self.map.row(path).is_some_and(|row| {
+                back(row) && !same(row.compare, value, link.shadows[other].get(path).unwrap_or(&Value::Null))
+            })
+        })
     }
 
     /// After a create, a row that did not travel is known on the source and stands empty on the new side.
@@ -275,11 +313,12 @@ impl Lane<'_> {
         }
     }
 
-    fn count(&mut self, intent: &Intent) {
+    fn count(&mut self, intent: &Intent, fate: Fate) {
         let counts = self.report.side(intent.side);
         match intent.write.action {
             Action::Create => counts.created += 1,
-            Action::Update => counts.updated += 1,
+            // A link that ends with an update: its record was moved away.
+            Action::Update if fate == Fate::Stays => counts.updated += 1,
             _ => counts.deleted += 1,
         }
     }

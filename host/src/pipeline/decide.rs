@@ -1,6 +1,6 @@
 //! Decides what is to be done about a case, and says it in lines of a plan. Nothing is sent here.
 
-use pairwise_plugin_api::Reason;
+use pairwise_plugin_api::{Fields, Reason};
 
 use super::look::Looked;
 use super::reconcile::{Fate, Judgement, Seen, Told, creation, judge};
@@ -16,6 +16,8 @@ pub(super) struct Case {
     pub(super) label: String,
     /// The side on which another record bears the linked id now.
     pub(super) reused: Option<Side>,
+    /// Fields of a new record that point at others, by native name.
+    pub(super) references: Fields,
     /// The case as lines of a plan, where somebody wants them.
     pub(super) items: Vec<Item>,
     /// Places of its intents in the page's list.
@@ -58,7 +60,8 @@ pub(super) fn decide(
         }
     };
     let label = name(&judgement, &looked);
-    let mut case = Case { looked, judgement, label, reused, items: Vec::new(), intents: Vec::new() };
+    let mut case =
+        Case { looked, judgement, label, reused, references: Fields::new(), items: Vec::new(), intents: Vec::new() };
     if lane.explains() {
         case.items = items(&case);
     }

@@ -4,7 +4,7 @@
 use super::reconcile::{Told, judge};
 use super::translate::label;
 use super::{Lane, Stop};
-use crate::model::{Hold, HoldKind, InboxId, News, Op, Select, Side, Sides};
+use crate::model::{GuardPolicy, Hold, HoldKind, InboxId, News, Select, Side, Sides};
 
 /// Removals that would be written to one side.
 #[derive(Debug, Default)]
@@ -33,7 +33,7 @@ pub(super) fn hold_removals(lane: &mut Lane<'_>) -> Result<(), Stop> {
             });
             let judgement = judge(lane.rules(), link, &told, &work.conflicts);
             for target in Side::BOTH {
-                let deletes = judgement.writes[target].as_ref().is_some_and(|planned| planned.op == Op::Delete);
+                let deletes = judgement.writes[target].as_ref().is_some_and(|planned| planned.removal.is_some());
                 let Some(announced) = work.news[target.other()].as_ref().filter(|_| deletes) else { continue };
                 if announced.released {
                     wanted[target].released += 1;
@@ -75,10 +75,8 @@ fn hold_if_too_many(
         (
             HoldKind::Removals,
             format!(
-                "{count} of {all} linked record(s) are gone on connection `{connection}` ({from}), more than {:.0} % and \
-                 more than {}",
-                policy.removals_share * 100.0,
-                policy.removals_above
+                "{count} of {all} linked record(s) are gone on connection `{connection}` ({from}), more than {}",
+                limit(policy)
             ),
         )
     };
@@ -112,12 +110,22 @@ pub(super) fn hold_displaced(lane: &mut Lane<'_>) -> Result<(), Stop> {
     Ok(())
 }
 
+/// The limit, in words.
+fn limit(policy: &GuardPolicy) -> String {
+    let share = format!("{:.0} % and more than {}", policy.removals_share * 100.0, policy.removals_above);
+    match policy.removals_count {
+        Some(count) => format!("{share}, or more than {count}"),
+        None => share,
+    }
+}
+
 impl Lane<'_> {
     fn too_many(&self, count: u64) -> bool {
         let policy = &self.spec.guard;
         #[allow(clippy::cast_precision_loss, reason = "a share of a count: the last digits do not matter")]
         let share = count as f64 / self.memory.live_links.max(1) as f64;
-        count > policy.removals_above && share > policy.removals_share
+        let by_share = count > policy.removals_above && share > policy.removals_share;
+        by_share || policy.removals_count.is_some_and(|most| count > most)
     }
 
     /// Makes announcements wait for a person, and says so.

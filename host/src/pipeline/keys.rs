@@ -90,13 +90,14 @@ fn digits(text: &str) -> Cow<'_, str> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{Several, Sides, Winner};
+    use crate::model::{Pick, Several, Sides, Winner};
 
     fn policy(keys: &[&[&str]]) -> MatchPolicy {
         MatchPolicy {
             keys: keys.iter().map(|key| key.iter().map(|path| (*path).into()).collect()).collect(),
             case_sensitive: false,
-            several: Sides { left: Several::Hold, right: Several::Hold },
+            within: Sides::default(),
+            several: Sides::from_fn(|_| Several::all(Pick::Hold)),
             differ: Winner::Hold,
         }
     }

@@ -4,9 +4,9 @@ use pairwise_plugin_api::{Reason, Record, RecordRef};
 
 use super::calls::is_gone;
 use super::pull::quarantined;
-use super::reconcile::{Seen, Told};
+use super::reconcile::{Seen, Told, is_echo};
 use super::{Lane, Stop};
-use crate::model::{Aside, Conflict, InboxId, Link, News, Settlement, Side, Sides, Work};
+use crate::model::{Aside, Conflict, InboxId, Link, LinkState, News, Settlement, Side, Sides, Work};
 
 /// A row of the inbox whose content was taken out of it.
 #[derive(Debug, Clone)]
@@ -72,6 +72,9 @@ fn translated(lane: &Lane<'_>, work: Work) -> Result<Looked, Box<Aside>> {
                 }
             },
         };
+        if looked.link.as_ref().is_some_and(|link| is_echo(link, side, &looked.told[side])) {
+            looked.told[side] = Told::Nothing;
+        }
         looked.rows[side] = Some(Row {
             id: announced.id,
             at: announced.at,
@@ -93,10 +96,18 @@ fn read_afresh(
     let mut at = Vec::new();
     for (place, looked) in all.iter().enumerate() {
         let Some(end) = looked.link.as_ref().and_then(|link| link.ends[side].as_ref()) else { continue };
+        let dormant = looked.link.as_ref().filter(|link| link.state == LinkState::Dormant);
+        if dormant.is_some() && end.version.is_none() {
+            // It left. That it still answers does not mean that it returned.
+            continue;
+        }
+        // What was edited here while the link slept was not taken note of.
+        let wakes =
+            dormant.is_some_and(|link| link.ends[side.other()].as_ref().is_none_or(|end| end.version.is_none()));
         let released = looked.rows[side].as_ref().is_some_and(|row| row.released);
         let wanted = match (&looked.told[side], &looked.told[side.other()]) {
             (Told::Nothing, Told::Gone(_)) => true,
-            (Told::Nothing, Told::Here(_)) => cautious && lane.spec.writes_to(side),
+            (Told::Nothing, Told::Here(_)) => wakes || cautious && lane.spec.writes_to(side),
             (Told::Gone(_), _) => released,
             _ => false,
         };

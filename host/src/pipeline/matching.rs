@@ -6,19 +6,23 @@
 
 use std::collections::{HashMap, HashSet};
 
-use pairwise_plugin_api::ops::FindRequest;
+use pairwise_plugin_api::ops::{FindRequest, Scope};
 use pairwise_plugin_api::{Fields, Name, RecordRef};
 
+use super::doubtful::{self, Candidate};
 use super::keys::fits;
 use super::pull::announce;
 use super::translate::FieldMap;
 use super::{Lane, Stop};
-use crate::model::{Hold, HoldKind, InboxId, KeyGroup, LaneSpec, MatchPolicy, Matching, News, Several, Side, Sides};
+use crate::model::{
+    Hold, HoldKind, InboxId, KeyGroup, LaneSpec, MatchPolicy, Matching, News, Pick, Several, Side, Sides, Within,
+};
 
 pub(super) fn match_unlinked(lane: &mut Lane<'_>) -> Result<(), Stop> {
     let Matching::Keys(policy) = &lane.spec.matching else { return Ok(()) };
     for side in Side::BOTH {
-        if !lane.spec.reads(side) && lane.spec.reads(side.other()) {
+        let unseen = !lane.spec.reads(side) || policy.within[side] == Within::System;
+        if unseen && lane.spec.reads(side.other()) {
             look_up_candidates(lane, side, policy)?;
         }
     }
@@ -75,15 +79,14 @@ fn unique_pairs(lane: &mut Lane<'_>, rank: u8, doubtful: &mut Vec<KeyGroup>) -> 
 fn settle_doubtful(lane: &mut Lane<'_>, policy: &MatchPolicy, groups: Vec<KeyGroup>) -> Result<(), Stop> {
     let mut taken: HashSet<InboxId> = HashSet::new();
     let mut holds: Vec<Hold> = Vec::new();
-    for group in connected(groups) {
-        if policy.several.left == Several::Oldest || policy.several.right == Several::Oldest {
-            // Row numbers are in the order in which the records were listed.
-            let pairs: Vec<_> = group.rows.left.iter().copied().zip(group.rows.right.iter().copied()).collect();
-            lane.store.pair(&lane.lease, &pairs)?;
-            continue;
-        }
-        if policy.several.left == Several::Create && policy.several.right == Several::Create {
-            continue;
+    let waits = |side: Side| policy.several[side] == Several::all(Pick::Hold);
+    for (group, edges) in connected(groups) {
+        if !(waits(Side::Left) && waits(Side::Right)) {
+            let known = candidates(lane, policy, &group)?;
+            if let Some(pairs) = doubtful::choose(policy, &lane.map, &edges, &known) {
+                lane.store.pair(&lane.lease, &pairs)?;
+                continue;
+            }
         }
         let rows: Vec<InboxId> =
             group.rows.left.iter().chain(&group.rows.right).copied().filter(|row| taken.insert(*row)).collect();
@@ -112,38 +115,70 @@ fn settle_doubtful(lane: &mut Lane<'_>, policy: &MatchPolicy, groups: Vec<KeyGro
     Ok(())
 }
 
-/// Groups that share a record become one, so that a person sees all of them together.
-fn connected(groups: Vec<KeyGroup>) -> Vec<KeyGroup> {
+/// What the policy looks at of the records of a group.
+fn candidates(
+    lane: &mut Lane<'_>,
+    policy: &MatchPolicy,
+    group: &KeyGroup,
+) -> Result<HashMap<InboxId, Candidate>, Stop> {
+    let rows: Vec<InboxId> = group.rows.left.iter().chain(&group.rows.right).copied().collect();
+    let compared = |path: &Name| Side::BOTH.into_iter().any(|side| policy.several[side].equal.contains(path));
+    let mut known = HashMap::with_capacity(rows.len());
+    for chunk in rows.chunks(lane.batch()) {
+        for announced in lane.store.announced(&lane.lease, chunk)? {
+            let News::Here(record) = &announced.news else { continue };
+            let values = lane.map.translate_in(announced.side, record).unwrap_or_default();
+            let values = values.into_iter().filter(|(path, _)| compared(path)).collect();
+            let candidate = Candidate { created: record.created, id: announced.at.id, values };
+            known.insert(announced.id, candidate);
+        }
+    }
+    Ok(known)
+}
+
+/// Groups that share a record become one, so that a person sees all of them together; with the pairs that share a key.
+fn connected(groups: Vec<KeyGroup>) -> Vec<(KeyGroup, Vec<(InboxId, InboxId)>)> {
     let mut of: HashMap<InboxId, usize> = HashMap::new();
-    let mut joined: Vec<Option<KeyGroup>> = Vec::new();
+    let mut joined: Vec<Option<(KeyGroup, Vec<(InboxId, InboxId)>)>> = Vec::new();
     for group in groups {
         let members: Vec<InboxId> = group.rows.left.iter().chain(&group.rows.right).copied().collect();
         let mut meets: Vec<usize> = members.iter().filter_map(|row| of.get(row).copied()).collect();
         meets.sort_unstable();
         meets.dedup();
+        let rights = &group.rows.right;
+        let mut edges: Vec<_> =
+            group.rows.left.iter().flat_map(|left| rights.iter().map(move |right| (*left, *right))).collect();
         let mut whole = group;
         for index in meets {
-            if let Some(other) = joined[index].take() {
+            if let Some((other, others)) = joined[index].take() {
                 for side in Side::BOTH {
                     whole.rows[side].extend(&other.rows[side]);
                 }
+                edges.extend(others);
             }
         }
         for side in Side::BOTH {
             whole.rows[side].sort_unstable();
             whole.rows[side].dedup();
         }
+        edges.sort_unstable();
+        edges.dedup();
         for row in whole.rows.left.iter().chain(&whole.rows.right) {
             of.insert(*row, joined.len());
         }
-        joined.push(Some(whole));
+        joined.push(Some((whole, edges)));
     }
     joined.into_iter().flatten().collect()
 }
 
-/// The target of a one-way stream is not pulled: candidates for unlinked records of the source are looked up there.
+/// Candidates for unlinked records of the other side are looked up where they are not pulled: in the target of a one-way
+/// stream, and outside of the scope.
 fn look_up_candidates(lane: &mut Lane<'_>, target: Side, policy: &MatchPolicy) -> Result<(), Stop> {
     let entity = lane.spec.entities[target].first().cloned().unwrap_or_default();
+    let scope = match policy.within[target] {
+        Within::Scope => lane.spec.scope[target].clone(),
+        Within::System => Scope::new(),
+    };
     let mut after = 0;
     loop {
         let unmatched = lane.store.unmatched(&lane.lease, target.other(), after, lane.batch())?;
@@ -165,7 +200,7 @@ fn look_up_candidates(lane: &mut Lane<'_>, target: Side, policy: &MatchPolicy) -
             for chunk in values.chunks(lane.batch()) {
                 let request = FindRequest {
                     principal: lane.spec.principals[target].clone(),
-                    scope: lane.spec.scope[target].clone(),
+                    scope: scope.clone(),
                     entity: entity.clone(),
                     by: by.clone(),
                     values: chunk.to_vec(),
@@ -180,7 +215,11 @@ fn look_up_candidates(lane: &mut Lane<'_>, target: Side, policy: &MatchPolicy) -
                 let staged: Vec<_> = records
                     .into_iter()
                     .zip(known)
-                    .filter(|(record, known)| known.link.is_none() && met.insert(record.at.clone()))
+                    // What the scope itself announced stays announced.
+                    .filter(|(record, known)| {
+                        let announced = lane.spec.reads(target) && known.inbox.is_some();
+                        known.link.is_none() && !announced && met.insert(record.at.clone())
+                    })
                     .map(|(record, _)| announce(lane, target, record, true, true))
                     .collect();
                 lane.store.stage(&lane.lease, &staged, None)?;

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! prepare → recover → pull left, pull right → translate → filter → match → absence
-//!         → reconcile → guard → apply → commit → report
+//!         → reconcile → resolve → guard → apply → commit → report
 //! ```
 //!
 //! It knows no plugin, no configuration file and no SQL: it talks to two [`Remote`]s, a [`Store`] and [`Chance`]. A plan is
@@ -20,23 +20,26 @@ mod apply;
 mod calls;
 mod commit;
 mod decide;
+mod doubtful;
 mod dry;
 pub mod filter;
 mod guard;
 pub mod keys;
 mod look;
 mod matching;
+mod membership;
 mod prepare;
 mod pull;
 pub mod reconcile;
 mod recover;
 mod report;
+pub mod resolve;
 pub mod translate;
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::thread;
 
-use pairwise_plugin_api::{Capabilities, Class, Failure, Millis, RecordRef};
+use pairwise_plugin_api::{Capabilities, Class, Failure, Millis, Name, RecordRef};
 
 pub use dry::{DryRun, PLANNED};
 
@@ -111,10 +114,14 @@ fn run_leased(
         keys: matching::rows_of_keys(spec, &prepared.map),
         map: prepared.map,
         filters: prepared.filters,
+        references: prepared.references,
+        unwritable: BTreeMap::new(),
         map_changed: prepared.map_changed,
         memory: prepared.memory,
         displaced: Sides::default(),
         skew: Sides::default(),
+        keeps: prepared.keeps,
+        trash: Sides::default(),
         emptied: Sides::default(),
         guarded: false,
         blocked: HashSet::new(),
@@ -178,6 +185,10 @@ struct Lane<'a> {
     abilities: Sides<Capabilities>,
     map: FieldMap,
     filters: filter::Filters,
+    /// What new records refer to.
+    references: resolve::References,
+    /// Fields that a side did not let us write, and in how many records: told once at the end.
+    unwritable: BTreeMap<(Side, Name), u64>,
     /// The rows of the map that match keys are made of.
     keys: FieldMap,
     map_changed: bool,
@@ -186,6 +197,10 @@ struct Lane<'a> {
     displaced: Sides<Vec<RecordRef>>,
     /// How far each server's clock is ahead of ours; added to no time that is stored.
     skew: Sides<Millis>,
+    /// Sides without deleted items, nor a folder in their place, whose records then stay.
+    keeps: Sides<bool>,
+    /// The folders that take the place of deleted items, once they were needed.
+    trash: Sides<Option<String>>,
     /// Sides that had records and now list none.
     emptied: Sides<bool>,
     /// A guard held removals back.
@@ -212,6 +227,7 @@ impl Lane<'_> {
             map_changed: self.map_changed,
             explain: self.explains(),
             skew: self.skew,
+            keeps: self.keeps,
         }
     }
 

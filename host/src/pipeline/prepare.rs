@@ -4,11 +4,13 @@ use pairwise_plugin_api::ops::{CheckRequest, DiscoverRequest};
 use pairwise_plugin_api::{Capabilities, Failure, Level, Severity};
 
 use super::filter::Filters;
+use super::resolve::References;
 use super::translate::FieldMap;
 use super::{Lane, Stop};
 use crate::model::value::same;
 use crate::model::{
-    LaneMemory, LaneReport, LaneSpec, Lease, LinkChange, News, Remote, Settlement, Side, Sides, Staged, Store,
+    LaneMemory, LaneReport, LaneSpec, Lease, LinkChange, News, NoTrash, Remote, Removal, Settlement, Side, Sides,
+    Staged, Store,
 };
 
 /// What `prepare` finds out.
@@ -16,9 +18,11 @@ pub(super) struct Prepared {
     pub(super) abilities: Sides<Capabilities>,
     pub(super) map: FieldMap,
     pub(super) filters: Filters,
+    pub(super) references: References,
     pub(super) map_changed: bool,
     pub(super) memory: LaneMemory,
     pub(super) same_folders: bool,
+    pub(super) keeps: Sides<bool>,
 }
 
 pub(super) fn prepare(
@@ -58,12 +62,41 @@ pub(super) fn prepare(
     }
     let map = FieldMap::compile(&spec.map, spec.direction, &spec.entities, &catalogues)?;
     let filters = Filters::compile(&spec.admit, &spec.follow, &spec.entities, &catalogues)?;
+    let references = References::compile(spec, &map, &catalogues)?;
     let memory = store.memory(lease)?;
     let map_changed = memory.map.as_ref().is_some_and(|old| *old != map.fingerprint());
     // Where both sides name folders by their path, a record keeps its folder.
     let same_folders =
         Side::BOTH.into_iter().all(|side| abilities[side].containers && abilities[side].create_containers);
-    Ok(Prepared { abilities, map, filters, map_changed, memory, same_folders })
+    let keeps = removals_that_work(spec, &abilities, report)?;
+    Ok(Prepared { abilities, map, filters, references, map_changed, memory, same_folders, keeps })
+}
+
+/// Whether the sides can do what removals ask of them. Answers the sides where a record stays that cannot be thrown away.
+fn removals_that_work(
+    spec: &LaneSpec,
+    abilities: &Sides<Capabilities>,
+    report: &mut LaneReport,
+) -> Result<Sides<bool>, Stop> {
+    let mut keeps = Sides::default();
+    for side in Side::BOTH {
+        let connection = &spec.connections[side];
+        if !abilities[side].membership && (spec.join[side] || spec.may_ask(side, Removal::Exclude)) {
+            // To take a record out of a list must never become its deletion.
+            let text = "its records belong to no list or group that could be written, which this stream asks for; take \
+                        `join` and `exclude` out, or name another connection";
+            return Err(Stop::Blocked { side, connection: connection.clone(), text: text.to_owned() });
+        }
+        let folder = spec.trash.fallback.is_some() && abilities[side].create_containers;
+        keeps[side] = !abilities[side].trash && !folder && spec.trash.none == NoTrash::Keep;
+        if keeps[side] && spec.may_ask(side, Removal::Trash) {
+            report.notes.push(format!(
+                "connection `{connection}` ({side}) has no deleted items and no folder in their place: what is deleted on the \
+                 other side stays there, and is no longer kept in step"
+            ));
+        }
+    }
+    Ok(keeps)
 }
 
 /// A changed mapping is not an edit: before anything is pulled, the shadows of every link are derived again from what both
@@ -126,6 +159,12 @@ pub(super) fn finish(lane: &mut Lane<'_>) -> Result<(), Stop> {
         lane.report
             .notes
             .push(format!("{} operation(s) that the plan does not list wait for the next run", lane.unplanned));
+    }
+    for ((side, field), count) in std::mem::take(&mut lane.unwritable) {
+        lane.report.notes.push(format!(
+            "connection `{}` ({side}): `{field}` of {count} record(s) was not written, because the login may not change it",
+            lane.spec.connections[side]
+        ));
     }
     if lane.memory.map.as_deref() != Some(lane.map.fingerprint()) {
         lane.store.remember_map(&lane.lease, lane.map.fingerprint())?;

@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use std::thread::Scope;
 
 use pairwise_plugin_api::ops::{ChangesRequest, ListDetail, ListRequest};
-use pairwise_plugin_api::{Change, Class, Cursor, Failure, Page, Reason, Record, RecordRef, Removed, Severity};
+use pairwise_plugin_api::{Change, Class, Cursor, Failure, Millis, Page, Reason, Record, RecordRef, Removed, Severity};
 
 use super::absence::{self, Sighted};
 use super::calls::Ahead;
@@ -23,8 +23,8 @@ pub(super) enum Ask {
     List(ListRequest),
 }
 
-/// A page that was asked for.
-pub(super) type Asked<'scope> = Ahead<'scope, Result<Page, Failure>>;
+/// A page that was asked for, and when it was answered.
+pub(super) type Asked<'scope> = Ahead<'scope, (Result<Page, Failure>, Millis)>;
 
 impl Ask {
     /// Decided by what the side can do, how far it was read, and whether it is to be listed whole.
@@ -88,11 +88,15 @@ impl Ask {
         match self {
             Ask::Feed(request) => {
                 let request = ChangesRequest { cursor: from, ..request.clone() };
-                Ahead::start(scope, overlap, move || caller.call(side, |remote| remote.changes(&request)))
+                Ahead::start(scope, overlap, move || {
+                    (caller.call(side, |remote| remote.changes(&request)), caller.chance.now())
+                })
             }
             Ask::List(request) => {
                 let request = ListRequest { page: from, ..request.clone() };
-                Ahead::start(scope, overlap, move || caller.call(side, |remote| remote.list(&request)))
+                Ahead::start(scope, overlap, move || {
+                    (caller.call(side, |remote| remote.list(&request)), caller.chance.now())
+                })
             }
         }
     }
@@ -133,9 +137,10 @@ fn pages<'scope, 'env>(
     let mut ahead = first;
     loop {
         lane.breathe()?;
-        let page = ahead.wait().map_err(|failure| lane.stop(side, failure))?;
+        let (answer, answered) = ahead.wait();
+        let page = answer.map_err(|failure| lane.stop(side, failure))?;
         check_progress(lane, side, &page, from.as_ref())?;
-        measure_skew(lane, side, &page);
+        measure_skew(lane, side, &page, answered);
         if !page.more {
             return take(lane, side, ask, &mut sighted, page);
         }
@@ -265,9 +270,9 @@ fn no_longer_wanted(lane: &Lane<'_>, side: Side, record: &Record) -> bool {
 }
 
 /// Measures how far the server's clock is off; times of its records are corrected by it.
-fn measure_skew(lane: &mut Lane<'_>, side: Side, page: &Page) {
+fn measure_skew(lane: &mut Lane<'_>, side: Side, page: &Page, answered: Millis) {
     let Some(server) = page.server_time else { return };
-    let skew = server - lane.chance.now();
+    let skew = server - answered;
     let warned = lane.skew[side].abs() > lane.spec.conflict.max_skew_ms;
     lane.skew[side] = skew;
     if !warned && skew.abs() > lane.spec.conflict.max_skew_ms {

@@ -8,8 +8,12 @@ use pairwise_plugin_api::{Fields, Millis, Name, Reason, Record, Value};
 use super::translate::{FieldMap, Row};
 use crate::model::value::same;
 use crate::model::{
-    Conflict, Direction, End, FieldChange, LaneSpec, Link, LinkState, MapChange, Op, Per, Removal, Side, Sides, Winner,
+    Conflict, Direction, End, FieldChange, LaneSpec, Link, LinkState, MapChange, Op, Per, Removal, Repair, Side, Sides,
+    Winner,
 };
+
+/// Systems tell times in whole seconds: two that are nearer than this are the same.
+const SAME_TIME_MS: Millis = 1_000;
 
 /// What a side tells about its end of a link.
 #[derive(Debug, Clone, PartialEq)]
@@ -46,6 +50,8 @@ pub struct Rules<'a> {
     pub explain: bool,
     /// How far each server's clock is ahead of ours, as far as it is known.
     pub skew: Sides<Millis>,
+    /// Sides that have no deleted items, nor a folder in their place, and whose records then stay.
+    pub keeps: Sides<bool>,
 }
 
 /// What is to be done about a link.
@@ -92,6 +98,10 @@ pub struct Planned {
 /// Decides about a link of which at least one side tells something.
 #[must_use]
 pub fn judge(rules: Rules<'_>, link: &Link, told: &Sides<Told>, conflicts: &[Conflict]) -> Judgement {
+    if Side::BOTH.into_iter().any(|side| is_echo(link, side, &told[side])) {
+        let heard = |side: Side| if is_echo(link, side, &told[side]) { Told::Nothing } else { told[side].clone() };
+        return judge(rules, link, &Sides::from_fn(heard), conflicts);
+    }
     match (&told.left, &told.right) {
         (Told::Gone(_), Told::Gone(_)) => Judgement::ends(link),
         (Told::Gone(reason), other) => removed(rules, link, Side::Left, *reason, other, conflicts),
@@ -109,6 +119,13 @@ impl Judgement {
     fn ends(link: &Link) -> Self {
         Judgement { fate: Fate::Ends, ..Judgement::stays(link.clone()) }
     }
+}
+
+/// That a record left the scope is no news where we took it out ourselves, or knew it before.
+pub(super) fn is_echo(link: &Link, side: Side, told: &Told) -> bool {
+    *told == Told::Gone(Reason::LeftScope)
+        && link.state == LinkState::Dormant
+        && link.ends[side].as_ref().is_some_and(|end| end.version.is_none())
 }
 
 /// A dormant link wakes when the side that left returns; that side's end has no version. An edit on the side that stayed
@@ -161,6 +178,7 @@ fn removed(
         Removal::Trash | Removal::Delete | Removal::Exclude if !lane.writes_to(target) => {
             return Judgement::ends(link);
         }
+        Removal::Trash if rules.keeps[target] => return sleep(link, gone),
         Removal::Restore => return restore(rules, link, gone, other, "restored"),
         Removal::Keep => return sleep(link, gone),
         action => action,
@@ -170,17 +188,28 @@ fn removed(
         return Judgement::ends(link);
     }
     let mut judgement = Judgement::ends(link);
+    if action == Removal::Exclude && reason == Reason::LeftScope {
+        // It may return, and its counterpart with it.
+        judgement = sleep(link, gone);
+    }
     let values = match other {
         Told::Here(seen) => &seen.values,
         _ => &link.shadows[target],
     };
-    judgement.lost[target] =
-        values.iter().map(|(path, value)| (path.to_string(), value.clone(), Value::Null)).collect();
+    if action != Removal::Exclude {
+        judgement.lost[target] =
+            values.iter().map(|(path, value)| (path.to_string(), value.clone(), Value::Null)).collect();
+    }
     if let (Told::Here(seen), Some(end)) = (other, judgement.link.ends[target].as_mut()) {
         *end = End::of(&seen.record);
     }
+    if action == Removal::Exclude
+        && let Some(end) = judgement.link.ends[target].as_mut()
+    {
+        end.version = None;
+    }
     judgement.writes[target] = Some(Planned {
-        op: Op::Delete,
+        op: if action == Removal::Exclude { Op::Exclude } else { Op::Delete },
         removal: Some(action),
         asked: Fields::new(),
         unsent: Fields::new(),
@@ -458,8 +487,8 @@ fn winner(rules: Rules<'_>, policy: Winner, modified: &Sides<Option<Millis>>) ->
     }
     match policy {
         Winner::Latest => side_wins(match (modified.left, modified.right) {
-            (Some(left), Some(right)) if left > right => Side::Left,
-            (Some(left), Some(right)) if right > left => Side::Right,
+            (Some(left), Some(right)) if left - right >= SAME_TIME_MS => Side::Left,
+            (Some(left), Some(right)) if right - left >= SAME_TIME_MS => Side::Right,
             _ => rules.lane.conflict.tie,
         }),
         policy => policy,
@@ -482,7 +511,7 @@ fn travels(rules: Rules<'_>, row: &Row, field: &Field, from: Side) -> Verdict {
         return Verdict::Write { to, lost: true };
     }
     // A change of a one-way target is put back; where nothing may be written it is taken note of.
-    let back = row.reaches(from, false) && rules.lane.update[from];
+    let back = row.repair == Repair::EveryRun && row.reaches(from, false) && rules.lane.update[from];
     if back && field.settled && one_way(row) == Some(to) {
         return Verdict::Write { to: from, lost: true };
     }

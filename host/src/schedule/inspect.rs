@@ -5,12 +5,14 @@ use std::collections::BTreeMap;
 use pairwise_plugin_api::ops::{CheckRequest, Description, DiscoverRequest};
 use pairwise_plugin_api::{Condition, Failure, Level, Principal, Severity};
 
+use super::interlock::Gate;
 use super::ready::{self, Unready};
 use super::scratch::Scratch;
 use super::{Selected, runner};
 use crate::config::{Config, Problem};
 use crate::model::{LaneKey, LaneSpec, Remote, Side, Sides};
 use crate::pipeline::filter::Filters;
+use crate::pipeline::resolve::References;
 use crate::pipeline::translate::FieldMap;
 use crate::plugins::{self, OpenError, Plugin, PluginName, Plugins, SandboxStatus, Session, SessionSpec};
 
@@ -44,12 +46,16 @@ pub struct Visited {
 #[must_use]
 pub fn inspect(config: &Config, plugins: &Plugins, selected: &[Selected<'_>]) -> Vec<Inspected> {
     let scratch = Scratch::new(config);
-    let sessions = ready::open(config, scratch.path(), ready::check(config, plugins, selected));
-    let refused = runner::refused(config, plugins, selected, &sessions, scratch.path());
+    // A profile may be looked at while another program is at work: only grants count here.
+    let gate = Gate::default();
+    let admitted = gate.admitted(selected);
+    let sessions = ready::open(config, scratch.path(), ready::check(config, plugins, &admitted));
+    let refused = runner::refused(config, plugins, &admitted, &sessions, scratch.path());
     let lanes = selected.iter().flat_map(|selected| selected.lanes.iter().map(move |lane| (selected, *lane)));
     let look = |(selected, lane): (&Selected<'_>, &LaneSpec)| {
         let mut found = Inspected { key: lane.key.clone(), unready: None, conditions: Sides::default(), map: None };
-        match runner::pair(lane, &selected.profile.name, &sessions, &refused) {
+        let admitted = gate.admits(selected.profile, &lane.key);
+        match admitted.and_then(|()| runner::pair(lane, &selected.profile.name, &sessions, &refused)) {
             Ok(pair) => found.look(config, selected, lane, pair),
             Err(unready) => found.unready = Some(unready),
         }
@@ -88,7 +94,8 @@ impl Inspected {
         }
         let map = FieldMap::compile(&lane.map, lane.direction, &lane.entities, &catalogues);
         let filters = Filters::compile(&lane.admit, &lane.follow, &lane.entities, &catalogues);
-        match map.and_then(|map| filters.map(|_| map)) {
+        let map = map.and_then(|map| filters.map(|_| map));
+        match map.and_then(|map| References::compile(lane, &map, &catalogues).map(|_| map)) {
             Ok(map) => self.map = Some(map),
             Err(problem) => {
                 let (side, word) = problem.culprit();

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
+use super::interlock::Gate;
 use super::ready::{self, Checked, Sessions, Unready};
 use super::scratch::Scratch;
 use super::{SavedPlan, Selected};
@@ -59,9 +60,11 @@ impl Job<'_> {
     /// # Errors
     /// If the state database cannot be used, or `saved` was made from another state. Then nothing was touched.
     pub fn sync(&self, saved: Option<(&Path, &SavedPlan)>) -> Result<Outcome, RunError> {
-        let checked = ready::check(self.config, self.plugins, self.selected);
-        if !self.anything_ready(&checked) {
-            return Ok(self.nothing(&checked));
+        let gate = Gate::look(self.config, self.selected);
+        let admitted = gate.admitted(self.selected);
+        let checked = ready::check(self.config, self.plugins, &admitted);
+        if !self.anything_ready(&gate, &checked) {
+            return Ok(self.nothing(&gate, &checked));
         }
         let mut db = Db::open(&self.config.database())?;
         if let Some((file, plan)) = saved {
@@ -69,7 +72,7 @@ impl Job<'_> {
         }
         let cache = self.config.cache();
         let sessions = ready::open(self.config, &cache, checked);
-        let refused = refused(self.config, self.plugins, self.selected, &sessions, &cache);
+        let refused = refused(self.config, self.plugins, &admitted, &sessions, &cache);
         let chance = Real::new();
         let run = chance.id();
         db.start_run(&run, "command", env!("CARGO_PKG_VERSION"))?;
@@ -78,11 +81,12 @@ impl Job<'_> {
             let only = saved.map(|(_, plan)| plan.items(&lane.key));
             let options =
                 RunOptions { run: run.clone(), list_items: KEPT_ITEMS, only, overlap: true, ..self.options.clone() };
-            let report = self.lane(selected.profile, lane, &sessions, &refused, &mut outcome, |remotes, observer| {
-                let remotes = Sides { left: remotes.left as &dyn Remote, right: remotes.right as &dyn Remote };
-                let holder = os::this_process(chance.now());
-                pipeline::run(lane, remotes, &mut db, &chance, &options, observer, &holder)
-            });
+            let report =
+                self.lane(selected.profile, lane, (&gate, &sessions, &refused), &mut outcome, |remotes, observer| {
+                    let remotes = Sides { left: remotes.left as &dyn Remote, right: remotes.right as &dyn Remote };
+                    let holder = os::this_process(chance.now());
+                    pipeline::run(lane, remotes, &mut db, &chance, &options, observer, &holder)
+                });
             db.finish_lane(&run, &report)?;
             outcome.reports.push(report);
         }
@@ -98,12 +102,14 @@ impl Job<'_> {
     /// # Errors
     /// If the state database cannot be read.
     pub fn plan(&self) -> Result<(Outcome, Vec<Mark>), RunError> {
-        let checked = ready::check(self.config, self.plugins, self.selected);
+        let gate = Gate::look(self.config, self.selected);
+        let admitted = gate.admitted(self.selected);
+        let checked = ready::check(self.config, self.plugins, &admitted);
         let database = self.config.database();
         let mut db = if database.exists() { Db::open(&database)? } else { Db::in_memory()? };
         let cache = Scratch::new(self.config);
         let sessions = ready::open(self.config, cache.path(), checked);
-        let refused = refused(self.config, self.plugins, self.selected, &sessions, cache.path());
+        let refused = refused(self.config, self.plugins, &admitted, &sessions, cache.path());
         let chance = Real::new();
         let options = RunOptions { run: chance.id(), list_items: usize::MAX, overlap: true, ..self.options.clone() };
         let mut outcome = Outcome::default();
@@ -111,12 +117,13 @@ impl Job<'_> {
         let mut copy = db.snapshot()?;
         for (selected, lane) in self.lanes() {
             marks.push(db.lane_mark(&lane.key)?);
-            let report = self.lane(selected.profile, lane, &sessions, &refused, &mut outcome, |remotes, observer| {
-                let dry = Sides { left: DryRun(remotes.left), right: DryRun(remotes.right) };
-                let remotes = Sides { left: &dry.left as &dyn Remote, right: &dry.right as &dyn Remote };
-                let holder = os::this_process(chance.now());
-                pipeline::run(lane, remotes, &mut copy, &chance, &options, observer, &holder)
-            });
+            let report =
+                self.lane(selected.profile, lane, (&gate, &sessions, &refused), &mut outcome, |remotes, observer| {
+                    let dry = Sides { left: DryRun(remotes.left), right: DryRun(remotes.right) };
+                    let remotes = Sides { left: &dry.left as &dyn Remote, right: &dry.right as &dyn Remote };
+                    let holder = os::this_process(chance.now());
+                    pipeline::run(lane, remotes, &mut copy, &chance, &options, observer, &holder)
+                });
             outcome.reports.push(report);
         }
         Ok((outcome, marks))
@@ -131,12 +138,12 @@ impl Job<'_> {
         &self,
         profile: &Profile,
         lane: &LaneSpec,
-        sessions: &Sessions,
-        refused: &BTreeMap<String, Unready>,
+        (gate, sessions, refused): (&Gate, &Sessions, &BTreeMap<String, Unready>),
         outcome: &mut Outcome,
         run: impl FnOnce(Sides<&Session>, &dyn Observer) -> LaneReport,
     ) -> LaneReport {
-        let remotes = match pair(lane, &profile.name, sessions, refused) {
+        let admitted = gate.admits(profile, &lane.key);
+        let remotes = match admitted.and_then(|()| pair(lane, &profile.name, sessions, refused)) {
             Ok(remotes) => remotes,
             Err(unready) => return unready.report(lane, outcome),
         };
@@ -149,6 +156,7 @@ impl Job<'_> {
         }
         tracing::info!(lane = %lane.key, "begins");
         let mut report = run(remotes, &*observer);
+        report.notes.extend(gate.note(profile));
         if let Some((side, word)) = &report.culprit {
             let message = report.error.take().unwrap_or_default();
             let problem = profile.problem(&lane.key.stream, *side, word, message);
@@ -160,21 +168,27 @@ impl Job<'_> {
         report
     }
 
-    fn anything_ready(&self, checked: &Checked<'_>) -> bool {
-        self.lanes().any(|(_, lane)| ready_pair(lane, checked).is_ok())
+    fn anything_ready(&self, gate: &Gate, checked: &Checked<'_>) -> bool {
+        self.lanes().any(|(selected, lane)| begins(gate, selected.profile, lane, checked).is_ok())
     }
 
     /// The outcome when no lane is ready: nothing was opened, nothing is stored.
-    fn nothing(&self, checked: &Checked<'_>) -> Outcome {
+    fn nothing(&self, gate: &Gate, checked: &Checked<'_>) -> Outcome {
         let mut outcome = Outcome::default();
-        for (_, lane) in self.lanes() {
-            if let Err(unready) = ready_pair(lane, checked) {
+        for (selected, lane) in self.lanes() {
+            if let Err(unready) = begins(gate, selected.profile, lane, checked) {
                 let report = unready.report(lane, &mut outcome);
                 outcome.reports.push(report);
             }
         }
         outcome
     }
+}
+
+/// Whether a lane could begin, as far as that is known before anything is opened.
+fn begins(gate: &Gate, profile: &Profile, lane: &LaneSpec, checked: &Checked<'_>) -> Result<(), Unready> {
+    gate.admits(profile, &lane.key)?;
+    ready_pair(lane, checked)
 }
 
 /// Whether both sides of a lane are ready, as far as that is known before anything is opened.

@@ -23,6 +23,8 @@ pub struct Host {
     pub history: History,
     /// Limits that stop a run from doing harm, where a stream says nothing.
     pub guard: Guard,
+    /// Who may change what.
+    pub access: Access,
 }
 
 pub(in crate::config) fn default_state_dir() -> String {
@@ -30,6 +32,15 @@ pub(in crate::config) fn default_state_dir() -> String {
 }
 pub(in crate::config) fn default_plugin_dir() -> String {
     "plugins".into()
+}
+
+/// Who may change what. Everybody who can read this folder may run and look.
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Access {
+    /// Users of the operating system who may change connections, profiles, plugins and logins. Without a list: the owner of
+    /// the configuration folder.
+    pub admins: Option<Vec<String>>,
 }
 
 /// What is kept of the past.
@@ -56,6 +67,9 @@ pub struct Connection {
     /// Where its secrets are, by name. Never the secrets themselves.
     #[serde(default)]
     pub secrets: BTreeMap<String, Secret>,
+    /// What this connection was granted.
+    #[serde(default)]
+    pub grants: Vec<String>,
     /// Whether the plugin runs in a process of its own.
     #[serde(default)]
     pub isolation: Isolation,

@@ -9,13 +9,13 @@ mod stream;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-pub use host::{Connection, History, Host, Isolation, Limits, Secret};
+pub use host::{Access, Connection, History, Host, Isolation, Limits, Secret};
 pub(in crate::config) use host::{default_plugin_dir, default_state_dir};
-pub use profile::{Directory, DirectoryFrom, Login, Profile, User};
+pub use profile::{Directory, DirectoryFrom, Grants, Interlock, InterlockAction, Login, Profile, User};
 pub use schedule::{Align, Blackout, CatchUp, MonthDay, Schedule, Weekday};
 pub use stream::{
-    Case, Conflict, Create, Field, Guard, Identity, MapKind, Match, MatchKeys, Never, Predicate, Removals, Removed,
-    Scalar, Step, Stream, WithoutKey,
+    Case, Conflict, Create, Field, Guard, Identity, Lookup, MapKind, Match, MatchKeys, Never, OnUpdate, Predicate,
+    Reference, Removals, Removed, Scalar, Several, SeveralTable, Step, Stream, Trash, WithoutKey,
 };
 
 use crate::model::Side;

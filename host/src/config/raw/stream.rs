@@ -7,7 +7,9 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::{Both, OneOrMany, PerSide, Schedule};
-use crate::model::{Direction, MapChange, Per, Removal, Repair, Scan, Several, Side, Winner};
+use crate::model::{
+    Direction, MapChange, Missing, NoTrash, Per, Pick, Referent, Removal, Repair, Scan, Side, Winner, Within,
+};
 
 /// One kind of record that is kept in step.
 #[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
@@ -19,7 +21,7 @@ pub struct Stream {
     pub direction: Option<Direction>,
     /// What takes part, by the names of each side's catalogue. The first one is what a new record becomes.
     pub entities: PerSide<Vec<String>>,
-    /// Where: selectors of the entity.
+    /// Where: selectors of the entity. With `join = ["created", "linked"]` such records are put into the list or group.
     pub scope: PerSide<BTreeMap<String, OneOrMany<Scalar>>>,
     /// How changes are found.
     pub scan: Option<Both<Scan>>,
@@ -44,6 +46,8 @@ pub struct Stream {
     pub conflict: Conflict,
     /// What a removal on one side does to the other.
     pub removed: PerSide<Removed>,
+    /// What `trash` means on a side without deleted items.
+    pub trash: Trash,
     /// Limits that stop a run from doing harm.
     pub guard: Guard,
     /// Whether the field map starts from all that both sides have, or holds only the rows listed.
@@ -54,6 +58,8 @@ pub struct Stream {
     pub fields: Vec<Field>,
     /// Fields that do not travel.
     pub without: Vec<String>,
+    /// Fields of new records that point at other records, by native name.
+    pub references: BTreeMap<String, Reference>,
     /// How often a record may fail in a passing way before it is set aside; 5 unless said otherwise.
     #[schemars(range(min = 1))]
     pub attempts: Option<u32>,
@@ -154,10 +160,34 @@ pub struct MatchKeys {
     pub case: Option<Case>,
     /// What becomes of a record without any key: `create`.
     pub without_key: Option<WithoutKey>,
-    /// What becomes of a record with several candidates; `hold` unless said otherwise.
+    /// Where candidates are looked for; in the stream's `scope` unless said otherwise.
+    pub within: Option<Both<Within>>,
+    /// What becomes of a record with several candidates on a side; `hold` unless said otherwise.
     pub several: Option<Both<Several>>,
     /// Who wins where two filled values differ at the first match; `hold` unless said otherwise.
     pub differ: Option<Winner>,
+}
+
+/// What becomes of a record with several candidates.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(untagged)]
+pub enum Several {
+    /// In a word.
+    Word(Pick),
+    /// After a look at other fields.
+    Table(SeveralTable),
+}
+
+/// What becomes of a record with several candidates, after a look at other fields.
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct SeveralTable {
+    /// Canonical paths: only candidates that are equal in all of them count.
+    pub equal: Vec<String>,
+    /// If several count; `hold` unless said otherwise.
+    pub pick: Option<Pick>,
+    /// If none counts; `hold` unless said otherwise.
+    pub none: Option<Pick>,
 }
 
 /// Whether case counts.
@@ -204,6 +234,16 @@ pub struct Removed {
     pub beats_edit: Option<bool>,
 }
 
+/// What `trash` means on a side without deleted items.
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Trash {
+    /// A folder that takes their place; it is made where the system can make folders.
+    pub fallback: Option<String>,
+    /// Where there is no such folder either; `delete` unless said otherwise.
+    pub none: Option<NoTrash>,
+}
+
 /// Limits that stop a run from doing harm.
 #[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
@@ -223,6 +263,8 @@ pub struct Removals {
     pub share: Option<f64>,
     /// 5 unless said otherwise.
     pub above: Option<u64>,
+    /// More than this wait in any case, whatever their share.
+    pub count: Option<u64>,
 }
 
 /// Suspicion that a record is another one under the same id.
@@ -257,6 +299,9 @@ pub struct Field {
     pub on_create: Option<Direction>,
     /// Who wins, if not as the stream says.
     pub winner: Option<Winner>,
+    /// Of a one-way row: when a target that was changed by others is put right; each time that it is read unless said
+    /// otherwise.
+    pub repair: Option<Repair>,
     /// What happens to values on their way from left to right; back again where it can be undone.
     pub transform: Option<OneOrMany<Step>>,
 }
@@ -285,4 +330,53 @@ pub enum Step {
     Constant(Scalar),
     /// Looked up in a table; what is not in it stays.
     Lookup(BTreeMap<String, String>),
+}
+
+/// A field of new records that points at a record of another entity.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Reference {
+    /// Whose field it is.
+    pub side: Side,
+    /// What the other record is called: text with canonical paths in braces, for instance `{organizations/1/name}`. Of a list
+    /// the first one that is not empty.
+    pub value: OneOrMany<String>,
+    /// Where it is looked for, in this order.
+    #[serde(rename = "try")]
+    #[schemars(length(min = 1))]
+    pub tries: Vec<Lookup>,
+    /// If it is nowhere; `drop` unless said otherwise.
+    #[serde(default)]
+    pub missing: Missing,
+    /// What a new one is given beside its name, by native name; `$self` is the login's own id.
+    #[serde(default)]
+    pub set: BTreeMap<String, Scalar>,
+    /// What an update of the record does with the field.
+    #[serde(default)]
+    pub on_update: OnUpdate,
+}
+
+/// One place where a referenced record is looked for.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Lookup {
+    /// Which entity.
+    pub entity: String,
+    /// The field that holds what it is called.
+    pub by: String,
+    /// Whether case counts; `exact` unless said otherwise.
+    #[serde(default)]
+    pub case: Option<Case>,
+    /// If several are called so; `oldest` unless said otherwise.
+    #[serde(default)]
+    pub pick: Referent,
+}
+
+/// What an update of a record does with a field that points at another one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum OnUpdate {
+    /// Nothing: it is filled when the record is made.
+    #[default]
+    Ignore,
 }

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use super::{FieldMap, Row, Source, member, steps, tail};
 use crate::model::value::Compare;
-use crate::model::{Direction, FieldRow, MapSpec, Side, Sides, Transform, Winner, nearest};
+use crate::model::{Direction, FieldRow, MapSpec, Repair, Side, Sides, Transform, Winner, nearest};
 
 /// A field map that cannot work with the catalogues of the two sides.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -94,7 +94,8 @@ impl FieldMap {
             }
             drafts.iter_mut().filter(|draft| draft.is_called(name)).for_each(Draft::take_out);
         }
-        let (drafts, gone): (Vec<Draft<'_>>, Vec<Draft<'_>>) = drafts.into_iter().partition(Draft::travels);
+        let (drafts, gone): (Vec<Draft<'_>>, Vec<Draft<'_>>) =
+            drafts.into_iter().partition(|draft| draft.travels() || draft.is_one_of(&map.reads));
         left_out.extend(gone.iter().flat_map(|draft| draft.names().cloned()));
         if let Some(stuck) = gone.iter().find(|draft| !draft.joined && draft.direction != Direction::None) {
             let side = if stuck.direction.reaches(Side::Right) { Side::Right } else { Side::Left };
@@ -205,6 +206,7 @@ struct Draft<'a> {
     direction: Direction,
     on_create: Direction,
     winner: Option<Winner>,
+    repair: Option<Repair>,
     transform: &'a [Transform],
 }
 
@@ -226,6 +228,10 @@ impl Draft<'_> {
         let is =
             |whole: &str| whole.strip_prefix(name).is_some_and(|rest| rest.is_empty() || rest.starts_with(['/', '.']));
         found.clone().any(|found| is(&found.path) || is(&found.native))
+    }
+
+    fn is_one_of(&self, paths: &[Name]) -> bool {
+        Side::BOTH.into_iter().flat_map(|side| &self.found[side]).any(|found| paths.contains(&found.path))
     }
 
     fn take_out(&mut self) {
@@ -261,6 +267,7 @@ fn joined<'a>(known: &Sides<Known<'a>>, direction: Direction) -> Vec<Draft<'a>> 
             direction: later,
             on_create: direction,
             winner: None,
+            repair: None,
             transform: &[],
         });
     }
@@ -275,6 +282,7 @@ fn listed<'a>(known: &Sides<Known<'a>>, row: &'a FieldRow, stream: Direction) ->
         direction: meet(row.direction, stream),
         on_create: meet(row.on_create, stream),
         winner: row.winner,
+        repair: row.repair,
         transform: &row.transform,
     };
     let names = Sides { left: &row.left, right: &row.right };
@@ -400,6 +408,7 @@ fn finish(draft: &Draft<'_>, key: Name) -> Result<Row, MapProblem> {
         direction: draft.direction,
         on_create: draft.on_create,
         winner: draft.winner,
+        repair: draft.repair.unwrap_or(Repair::EveryRun),
         compare: Compare {
             kind: kinds.right,
             caseless: any(|field| field.caseless),

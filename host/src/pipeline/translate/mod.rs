@@ -17,7 +17,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use pairwise_plugin_api::{Fields, Name, Record, Value};
 
 use crate::model::value::Compare;
-use crate::model::{Direction, Side, Sides, Winner};
+use crate::model::{Direction, Repair, Side, Sides, Winner};
 
 pub use compile::MapProblem;
 pub(super) use compile::native_name;
@@ -50,6 +50,8 @@ pub struct Row {
     pub on_create: Direction,
     /// Who wins, if not as the stream says.
     pub winner: Option<Winner>,
+    /// Of a one-way row: when a target that was changed by others is put right.
+    pub repair: Repair,
     /// When two values are the same.
     pub compare: Compare,
     /// Whether each side can be written.

@@ -59,6 +59,7 @@ fn row(left: &[&str], right: &[&str]) -> FieldRow {
         direction: Direction::Both,
         on_create: Direction::Both,
         winner: None,
+        repair: None,
         transform: Vec::new(),
     }
 }
@@ -77,11 +78,17 @@ fn compile(spec: &MapSpec) -> Result<FieldMap, MapProblem> {
 }
 
 fn listed(rows: Vec<FieldRow>) -> FieldMap {
-    compile(&MapSpec { join: false, rows, without: Vec::new() }).unwrap()
+    compile(&MapSpec { join: false, rows, without: Vec::new(), reads: Vec::new() }).unwrap()
 }
 
 fn join(rows: Vec<FieldRow>, without: &[&str]) -> FieldMap {
-    compile(&MapSpec { join: true, rows, without: without.iter().map(|name| Name::from(*name)).collect() }).unwrap()
+    compile(&MapSpec {
+        join: true,
+        rows,
+        without: without.iter().map(|name| Name::from(*name)).collect(),
+        reads: Vec::new(),
+    })
+    .unwrap()
 }
 
 fn fields(pairs: &[(&str, &str)]) -> Fields {
@@ -316,7 +323,7 @@ fn a_text_that_is_too_long_is_a_problem_and_never_cut() {
 #[test]
 fn maps_that_cannot_work_are_refused() {
     let told = |spec: MapSpec| compile(&spec).unwrap_err().to_string();
-    let rows = |row| MapSpec { join: false, rows: vec![row], without: Vec::new() };
+    let rows = |row| MapSpec { join: false, rows: vec![row], without: Vec::new(), reads: Vec::new() };
     assert_eq!(
         told(rows(row(&["Regoin"], &["extended/region"]))),
         "the left side has no field `Regoin`; did you mean `Region`?"
