@@ -33,12 +33,14 @@ fn entity(kind: Kind) -> Entity {
         label: label.to_owned(),
         kind: entity_kind,
         fields,
-        selectors: vec![CONTAINER.to_owned()],
+        selectors: SELECTORS.map(str::to_owned).to_vec(),
     }
 }
 
 /// The selector of a scope: one subfolder or several, by their ids.
 pub(crate) const CONTAINER: &str = "container";
+/// Its names: mailboxes call it a folder, and a folder of files can stand for one.
+pub(crate) const SELECTORS: [&str; 2] = [CONTAINER, "folder"];
 
 fn contact_fields() -> Vec<Field> {
     let mut fields = slot_fields(&card::CONTACT);

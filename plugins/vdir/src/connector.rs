@@ -16,7 +16,7 @@ use pairwise_plugin_api::{
 };
 use rustix::fs::{Access, access};
 
-use crate::catalogue::{CONTAINER, catalogue};
+use crate::catalogue::{CONTAINER, SELECTORS, catalogue};
 use crate::content::Kind;
 use crate::durable::make_folder;
 use crate::folder::{Root, is_safe};
@@ -144,11 +144,11 @@ pub(crate) fn kinds_of(entities: &[String]) -> Result<Vec<Kind>> {
 
 /// The containers that a scope names; `None` for all.
 pub(crate) fn containers_of(scope: &Scope) -> Result<Option<Vec<String>>> {
-    if let Some(unknown) = scope.keys().find(|key| *key != CONTAINER) {
+    if let Some(unknown) = scope.keys().find(|key| !SELECTORS.contains(&key.as_str())) {
         let text = format!("a folder of files has no selector `{unknown}`; it has `{CONTAINER}`");
         return Err(Failure::new(Class::Config, text));
     }
-    match scope.get(CONTAINER) {
+    match SELECTORS.iter().find_map(|name| scope.get(*name)) {
         None | Some(Value::Null) => Ok(None),
         Some(Value::Text(container)) => Ok(Some(vec![container.trim_matches('/').to_owned()])),
         Some(Value::List(list)) => {
