@@ -33,7 +33,10 @@ pub(crate) fn check(server: &Server, cx: &Context, request: &CheckRequest) -> Re
         conditions.push(condition("not_admin", Level::Profile, Severity::Error, text));
     }
     match group {
-        Some(name) => conditions.extend(group_there(server, cx, &login, &request.entities, &name)?),
+        Some(name) => {
+            login.known().note_stream(&name, &request.entities);
+            conditions.extend(group_there(server, cx, &login, &request.entities, &name)?);
+        }
         None => {
             for entity in &request.entities {
                 conditions.extend(enabled(server, cx, &login, entity, Level::Stream)?);

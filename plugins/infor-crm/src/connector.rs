@@ -86,6 +86,9 @@ impl Connector for InforCrm {
     fn changes(&self, cx: &Context, request: ChangesRequest) -> Result<Page> {
         let login = self.server.login(&request.principal)?;
         let group = groups::selected(&request.scope)?;
+        if let Some(name) = &group {
+            login.known().note_stream(name, &request.entities);
+        }
         let state = request.cursor.map(|cursor| State::of(&cursor, &request.entities, group.as_deref())).transpose()?;
         let reader = Reader { server: &self.server, cx, login: &login, fields: &request.fields };
         reader.changes(state, &request.entities, group.as_deref(), request.limit)

@@ -27,6 +27,7 @@ const RACES: u32 = 8;
 pub(crate) struct Group {
     key: String,
     name: String,
+    family: &'static str,
     etag: Option<String>,
     pub(crate) members: BTreeSet<String>,
 }
@@ -72,7 +73,7 @@ pub(crate) fn read(server: &Server, cx: &Context, login: &Login, kind: &Kind, na
         .filter(|group| text(group, "name") == Some(name))
         .max_by(|a, b| release(a).partial_cmp(&release(b)).unwrap_or(std::cmp::Ordering::Equal));
     let Some(newest) = newest else { return Ok(None) };
-    let group = group_of(&newest, name)?;
+    let group = group_of(&newest, name, family)?;
     login.known().group = Some((Instant::now(), group.clone()));
     Ok(Some(group))
 }
@@ -81,7 +82,9 @@ pub(crate) fn read(server: &Server, cx: &Context, login: &Login, kind: &Kind, na
 pub(crate) fn recent(server: &Server, cx: &Context, login: &Login, kind: &Kind, name: &str) -> Result<Option<Group>> {
     let known = login.known().group.clone();
     match known {
-        Some((at, group)) if group.name == name && at.elapsed() < FRESH => Ok(Some(group)),
+        Some((at, group)) if group.name == name && kind.family == Some(group.family) && at.elapsed() < FRESH => {
+            Ok(Some(group))
+        }
         _ => read(server, cx, login, kind, name),
     }
 }
@@ -93,7 +96,7 @@ pub(crate) fn checked(server: &Server, cx: &Context, login: &Login, kind: &Kind,
     group
 }
 
-fn group_of(entry: &Entry, name: &str) -> Result<Group> {
+fn group_of(entry: &Entry, name: &str, family: &'static str) -> Result<Group> {
     let broken = |what: &str| {
         let text = format!("the group `{name}` was told without {what}");
         Failure::new(Class::Protocol, text)
@@ -105,6 +108,7 @@ fn group_of(entry: &Entry, name: &str) -> Result<Group> {
     Ok(Group {
         key: key(entry).ok_or_else(|| broken("its key"))?.to_owned(),
         name: name.to_owned(),
+        family,
         etag: etag(entry).map(str::to_owned),
         members: list.into_iter().flatten().filter_map(member).collect(),
     })
@@ -224,8 +228,8 @@ mod tests {
     #[test]
     fn members_are_read_from_the_sheets_list() {
         let entry = json!({ "$key": "pDEMOA000001", "$etag": "x", "name": "Sync", "adHocIds": ["CDEMOA000001 ", "CDEMOA000002"] });
-        let group = group_of(entry.as_object().unwrap(), "Sync").unwrap();
+        let group = group_of(entry.as_object().unwrap(), "Sync", "Contact").unwrap();
         assert_eq!(group.members.iter().collect::<Vec<_>>(), ["CDEMOA000001", "CDEMOA000002"]);
-        assert!(group_of(json!({ "$key": "p" }).as_object().unwrap(), "Sync").is_err());
+        assert!(group_of(json!({ "$key": "p" }).as_object().unwrap(), "Sync", "Contact").is_err());
     }
 }

@@ -1,5 +1,6 @@
 //! A principal's login: how it is put into requests, and what is known about it.
 
+use std::collections::BTreeSet;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
@@ -42,6 +43,21 @@ pub(crate) struct Known {
     pub(crate) identity: Option<Identity>,
     /// The group that was read last, and when.
     pub(crate) group: Option<(Instant, Group)>,
+    /// Groups that streams work in, with the entities that belong to them.
+    pub(crate) streams: BTreeSet<(String, String)>,
+}
+
+impl Known {
+    /// A stream works in a group with these entities.
+    pub(crate) fn note_stream(&mut self, group: &str, entities: &[String]) {
+        self.streams.extend(entities.iter().map(|entity| (group.to_owned(), entity.clone())));
+    }
+
+    /// Whether new records of an entity belong to a group: not those that are only made because another one refers to them.
+    pub(crate) fn belongs(&self, group: &str, entity: &str) -> bool {
+        let mut here = self.streams.iter().filter(|(name, _)| name == group).peekable();
+        here.peek().is_none() || here.any(|(_, of)| of == entity)
+    }
 }
 
 impl Login {

@@ -451,7 +451,9 @@ impl Writer<'_> {
         let result = if self.identity.edition == Edition::V754 {
             self.mark(kind, name, &joining, &leaving)
         } else {
-            joining.extend(created.iter().map(String::as_str));
+            if self.login.known().belongs(name, kind.entity) {
+                joining.extend(created.iter().map(String::as_str));
+            }
             if joining.is_empty() && leaving.is_empty() {
                 return;
             }
