@@ -62,8 +62,8 @@ fn group_there(
         );
         condition("group_by_marker", Level::Stream, Severity::Info, text)
     };
+    // The version is looked at before the first record is read, and before any is written.
     if server.config.edition == Expected::V754 {
-        identity(server, cx, login)?;
         return Ok(Some(by_marker("groups of version 7.5.4 cannot be written")));
     }
     if groups::read(server, cx, login, kind, name)?.is_some() {

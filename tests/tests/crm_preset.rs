@@ -1,0 +1,314 @@
+//! The preset `infor-crm-outlook` by the whole program: a simulated Infor CRM, and a folder of cards as the mailbox.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic")]
+
+use std::fs;
+use std::path::PathBuf;
+
+use pairwise_sandbox::population::Spread;
+use pairwise_sandbox::store::Item;
+use pairwise_sandbox::system::Edit;
+use pairwise_sandbox::{Options, Sandbox};
+use pairwise_tests::world::{World, cards};
+use serde_json::{Value, json};
+
+const CRM: &str = "infor-crm";
+
+struct Pair {
+    sandbox: Sandbox,
+    world: World,
+}
+
+impl Pair {
+    /// Lee's group of so many contacts, and an empty folder.
+    fn of(contacts: u32) -> Pair {
+        let pair = Pair::empty(contacts);
+        pair.sync();
+        pair
+    }
+
+    /// The same, before the first run.
+    fn empty(contacts: u32) -> Pair {
+        let options =
+            Options { systems: vec![CRM.into()], users: 2, contacts, spread: Spread::Crm, ..Options::default() };
+        let sandbox = Sandbox::start(options).unwrap();
+        let world = World::empty();
+        fs::create_dir_all(world.right().join("contacts")).unwrap();
+        world.put("lee.secret", "lee-secret");
+        world.put("crm.secret", "admin-secret");
+        let url = sandbox.info(CRM).url;
+        world.put(
+            "pairwise.toml",
+            &format!(
+                "[connections.crm]\nplugin = \"infor-crm\"\nsettings = {{ url = \"{url}\", username = \"admin\" }}\n\
+                 secrets = {{ password = {{ file = \"crm.secret\" }} }}\n\n\
+                 [connections.office]\nplugin = \"vdir\"\nsettings = {{ path = \"right\", trash = \"trash\" }}\n"
+            ),
+        );
+        world.put(
+            "profiles/sales.toml",
+            "preset = \"infor-crm-outlook\"\nleft = \"crm\"\nright = \"office\"\nenabled = true\n\n\
+             [[users]]\nleft = \"lee\"\nright = \"lee@example.com\"\n\
+             secrets = { left = { password = { file = \"lee.secret\" } } }\ngrants = [\"contact_sync\"]\n\n\
+             [streams.contacts]\nscope.left.group = \"Contact Sync\"\n",
+        );
+        Pair { sandbox, world }
+    }
+
+    fn folder(&self) -> PathBuf {
+        self.world.right().join("contacts")
+    }
+
+    fn sync(&self) -> Value {
+        self.world.json(["sync"]).0.exits(0).json()["runs"][0].clone()
+    }
+
+    fn quiet(&self) {
+        let before = self.sandbox.requests(CRM, 0).last().map_or(0, |request| request.number);
+        let run = self.sync();
+        for side in ["left", "right"] {
+            for what in ["created", "updated", "deleted"] {
+                assert_eq!(run[side][what], 0, "{side} {what}: {run:#}");
+            }
+        }
+        let requests = self.sandbox.requests(CRM, before);
+        let asked: Vec<String> = requests
+            .iter()
+            .filter(|request| request.part_of.is_none())
+            .map(|request| format!("{} {} {:?}", request.method, request.path, request.status))
+            .collect();
+        assert!(asked.len() <= 4, "{asked:#?}");
+        assert!(requests.iter().all(|request| request.method == "GET"), "{asked:#?}");
+    }
+
+    fn items(&self, entity: &str) -> Vec<Item> {
+        self.sandbox.records(CRM, Some(entity), None)
+    }
+
+    /// A person's edit in the CRM.
+    fn edit(&self, id: &str, fields: &Value) {
+        let fields = fields.as_object().unwrap().clone().into_iter().collect();
+        self.sandbox.edit(CRM, Edit { user: "lee".into(), id: Some(id.into()), fields, ..Edit::default() }).unwrap();
+    }
+
+    /// A person's edit of a card: this line goes, that one comes.
+    fn edit_card(&self, with: &str, line: &str, instead: &str) {
+        let (name, card) = self.card_with(with);
+        let lines = card.replace("\r\n ", "");
+        let kept: Vec<&str> = lines.lines().filter(|other| line.is_empty() || !other.starts_with(line)).collect();
+        let text = kept.join("\r\n").replace("END:VCARD", &format!("{instead}\r\nEND:VCARD\r\n"));
+        fs::write(self.folder().join(name), text).unwrap();
+    }
+
+    fn by_id(&self, id: &str) -> Item {
+        self.items("contacts").into_iter().find(|item| item.id == id).unwrap()
+    }
+
+    /// A member of the group with its address.
+    fn member(&self, place: usize) -> (String, String) {
+        let item = self.by_id(&self.members()[place]);
+        (item.id.clone(), item.fields["Email"].as_str().unwrap().to_owned())
+    }
+
+    fn command(&self, name: &str, arguments: &Value) {
+        self.sandbox.command(CRM, name, arguments).unwrap();
+    }
+
+    fn contact(&self, email: &str) -> Item {
+        self.items("contacts").into_iter().find(|item| item.fields.get("Email") == Some(&json!(email))).unwrap()
+    }
+
+    fn members(&self) -> Vec<String> {
+        let groups = self.items("groups");
+        let group = groups.iter().find(|group| group.fields["userId"] == "UDEMOA000001").unwrap();
+        serde_json::from_value(group.fields["adHocIds"].clone()).unwrap()
+    }
+
+    fn card(&self, name: &str, lines: &str) {
+        let text = format!("BEGIN:VCARD\r\nVERSION:3.0\r\nUID:{name}\r\n{lines}\r\nEND:VCARD\r\n");
+        self.world.put(&format!("right/contacts/{name}.vcf"), &text);
+    }
+
+    fn card_with(&self, text: &str) -> (String, String) {
+        let found = cards(&self.folder()).into_iter().find(|(_, card)| card.replace("\r\n ", "").contains(text));
+        found.unwrap_or_else(|| panic!("no card with `{text}`"))
+    }
+}
+
+#[test]
+fn rule_ic_12_to_33_the_first_sync_links_and_creates() {
+    let pair = Pair::empty(40);
+    let members = pair.members();
+    let first = pair.items("contacts").into_iter().find(|item| item.id == members[0]).unwrap();
+    let email = first.fields["Email"].as_str().unwrap();
+    // IC-12: an entry with the address of a member is linked.
+    pair.card("known", &format!("FN:Somebody\r\nN:Somebody;;;;\r\nEMAIL:{email}"));
+    // IC-33: so is one with the address of a contact outside of the group, which joins it.
+    let stranger = pair.items("contacts").into_iter().find(|item| {
+        !members.contains(&item.id) && item.fields["Owner"] == "SYST00000001" && item.fields.contains_key("Email")
+    });
+    let stranger = stranger.unwrap();
+    pair.card("stranger", &format!("FN:S\r\nN:S;;;;\r\nEMAIL:{}", stranger.fields["Email"].as_str().unwrap()));
+    // IC-21: a new one of a known company; IC-23 to IC-28: of a new one; IC-29: of none.
+    let company = pair.items("accounts")[3].fields["AccountName"].as_str().unwrap().to_owned();
+    let escaped = company.replace(',', "\\,");
+    pair.card("old-firm", &format!("FN:Ada L\r\nN:Lovelace;Ada;;;\r\nEMAIL:ada@new.example\r\nORG:{escaped}"));
+    pair.card("new-firm", "FN:Charles B\r\nN:Babbage;Charles;;;\r\nEMAIL:charles@new.example\r\nORG:  Analytical Engines \r\nTEL;TYPE=work:+44 20 1");
+    pair.card("no-firm", "FN:Mary S\r\nN:Somerville;Mary;;;\r\nEMAIL:mary@new.example");
+    let accounts = pair.items("accounts").len();
+    let run = pair.sync();
+    assert_eq!(run["left"]["created"], 5, "three contacts, two accounts: {run:#}");
+    assert_eq!(pair.items("accounts").len(), accounts + 2);
+    let account = |item: &Item| {
+        let key = item.fields["Account"].as_str().unwrap().to_owned();
+        pair.items("accounts").into_iter().find(|account| account.id == key).unwrap()
+    };
+    assert_eq!(account(&pair.contact("ada@new.example")).fields["AccountName"].as_str(), Some(company.as_str()));
+    let made = account(&pair.contact("charles@new.example")).fields;
+    let field = |name: &str| made.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
+    assert_eq!(
+        [
+            field("AccountName"),
+            field("Type"),
+            field("Status"),
+            field("Owner"),
+            field("AccountManager"),
+            field("MainPhone")
+        ],
+        ["Analytical Engines", "Prospect", "Active", "SYST00000001", "UDEMOA000001", ""]
+    );
+    assert_eq!(account(&pair.contact("mary@new.example")).fields["AccountName"], "Somerville, Mary");
+    let now = pair.members();
+    for email in ["ada@new.example", "charles@new.example", "mary@new.example"] {
+        assert!(now.contains(&pair.contact(email).id), "{email}");
+    }
+    assert!(now.contains(&stranger.id));
+    assert_eq!(now.len(), 44);
+    assert_eq!(cards(&pair.folder()).len(), 44);
+    pair.sync();
+    pair.quiet();
+}
+
+#[test]
+fn rule_ic_38_40_41_43_46_what_removals_and_moves_mean() {
+    let pair = Pair::of(20);
+    let [left, deleted, dropped, moved] = [0, 1, 2, 3].map(|place| pair.member(place));
+    // IC-40: a deleted entry leaves the group; the contact stays as it is.
+    let before = pair.by_id(&dropped.0);
+    fs::remove_file(pair.folder().join(pair.card_with(&dropped.1).0)).unwrap();
+    // IC-38: a deleted contact's entry goes to the deleted items. IC-43: one that left the group keeps its entry.
+    pair.sandbox.delete(CRM, "admin", &deleted.0).unwrap();
+    pair.command("leave", &json!({ "user": "lee", "group": "Contact Sync", "ids": [left.0] }));
+    // IC-46: the company follows the account.
+    let other = pair.items("accounts")[5].clone();
+    pair.edit(&moved.0, &json!({ "Account": { "$key": other.id } }));
+    let run = pair.sync();
+    assert_eq!((&run["right"]["deleted"], &run["right"]["updated"]), (&json!(1), &json!(1)), "{run:#}");
+    assert!(fs::read_dir(pair.world.path("trash")).unwrap().count() > 0);
+    assert!(!pair.members().contains(&dropped.0));
+    assert_eq!(pair.by_id(&dropped.0), before);
+    pair.card_with(&left.1);
+    let shown = other.fields["AccountName"].as_str().unwrap().split(',').next().unwrap().to_owned();
+    assert!(pair.card_with(&moved.1).1.replace("\r\n ", "").contains(&shown));
+    // IC-41: nobody comes back by itself. The first run still hears of what we wrote.
+    pair.sync();
+    pair.quiet();
+    assert_eq!(cards(&pair.folder()).len(), 18);
+}
+
+/// IC-2, IC-7, IC-31, IC-44: an edit sends its field alone; an edited company changes neither contact nor account.
+#[test]
+fn rule_ic_44_an_edited_company_is_put_back() {
+    let pair = Pair::of(10);
+    let (id, email) = pair.member(4);
+    let before = (pair.by_id(&id).fields["Account"].clone(), pair.items("accounts"));
+    pair.edit_card(&email, "ORG", "ORG:Somewhere Else\r\nTEL;TYPE=pager:4711");
+    pair.sync();
+    let after = pair.by_id(&id);
+    assert_eq!((after.fields["Account"].clone(), pair.items("accounts")), before);
+    assert_eq!(after.fields["Pager"], "4711");
+    pair.sync();
+    assert!(!pair.card_with(&email).1.contains("Somewhere Else"));
+    pair.quiet();
+}
+
+/// IC-34 to IC-36: the record that changed last wins, whole.
+#[test]
+fn rule_ic_34_the_latest_change_wins() {
+    let pair = Pair::of(6);
+    let (id, email) = pair.member(2);
+    pair.edit(&id, &json!({ "Title": "Theirs", "Department": "Theirs" }));
+    // The card changes afterwards: by the clock of the file.
+    pair.edit_card(&email, "TITLE", "TITLE:Ours");
+    let (name, _) = pair.card_with("TITLE:Ours");
+    let file = fs::File::options().write(true).open(pair.folder().join(name)).unwrap();
+    file.set_modified(std::time::SystemTime::now() + std::time::Duration::from_secs(30)).unwrap();
+    pair.sync();
+    assert_eq!(pair.by_id(&id).fields["Title"], "Ours");
+    pair.sync();
+    pair.quiet();
+}
+
+/// IC-11: a field that the login may not write stays as it is, and the rest is written.
+#[test]
+fn rule_ic_11_a_field_that_may_not_be_written_is_reported() {
+    let pair = Pair::of(6);
+    let (id, email) = pair.member(2);
+    let title = pair.by_id(&id).fields.get("Title").cloned();
+    pair.command("field", &json!({ "user": "lee", "field": "contacts.Title", "access": "read" }));
+    pair.edit_card(&email, "TITLE", "TITLE:Ours\r\nTEL;TYPE=pager:4712");
+    let run = pair.sync();
+    assert_eq!(run["state"], "done", "{run:#}");
+    let after = pair.by_id(&id);
+    assert_eq!((after.fields.get("Title").cloned(), after.fields["Pager"].as_str()), (title, Some("4712")));
+    pair.sync();
+    pair.quiet();
+}
+
+/// IC-3, IC-4: without a grant nothing is asked of anybody.
+#[test]
+fn rule_ic_03_without_a_grant_nothing_is_asked() {
+    let pair = Pair::empty(3);
+    let profile = pair.world.text("profiles/sales.toml");
+    pair.world.put("profiles/sales.toml", &profile.replace("grants = [\"contact_sync\"]", "grants = []"));
+    let ran = pair.world.run(["sync"]).exits(2);
+    assert!(ran.stderr.contains("contact_sync"), "{}", ran.stderr);
+    assert_eq!(pair.sandbox.requests(CRM, 0), []);
+}
+
+/// IC-53: contacts that cannot be seen any more are not deleted ones.
+#[test]
+fn rule_ic_53_what_is_hidden_is_not_deleted() {
+    let pair = Pair::of(100);
+    pair.command("rights", &json!({ "owner": "SDEMOA000001", "user": "lee", "access": "none" }));
+    for _ in 0..2 {
+        pair.world.run(["sync", "--full"]);
+    }
+    assert_eq!(cards(&pair.folder()).len(), 100);
+    pair.quiet();
+}
+
+/// The old version keeps who belongs in the contacts themselves.
+#[test]
+fn version_7_5_4_is_kept_in_step_too() {
+    let pair = Pair::empty(10);
+    pair.command("settings", &json!({ "edition": "7.5.4" }));
+    let host = pair.world.text("pairwise.toml").replace("username =", "edition = \"7.5.4\", username =");
+    pair.world.put("pairwise.toml", &host);
+    pair.card("ada", "FN:Ada L\r\nN:Lovelace;Ada;;;\r\nEMAIL:ada@new.example");
+    let theirs = pair.items("contacts")[0].clone();
+    let email = theirs.fields["Email"].as_str().unwrap().to_owned();
+    pair.card("theirs", &format!("FN:T\r\nN:T;;;;\r\nEMAIL:{email}"));
+    pair.sync();
+    for item in [pair.contact("ada@new.example"), pair.by_id(&theirs.id)] {
+        assert_eq!(item.fields["Categories"], "sync:Contact Sync");
+    }
+    pair.sync();
+    let ada = pair.contact("ada@new.example");
+    fs::remove_file(pair.folder().join(pair.card_with("ada@new.example").0)).unwrap();
+    pair.sync();
+    assert_eq!(pair.by_id(&ada.id).fields.get("Categories"), None);
+    pair.edit(&theirs.id, &json!({ "Title": "Still here" }));
+    pair.sync();
+    pair.card_with("Still here");
+    pair.quiet();
+}
