@@ -4,6 +4,7 @@
 use std::fs;
 use std::path::PathBuf;
 
+use pairwise_sandbox::faults::Fault;
 use pairwise_sandbox::population::Spread;
 use pairwise_sandbox::store::Item;
 use pairwise_sandbox::system::Edit;
@@ -28,8 +29,12 @@ impl Pair {
 
     /// The same, before the first run.
     fn empty(contacts: u32) -> Pair {
-        let options =
-            Options { systems: vec![CRM.into()], users: 2, contacts, spread: Spread::Crm, ..Options::default() };
+        Pair::seeded(contacts, 1)
+    }
+
+    fn seeded(contacts: u32, seed: u64) -> Pair {
+        let (systems, spread) = (vec![CRM.into()], Spread::Crm);
+        let options = Options { systems, users: 2, contacts, spread, seed, ..Options::default() };
         let sandbox = Sandbox::start(options).unwrap();
         let world = World::empty();
         fs::create_dir_all(world.right().join("contacts")).unwrap();
@@ -311,4 +316,60 @@ fn version_7_5_4_is_kept_in_step_too() {
     pair.sync();
     pair.card_with("Still here");
     pair.quiet();
+}
+
+/// Whatever goes wrong on the way, in the end each entry has its contact in the group and each member its entry, once; each
+/// company has one account; the edits of both sides are there. `PAIRWISE_SEEDS` tries more histories than are tried by itself.
+#[test]
+fn storms_change_nothing_in_the_end() {
+    let seeds = std::env::var("PAIRWISE_SEEDS").ok().and_then(|seeds| seeds.parse().ok()).unwrap_or(1);
+    for seed in 1..=seeds {
+        let pair = Pair::seeded(30, seed);
+        let (contacts, accounts) = (pair.items("contacts").len(), pair.items("accounts").len());
+        for number in 0..20 {
+            let lines = format!(
+                "FN:Ada {number}\r\nN:Lovelace {number};Ada;;;\r\nEMAIL:ada{number}@example.com\r\nORG:Firm {}\r\n\
+                 ADR;TYPE=work:;;{number} Road;Bath;;;",
+                number / 5
+            );
+            pair.card(&format!("new-{number}"), &lines);
+        }
+        for fault in [
+            Fault { status: Some(503), retry_after: Some(0), ..Fault::default() },
+            Fault { status: Some(500), ..Fault::default() },
+            Fault { status: Some(429), retry_after: Some(0), ..Fault::default() },
+            Fault { status: Some(412), ..Fault::default() },
+            Fault { drop_connection: true, ..Fault::default() },
+            Fault { drop_connection: true, after_effect: true, ..Fault::default() },
+            Fault { status: Some(500), after_effect: true, ..Fault::default() },
+        ] {
+            pair.sandbox.fault(CRM, Fault { times: Some(0), chance: Some(0.02), ..fault });
+        }
+        for round in 0..4 {
+            let ran = pair.world.run(["sync"]);
+            assert!([Some(0), Some(1), Some(3)].contains(&ran.code), "seed {seed}: {ran:?}");
+            if round == 1 {
+                pair.edit(&pair.members()[1], &json!({ "Title": "Theirs" }));
+                pair.edit_card("ada7@example.com", "TITLE", "TITLE:Ours");
+            }
+        }
+        pair.sandbox.core(CRM).faults().clear();
+        for _ in 0..3 {
+            pair.world.run(["quarantine", "retry", "--all"]);
+            pair.world.run(["sync"]);
+        }
+        let (held, now) = (pair.items("contacts"), pair.members());
+        let emails: Vec<String> = (0..20).map(|number| format!("ada{number}@example.com")).collect();
+        for email in &emails {
+            let of: Vec<&Item> = held.iter().filter(|item| item.fields.get("Email") == Some(&json!(email))).collect();
+            assert_eq!(of.len(), 1, "seed {seed}: {email}");
+            assert!(now.contains(&of[0].id), "seed {seed}: {email} is in the group");
+        }
+        assert_eq!((held.len(), now.len()), (contacts + 20, 50), "seed {seed}");
+        assert_eq!(pair.items("accounts").len(), accounts + 4, "seed {seed}: one account for each company");
+        assert_eq!(cards(&pair.folder()).len(), 50, "seed {seed}");
+        pair.card_with("Theirs");
+        assert_eq!(pair.contact("ada7@example.com").fields["Title"], "Ours", "seed {seed}");
+        pair.quiet();
+    }
 }
