@@ -142,6 +142,14 @@ fn connection<'a>(
             }),
             None => shared.get_or_insert_with(|| connection_secrets(config, &ready)).clone(),
         };
+        let whole = Principal::connection();
+        if own.is_none() && !ready.logins.iter().any(|login| login.principal == whole) {
+            // Who comes with the connection's login comes after the connection: so a connector can tell it from one's own.
+            ready.logins.push(Login { principal: whole.clone(), own: false, secrets: secrets.clone() });
+        }
+        if own.is_none() && *principal == whole {
+            continue;
+        }
         ready.logins.push(Login { principal: principal.clone(), own: own.is_some(), secrets });
     }
     Ok(ready)
