@@ -91,7 +91,15 @@ pub(crate) fn statuses(
     let item = |key: &String| Item { method: Method::Get, key: Some(key.clone()), etag: None, body: Map::new() };
     let items: Vec<Item> = keys.iter().map(item).collect();
     let answers = execute(server, cx, login, feed, &items);
-    keys.iter().zip(answers).map(|(key, answer)| Ok((key.clone(), answer?.status))).collect()
+    let status = |answer: Result<Done>| match answer?.status {
+        // It says nothing of the record, and must not be taken for an answer that does.
+        status @ (429 | 500..) => {
+            let text = format!("asking whether records of {feed} are still there: the server answered {status}");
+            Err(Failure::new(Class::Transient, text))
+        }
+        status => Ok(status),
+    };
+    keys.iter().zip(answers).map(|(key, answer)| Ok((key.clone(), status(answer)?))).collect()
 }
 
 /// `None` if the server knows no batches.
