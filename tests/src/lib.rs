@@ -5,6 +5,7 @@ pub mod judges;
 pub mod lanes;
 pub mod memory;
 pub mod office;
+pub mod processes;
 pub mod stage;
 pub mod twins;
 pub mod world;

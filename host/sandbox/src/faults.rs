@@ -100,6 +100,11 @@ impl Faults {
         self.waiting().0.push(fault);
     }
 
+    /// Chances are drawn from this seed from now on: equal sandboxes meet different luck.
+    pub fn reseed(&self, seed: u64) {
+        self.waiting().1 = Rng::with_seed(seed);
+    }
+
     /// No more faults.
     pub fn clear(&self) {
         self.waiting().0.clear();

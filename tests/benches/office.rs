@@ -1,0 +1,162 @@
+//! First runs between a simulated CRM and a simulated mail system, beside a bare loop that sends the same requests with the same
+//! HTTP library to an equal simulator, one loop for each system at the same time: what remains is what we cost.
+//!
+//! `cargo bench -p pairwise-tests --bench office`; `PAIRWISE_CONTACTS` changes their number (5,000).
+#![allow(clippy::unwrap_used, reason = "a benchmark may panic")]
+
+use std::time::{Duration, Instant};
+
+use pairwise_sandbox::journal::Entry;
+use pairwise_sandbox::population::Spread;
+use pairwise_sandbox::{Options, Sandbox, SystemInfo};
+use pairwise_tests::office::Office;
+use pairwise_tests::processes::peak_memory;
+use serde_json::Value;
+use ureq::Agent;
+use ureq::http::Request;
+
+const CRM: &str = "infor-crm";
+
+fn main() {
+    let contacts = std::env::var("PAIRWISE_CONTACTS").ok().and_then(|number| number.parse().ok()).unwrap_or(5_000);
+    println!("{contacts} contacts                 ours      bare     share   requests for 100: CRM, mail");
+    for mail in ["outlook", "exchange"] {
+        measure(mail, contacts, Spread::Crm, "to the mailbox");
+    }
+    for mail in ["outlook", "exchange"] {
+        many(mail, 50, contacts / 5);
+    }
+}
+
+fn measure(mail: &str, contacts: u32, spread: Spread, what: &str) {
+    let systems = vec![CRM.to_owned(), mail.to_owned()];
+    let options = Options { systems, users: 1, contacts, spread, ..Options::default() };
+    let office = Office::start(options.clone());
+    office.pair(
+        "mirror",
+        CRM,
+        mail,
+        &[],
+        "[streams.contacts]\nentities.left = [\"contacts\"]\nscope.left.group = \"Contact Sync\"",
+    );
+    let began = Instant::now();
+    let (ran, report) = office.world.json(["sync"]);
+    let ours = began.elapsed();
+    let side = if spread == Spread::Crm { "right" } else { "left" };
+    assert_eq!(report["runs"][0][side]["created"], contacts, "{ran:?}");
+
+    let requests = [CRM, mail].map(|system| sent(&office.sandbox, system));
+    let count = |requests: &[Entry]| requests.len() as f64 * 100.0 / f64::from(contacts);
+    let per_hundred = [count(&requests[0]), count(&requests[1])];
+    let bare = again(&office.sandbox, Sandbox::start(options).unwrap(), mail, &requests);
+    println!(
+        "{mail:<10} {what:<18} {:>7.2} s {:>7.2} s {:>7.2} {:>12.1} {:>8.1}",
+        ours.as_secs_f64(),
+        bare.as_secs_f64(),
+        bare.as_secs_f64() / ours.as_secs_f64(),
+        per_hundred[0],
+        per_hundred[1],
+    );
+}
+
+/// Many people, all of whose contacts are on both sides: the first run meets them, the second has nothing to do.
+fn many(mail: &str, users: u32, contacts: u32) {
+    let systems = vec![CRM.to_owned(), mail.to_owned()];
+    let office = Office::start(Options { systems, users, contacts, spread: Spread::Both, ..Options::default() });
+    office.pair(
+        "mirror",
+        CRM,
+        mail,
+        &[],
+        "[streams.contacts]\nentities.left = [\"contacts\"]\nscope.left.group = \"Contact Sync\"",
+    );
+    println!("\n{mail}: {users} users with {contacts} contacts each");
+    for what in ["first", "quiet"] {
+        let before = [CRM, mail].map(|system| office.sandbox.core(system).journal().last());
+        let began = Instant::now();
+        let (code, memory) = peak_memory(office.world.start(["sync"]));
+        let took = began.elapsed().as_secs_f64();
+        let [crm, mailboxes] = [(CRM, before[0]), (mail, before[1])].map(|(system, before)| {
+            let mut requests = office.sandbox.requests(system, before);
+            requests.retain(|request| request.part_of.is_none());
+            let busiest = requests.iter().map(|request| request.in_flight).max().unwrap_or_default();
+            (requests.len() as f64 / f64::from(users), busiest)
+        });
+        println!(
+            "{what}: exit {code:?}, {took:.1} s, {} MiB; requests a lane: CRM {:.1}, mail {:.1}; at a time for one user: {}, {}",
+            memory >> 20,
+            crm.0,
+            mailboxes.0,
+            crm.1,
+            mailboxes.1,
+        );
+    }
+}
+
+/// The requests that went over the wire and were let in.
+fn sent(sandbox: &Sandbox, system: &str) -> Vec<Entry> {
+    let mut requests = sandbox.requests(system, 0);
+    requests.retain(|request| request.part_of.is_none() && request.status != Some(401));
+    requests.retain(|request| !request.path.contains("/oauth2/"));
+    requests
+}
+
+/// Sends them to an equal sandbox, and takes the time.
+fn again(first: &Sandbox, second: Sandbox, mail: &str, requests: &[Vec<Entry>; 2]) -> Duration {
+    let loops = [CRM, mail].map(|system| {
+        let (old, new) = (first.info(system).base_url, second.info(system));
+        (old, login(&new), new.base_url)
+    });
+    let began = Instant::now();
+    std::thread::scope(|scope| {
+        for ((old, login, base), requests) in loops.iter().zip(requests) {
+            scope.spawn(move || {
+                let agent: Agent = Agent::config_builder().http_status_as_error(false).build().into();
+                for request in requests {
+                    send(&agent, request, old, base, login);
+                }
+            });
+        }
+    });
+    began.elapsed()
+}
+
+fn send(agent: &Agent, entry: &Entry, old: &str, base: &str, login: &str) {
+    let path = entry.path.replace(old, base);
+    let mut request = Request::builder().method(entry.method.as_str()).uri(format!("{base}{path}"));
+    for (name, value) in &entry.headers {
+        if !["host", "content-length", "accept-encoding"].contains(&name.as_str()) {
+            request = request.header(name, value);
+        }
+    }
+    let request = request.header("Authorization", login).body(entry.body.replace(old, base)).unwrap();
+    let mut answer = agent.run(request).unwrap();
+    answer.body_mut().with_config().limit(1 << 30).read_to_vec().unwrap();
+}
+
+/// What stands in `Authorization`: Basic, or a token of the login server.
+fn login(system: &SystemInfo) -> String {
+    let text = |value: Option<&Value>| value.and_then(Value::as_str).unwrap_or_default().to_owned();
+    let of = |whole: bool| system.logins.iter().find(|login| login.user.is_empty() == whole).unwrap();
+    if system.name == "outlook" {
+        let login = of(true);
+        let (tenant, client) = (text(login.settings.get("tenant")), text(login.settings.get("client_id")));
+        let secret = text(login.secrets.get("client_secret"));
+        let form = [
+            ("grant_type", "client_credentials"),
+            ("client_id", &client),
+            ("client_secret", &secret),
+            ("scope", "https://graph.microsoft.com/.default"),
+        ];
+        let mut answer = ureq::post(format!("{}/{tenant}/oauth2/v2.0/token", system.base_url)).send_form(form).unwrap();
+        let token: Value = serde_json::from_str(&answer.body_mut().read_to_string().unwrap()).unwrap();
+        return format!("Bearer {}", text(token.get("access_token")));
+    }
+    // The CRM is read as each person, mailboxes by a service account.
+    let login = of(system.name != CRM);
+    let (user, password) = (text(login.settings.get("username")), text(login.secrets.get("password")));
+    format!(
+        "Basic {}",
+        base64::engine::Engine::encode(&base64::engine::general_purpose::STANDARD, format!("{user}:{password}"))
+    )
+}
