@@ -22,6 +22,7 @@ fn main() {
     println!("{contacts} contacts                 ours      bare     share   requests for 100: CRM, mail");
     for mail in ["outlook", "exchange"] {
         measure(mail, contacts, Spread::Crm, "to the mailbox");
+        measure(mail, contacts, Spread::Mailbox, "to the CRM");
     }
     for mail in ["outlook", "exchange"] {
         many(mail, 50, contacts / 5);
@@ -33,11 +34,11 @@ fn measure(mail: &str, contacts: u32, spread: Spread, what: &str) {
     let options = Options { systems, users: 1, contacts, spread, ..Options::default() };
     let office = Office::start(options.clone());
     office.pair(
-        "mirror",
+        "infor-crm-outlook",
         CRM,
         mail,
-        &[],
-        "[streams.contacts]\nentities.left = [\"contacts\"]\nscope.left.group = \"Contact Sync\"",
+        &["contact_sync"],
+        "[streams.contacts]\nscope.left.group = \"Contact Sync\"",
     );
     let began = Instant::now();
     let (ran, report) = office.world.json(["sync"]);
@@ -64,11 +65,11 @@ fn many(mail: &str, users: u32, contacts: u32) {
     let systems = vec![CRM.to_owned(), mail.to_owned()];
     let office = Office::start(Options { systems, users, contacts, spread: Spread::Both, ..Options::default() });
     office.pair(
-        "mirror",
+        "infor-crm-outlook",
         CRM,
         mail,
-        &[],
-        "[streams.contacts]\nentities.left = [\"contacts\"]\nscope.left.group = \"Contact Sync\"",
+        &["contact_sync"],
+        "[streams.contacts]\nscope.left.group = \"Contact Sync\"",
     );
     println!("\n{mail}: {users} users with {contacts} contacts each");
     for what in ["first", "quiet"] {

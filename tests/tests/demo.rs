@@ -25,9 +25,10 @@ fn two_systems_come_into_step_and_stay_there() {
     let acts = json["acts"].as_array().unwrap();
     let [plan, first, day, quiet] = acts.as_slice() else { panic!("four acts: {json}") };
     assert!(acts.iter().all(|act| act["runs"].as_array().unwrap().len() == 2), "two people: {json}");
-    // Of sixty contacts 48 are in the CRM, and 12 of them in the mailboxes, too.
-    assert_eq!((sum(plan, "/right/created"), sum(first, "/right/created")), (36, 36), "{first}");
-    assert!(sum(first, "/adopted") > 8, "{first}");
+    // Of sixty contacts 48 are in the CRM, and 12 of them in the mailboxes, too. Some share their address with others.
+    let (planned, done) = (sum(plan, "/right/created"), sum(first, "/right/created"));
+    assert!(planned == done && (36..42).contains(&done), "{planned} planned, {done} done: {first}");
+    assert!(sum(first, "/adopted") > 6 && sum(first, "/left/created") > 8, "{first}");
     assert!(sum(day, "/left/updated") > 0 && sum(day, "/right/updated") > 0, "{day}");
     assert_eq!((writes(quiet), sum(quiet, "/held")), (0, 0), "{quiet}");
     world.run(["demo", "--contacts", "20", "--dir", folder.to_str().unwrap()]).exits(0);

@@ -65,13 +65,14 @@ impl Mail {
 
 fn office(mail: &Mail, users: u32, contacts: u32, spread: Spread) -> Office {
     let systems = vec![CRM.to_owned(), mail.name.to_owned()];
-    let office = Office::start(Options { systems, users, contacts, spread, ..Options::default() });
+    // A crowd in which no two people of different systems share an address: those are taken for one.
+    let office = Office::start(Options { systems, users, contacts, spread, seed: 3, ..Options::default() });
     office.pair(
-        "mirror",
+        "infor-crm-outlook",
         CRM,
         mail.name,
-        &[],
-        "[streams.contacts]\nentities.left = [\"contacts\"]\nscope.left.group = \"Contact Sync\"\n",
+        &["contact_sync"],
+        "[streams.contacts]\nscope.left.group = \"Contact Sync\"\n",
     );
     office
 }

@@ -52,7 +52,7 @@ impl Office {
         let connections = [connection(&self.folder, CRM.1, &crm)?, connection(&self.folder, MAIL.1, &mail)?];
         let head = "# The host and its connections to two simulated systems. Paths start at this folder.\nstate_dir = \"state\"\n";
         self.folder.write("pairwise.toml", &format!("{head}\n{}", connections.join("\n")))?;
-        let users = users(&self.folder, &crm, &mail, &[])?;
+        let users = users(&self.folder, &crm, &mail, &["contact_sync"])?;
         self.folder.write("profiles/sales.toml", &format!("{}{users}", include_str!("sales.toml")))
     }
 
