@@ -56,7 +56,7 @@ pub struct Manifest {
 }
 
 /// A secret that `login` wants.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Secret {
     /// Its key under `secrets`.
     pub name: String,
@@ -66,6 +66,9 @@ pub struct Secret {
     /// What it is, for people.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub text: String,
+    /// Nobody can type it: a person signs in, and the login gives it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub by_sign_in: bool,
 }
 
 /// A port: `443`, or `"settings.url"` for the port of a URL or the number in a setting.

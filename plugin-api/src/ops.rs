@@ -171,6 +171,30 @@ impl std::fmt::Debug for LoginRequest {
 pub struct LoginResponse {
     /// Secrets that changed and are to be kept: rotated tokens.
     pub keep: BTreeMap<String, String>,
+    /// What a person has to do before the login can go on; only where [`INTERACTIVE`] was among the secrets.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ask: Option<Ask>,
+}
+
+/// Among the secrets of a login, with any value: a person is there, who can be asked to sign in.
+pub const INTERACTIVE: &str = "interactive";
+
+/// What a person is asked to do. The login is then repeated until it asks no more.
+#[derive(Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Ask {
+    /// For the person: where to go, and what to enter there.
+    pub text: String,
+    /// How long to wait before the login is repeated.
+    pub wait_ms: u64,
+    /// Secrets that the repeated login gets in addition. Never printed.
+    pub secrets: BTreeMap<String, String>,
+}
+
+impl std::fmt::Debug for Ask {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Ask").field("text", &self.text).field("wait_ms", &self.wait_ms).finish_non_exhaustive()
+    }
 }
 
 impl std::fmt::Debug for LoginResponse {

@@ -285,3 +285,32 @@ fn faults_change_nothing_in_the_end() {
         assert_eq!(writes.count(), 0, "seed {seed}: in the end nothing is left to do");
     }
 }
+
+/// A connection whose token a person gives by signing in on another device, and then never again.
+#[test]
+fn a_sign_in_is_kept_and_renewed() {
+    let office = office(3, "");
+    office.sandbox.command("outlook", "strict_refresh", &json!({})).unwrap();
+    let config = office.world.text("pairwise.toml");
+    let (head, tail) = config.split_once("secrets").unwrap();
+    let rest = tail.split_once('\n').unwrap().1;
+    let head = head.replace("settings = { ", "settings = { sign_in = \"delegated\", ");
+    let config = format!("{head}secrets = {{ refresh_token = {{ kept = true }} }}\n{rest}");
+    office.world.put("pairwise.toml", &config);
+    let ran = office.world.run(["connection", "check", "outlook"]);
+    assert!(ran.stderr.contains("connection login"), "{ran:?}");
+    let mut login = office.world.start(["connection", "login", "outlook"]);
+    while office.sandbox.command("outlook", "approve_device", &json!({ "user": LEE })).is_err() {
+        assert!(login.try_wait().unwrap().is_none(), "it ended before anybody could sign in");
+        std::thread::yield_now();
+    }
+    assert_eq!(login.wait().unwrap().code(), Some(0));
+    for _ in 0..2 {
+        // Each login hands out a new token, and the old one is worth nothing.
+        sync(&office, 0);
+    }
+    assert_eq!(cards(&office.world.left()).len(), 3);
+    office.sandbox.command("outlook", "withdraw_consent", &json!({})).unwrap();
+    let ran = office.world.run(["connection", "check", "outlook"]);
+    assert!(ran.code == Some(3) && ran.stderr.contains("sign in again"), "{ran:?}");
+}

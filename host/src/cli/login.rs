@@ -2,9 +2,11 @@
 
 use std::collections::BTreeMap;
 use std::io::{IsTerminal, Write};
+use std::time::Duration;
 
 use owo_colors::OwoColorize;
 use pairwise_plugin_api::Principal;
+use pairwise_plugin_api::ops::Ask;
 use secrecy::SecretString;
 use serde_json::json;
 
@@ -36,7 +38,7 @@ pub(super) fn login(app: &App, name: &str, user: Option<String>, named: &[String
         }
         typed.insert(secret, SecretString::from(text));
     }
-    schedule::log_in(&config, &plugins, name, &principal, &typed).map_err(refused)?;
+    schedule::log_in(&config, &plugins, name, &principal, &typed, &sign_in).map_err(refused)?;
     app.out.document(&json!({ "connection": name, "user": principal.0, "kept": typed.keys().collect::<Vec<_>>() }));
     app.out.line(format_args!("{} Logged in to `{name}`; the login is kept.", "✓".green()));
     Ok(Exit::Done)
@@ -44,6 +46,15 @@ pub(super) fn login(app: &App, name: &str, user: Option<String>, named: &[String
 
 fn refused(unready: Unready) -> Error {
     Error { exit: exit_of(&unready), problems: unready.problems }
+}
+
+/// Tells the person where to sign in, and waits a while. Ctrl-C ends it.
+fn sign_in(ask: &Ask) -> bool {
+    if !ask.text.is_empty() {
+        anstream::eprintln!("{}", ask.text);
+    }
+    std::thread::sleep(Duration::from_millis(ask.wait_ms));
+    true
 }
 
 /// One line of standard input; typed on a terminal, nobody sees it.

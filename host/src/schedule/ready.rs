@@ -353,8 +353,28 @@ impl Ready<'_> {
         if own { principal.clone() } else { Principal::connection() }
     }
 
+    /// The secrets of its only login, if the host keeps one that a person gets by signing in: its name goes with them.
+    pub(super) fn sign_in(&self) -> Option<(&str, BTreeMap<String, SecretString>)> {
+        let Login { secrets: Ok(secrets), own, .. } = self.logins.first()? else { return None };
+        let kept = |name: &str| *own || matches!(self.connection.secrets.get(name), Some(Secret::Kept(_)));
+        let wanted = self.plugin.manifest.secrets.iter().find(|secret| secret.by_sign_in && kept(&secret.name))?;
+        Some((&wanted.name, secrets.clone()))
+    }
+
+    /// What the sign-in gave.
+    pub(super) fn signed_in(&mut self, name: &str, secret: SecretString) {
+        if let Some(Login { secrets: Ok(secrets), .. }) = self.logins.first_mut() {
+            secrets.insert(name.to_owned(), secret);
+        }
+    }
+
     /// Starts the connector. Nobody is logged in yet.
-    fn start(&self, config: &Config, cache_dir: &Path, keep: Option<KeepSecrets>) -> Result<Session, Unready> {
+    pub(super) fn start(
+        &self,
+        config: &Config,
+        cache_dir: &Path,
+        keep: Option<KeepSecrets>,
+    ) -> Result<Session, Unready> {
         let Ready { connection, plugin, settings, .. } = self;
         let mut spec =
             SessionSpec::new(&*connection.name, plugin.clone(), settings.clone(), &*config.folder, cache_dir);

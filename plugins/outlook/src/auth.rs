@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use pairwise_http::{Answer, Client, Request};
+use pairwise_plugin_api::ops::{Ask, LoginResponse};
 use pairwise_plugin_api::{Class, Context, Failure, Principal, Result};
 use serde::Deserialize;
 use serde_json::Value as Json;
@@ -17,6 +18,9 @@ use crate::settings::{Config, SignIn};
 /// The names of the secrets.
 pub(crate) const CLIENT_SECRET: &str = "client_secret";
 pub(crate) const REFRESH_TOKEN: &str = "refresh_token";
+
+/// What a login that is repeated brings along.
+const DEVICE_CODE: &str = "device_code";
 
 /// What a person consents to.
 const DELEGATED: &str = "Contacts.ReadWrite Calendars.ReadWrite MailboxSettings.Read offline_access";
@@ -60,6 +64,15 @@ struct Granted {
     expires_in: Json,
     #[serde(default)]
     refresh_token: Option<String>,
+}
+
+/// A sign-in on another device.
+#[derive(Deserialize)]
+struct Begun {
+    device_code: String,
+    message: String,
+    #[serde(default)]
+    interval: Json,
 }
 
 #[derive(Deserialize, Default)]
@@ -202,19 +215,67 @@ fn seconds(value: &Json) -> Option<u64> {
 }
 
 impl Issuer<'_> {
-    fn grant(&self, cx: &Context, form: &[(&str, &str)]) -> Result<Granted> {
-        let url = format!("{}/{}/oauth2/v2.0/token", self.login_url, crate::graph::segment(&self.config.tenant));
+    fn ask(&self, cx: &Context, what: &str, form: &[(&str, &str)]) -> Result<Answer> {
+        let url = format!("{}/{}/oauth2/v2.0/{what}", self.login_url, crate::graph::segment(&self.config.tenant));
         // A token that is granted twice does no harm.
         let request = Request::post(url).form(form.iter().copied()).header("Accept", "application/json").reads();
-        let answer = self.client.send(cx, &request)?;
+        self.client.send(cx, &request)
+    }
+
+    /// One step of signing a person in on another device: the first asks for a code, the others whether it was entered.
+    pub(crate) fn sign_in(&self, cx: &Context, secrets: &BTreeMap<String, String>) -> Result<LoginResponse> {
+        let mut form = vec![("client_id", self.config.client_id.as_str())];
+        let Some(code) = secrets.get(DEVICE_CODE) else {
+            form.push(("scope", DELEGATED));
+            let answer = self.ask(cx, "devicecode", &form)?;
+            if !answer.is_success() {
+                return Err(self.denied(&answer));
+            }
+            let begun: Begun = serde_json::from_slice(&answer.body).map_err(|_| self.no_login_server(&answer))?;
+            self.client.secrets().add(&begun.device_code);
+            let secrets = BTreeMap::from([(DEVICE_CODE.to_owned(), begun.device_code)]);
+            let wait_ms = seconds(&begun.interval).unwrap_or(5) * 1000;
+            return Ok(LoginResponse {
+                ask: Some(Ask { text: begun.message, wait_ms, secrets }),
+                ..LoginResponse::default()
+            });
+        };
+        self.client.secrets().add(code);
+        form.extend([("grant_type", "urn:ietf:params:oauth:grant-type:device_code"), ("device_code", code)]);
+        if let Some(secret) = secrets.get(CLIENT_SECRET) {
+            form.push((CLIENT_SECRET, secret));
+        }
+        let answer = self.ask(cx, "token", &form)?;
+        let denied: Denied = serde_json::from_slice(&answer.body).unwrap_or_default();
+        let wait_ms = match denied.error.as_str() {
+            "authorization_pending" => 2_000,
+            "slow_down" => 10_000,
+            _ if !answer.is_success() => return Err(self.denied(&answer)),
+            _ => {
+                let granted = self.read(&answer)?;
+                let keep = granted.refresh_token.map(|token| (REFRESH_TOKEN.to_owned(), token));
+                return Ok(LoginResponse { keep: keep.into_iter().collect(), ask: None });
+            }
+        };
+        let ask = Ask { wait_ms, ..Ask::default() };
+        Ok(LoginResponse { ask: Some(ask), ..LoginResponse::default() })
+    }
+
+    fn grant(&self, cx: &Context, form: &[(&str, &str)]) -> Result<Granted> {
+        let answer = self.ask(cx, "token", form)?;
         if !answer.is_success() {
             return Err(self.denied(&answer));
         }
-        serde_json::from_slice(&answer.body).map_err(|_| {
-            let text =
-                format!("{} did not answer with a token: `login_url` is no login server of Microsoft", answer.asked);
-            Failure::config("login_url", text)
-        })
+        self.read(&answer)
+    }
+
+    fn no_login_server(&self, answer: &Answer) -> Failure {
+        let text = format!("{} did not answer as a login server of Microsoft does: correct `login_url`", answer.asked);
+        Failure::config("login_url", text)
+    }
+
+    fn read(&self, answer: &Answer) -> Result<Granted> {
+        serde_json::from_slice(&answer.body).map_err(|_| self.no_login_server(answer))
     }
 
     /// Why there is no token, and what to do about it.

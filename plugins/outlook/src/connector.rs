@@ -2,7 +2,7 @@
 
 use pairwise_plugin_api::ops::{
     ChangesRequest, CheckRequest, Container, ContainersRequest, Description, DiscoverRequest, EnsureContainerRequest,
-    FindRequest, GetRequest, ListRequest, LoginRequest, LoginResponse, WriteRequest,
+    FindRequest, GetRequest, INTERACTIVE, ListRequest, LoginRequest, LoginResponse, WriteRequest,
 };
 use pairwise_plugin_api::{
     Capabilities, Catalogue, Class, Condition, Connector, Context, CreateKey, Failure, Fields, Found, Invitations,
@@ -15,7 +15,7 @@ use crate::event;
 use crate::folders::{Trees, container, named};
 use crate::graph::{Graph, IN_FLIGHT};
 use crate::kind::Kind;
-use crate::settings::Config;
+use crate::settings::{Config, SignIn};
 
 /// Writes in one call: five batches.
 const LARGEST_BATCH: u32 = 100;
@@ -118,15 +118,17 @@ impl Connector for Outlook {
 
     fn login(&self, cx: &Context, request: LoginRequest) -> Result<LoginResponse> {
         let LoginRequest { principal, secrets } = request;
+        if secrets.contains_key(INTERACTIVE) && self.graph.config().sign_in == SignIn::Delegated {
+            return self.graph.issuer().sign_in(cx, &secrets);
+        }
         let keep = self.graph.tokens().log_in(cx, &self.graph.issuer(), principal, secrets)?;
-        Ok(LoginResponse { keep })
+        Ok(LoginResponse { keep, ask: None })
     }
 
     fn check(&self, cx: &Context, request: CheckRequest) -> Result<Vec<Condition>> {
         let config = self.graph.config();
-        let mailbox_known = !request.principal.is_connection()
-            || config.mailbox.is_some()
-            || config.sign_in == crate::settings::SignIn::Delegated;
+        let mailbox_known =
+            !request.principal.is_connection() || config.mailbox.is_some() || config.sign_in == SignIn::Delegated;
         if !mailbox_known {
             // The application itself has no mailbox: its login is all that can be looked at.
             return Ok(Vec::new());

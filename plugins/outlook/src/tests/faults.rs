@@ -1,6 +1,6 @@
 //! What goes wrong: logins, lost tokens, throttling, lost answers.
 
-use pairwise_plugin_api::ops::{CheckRequest, Scope};
+use pairwise_plugin_api::ops::{CheckRequest, INTERACTIVE, LoginRequest, Scope};
 use pairwise_plugin_api::{Certainty, Class, Connector, Context, Status};
 use pairwise_sandbox::faults::{Fault, Match};
 use serde_json::json;
@@ -154,4 +154,25 @@ fn requests_of_one_mailbox_stay_within_its_row() {
     });
     let most = world.requests(0).iter().filter(|entry| entry.user.is_some()).map(|entry| entry.in_flight).max();
     assert!(most.is_some_and(|most| most <= 4), "{most:?}");
+}
+
+#[test]
+fn a_person_signs_in_on_another_device() {
+    let world = World::with(1, |settings| settings["sign_in"] = json!("delegated"));
+    let login = |secrets: &[(&str, &str)]| {
+        let secrets = secrets.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+        let request = LoginRequest { principal: lee(), secrets: secrets.collect() };
+        world.outlook.login(&world.cx, request).unwrap()
+    };
+    let begun = login(&[(INTERACTIVE, "")]).ask.unwrap();
+    assert!(begun.text.contains("enter the code") && begun.wait_ms > 0, "{begun:?}");
+    let code = begun.secrets["device_code"].as_str();
+    assert!(!format!("{begun:?}").contains(code));
+    let pending = login(&[(INTERACTIVE, ""), ("device_code", code)]);
+    assert!(pending.keep.is_empty() && pending.ask.is_some_and(|ask| ask.text.is_empty()));
+    world.command("approve_device", json!({ "user": LEE }));
+    let done = login(&[(INTERACTIVE, ""), ("device_code", code)]);
+    assert!(done.ask.is_none());
+    world.log_in(&[("refresh_token", &done.keep["refresh_token"])]).unwrap();
+    assert_eq!(world.changes("contact", &Scope::new(), None).unwrap().records.len(), 1);
 }
