@@ -186,8 +186,7 @@ fn write_down(lane: &mut Lane<'_>, mut cases: Vec<Case>, mut settlements: Vec<Se
     for side in Side::BOTH {
         let places: Vec<usize> =
             intents.iter().enumerate().filter(|(_, intent)| intent.side == side).map(|(place, _)| place).collect();
-        let size = (lane.abilities[side].largest_batch.max(1) as usize).min(lane.batch());
-        for chunk in places.chunks(size) {
+        for chunk in places.chunks(lane.largest_call(side)) {
             let call = lane.chance.id();
             for place in chunk {
                 intents[*place].call.clone_from(&call);

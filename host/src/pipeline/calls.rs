@@ -88,6 +88,11 @@ impl<'a> Lane<'a> {
         self.call(side, call).map_err(|failure| self.stop(side, failure))
     }
 
+    /// Writes in one call.
+    pub(super) fn largest_call(&self, side: Side) -> usize {
+        (self.abilities[side].largest_batch.max(1) as usize).min(self.batch())
+    }
+
     /// Records by id, in batches.
     pub(super) fn get(&self, side: Side, at: &[RecordRef]) -> Result<Vec<Found>, Stop> {
         let mut all = Vec::with_capacity(at.len());

@@ -139,7 +139,8 @@ fn candidates(
 /// Groups that share a record become one, so that a person sees all of them together; with the pairs that share a key.
 fn connected(groups: Vec<KeyGroup>) -> Vec<(KeyGroup, Vec<(InboxId, InboxId)>)> {
     let mut of: HashMap<InboxId, usize> = HashMap::new();
-    let mut joined: Vec<Option<(KeyGroup, Vec<(InboxId, InboxId)>)>> = Vec::new();
+    type Joined = (KeyGroup, Vec<(InboxId, InboxId)>);
+    let mut joined: Vec<Option<Joined>> = Vec::new();
     for group in groups {
         let members: Vec<InboxId> = group.rows.left.iter().chain(&group.rows.right).copied().collect();
         let mut meets: Vec<usize> = members.iter().filter_map(|row| of.get(row).copied()).collect();

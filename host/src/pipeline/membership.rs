@@ -21,7 +21,7 @@ pub(super) fn join(lane: &mut Lane<'_>, page: &[Work]) -> Result<HashSet<InboxId
     let mut outside = HashSet::new();
     for side in Side::BOTH.into_iter().filter(|side| lane.spec.join[*side] && lane.spec.writes_to(*side)) {
         let joining: Vec<Joining> = page.iter().filter_map(|work| wanted(side, work)).collect();
-        for chunk in joining.chunks((lane.abilities[side].largest_batch.max(1) as usize).min(lane.batch())) {
+        for chunk in joining.chunks(lane.largest_call(side)) {
             outside.extend(send(lane, side, chunk)?);
         }
     }

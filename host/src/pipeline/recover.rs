@@ -4,14 +4,14 @@
 //! durable before the call. Here the remote is asked, not guessed.
 
 use pairwise_plugin_api::ops::{FindRequest, Scope};
-use pairwise_plugin_api::{Action, Class, CreateKey, Outcome, Record, RecordRef, Status, Write};
+use pairwise_plugin_api::{Action, Class, CreateKey, Found, Outcome, Reason, Record, RecordRef, Status, Write};
 
 use super::calls::is_gone;
 use super::commit::Part;
 use super::pull::{announce, gone};
 use super::{Lane, Stop};
 use crate::model::value::same;
-use crate::model::{Intent, LinkChange, Settlement, Stage};
+use crate::model::{Intent, LinkChange, Settlement, Side, Stage};
 
 pub(super) fn recover(lane: &mut Lane<'_>) -> Result<(), Stop> {
     let open = lane.store.open_intents(&lane.lease)?;
@@ -20,95 +20,130 @@ pub(super) fn recover(lane: &mut Lane<'_>) -> Result<(), Stop> {
     }
     lane.observer.stage(Stage::Recover);
     lane.blocked.clear();
-    for mut intent in open {
-        lane.breathe()?;
-        let sent = Record { fields: intent.write.fields.clone(), ..Record::default() };
-        intent.asked = lane.map.translate_in(intent.side, &sent).unwrap_or_default();
-        match settle(lane, &intent)? {
-            Some(mut settlement) => {
-                settlement.closed.push(intent.id);
-                if lane.open.remove(&intent.id) {
-                    let counts = lane.report.side(intent.side);
-                    counts.failed = counts.failed.saturating_sub(1);
-                }
-                lane.store.settle(&lane.lease, &lane.options.run, &[settlement])?;
-            }
-            None => {
-                lane.blocked.insert(intent.link.id);
-            }
+    for side in Side::BOTH {
+        let mut of_side: Vec<Intent> = open.iter().filter(|intent| intent.side == side).cloned().collect();
+        for intent in &mut of_side {
+            let sent = Record { fields: intent.write.fields.clone(), ..Record::default() };
+            intent.asked = lane.map.translate_in(side, &sent).unwrap_or_default();
+        }
+        for batch in of_side.chunks(lane.batch()) {
+            lane.breathe()?;
+            let (creates, others): (Vec<&Intent>, Vec<&Intent>) =
+                batch.iter().partition(|intent| intent.write.action == Action::Create);
+            let answers = created(lane, side, &creates)?;
+            settle(lane, creates.into_iter().zip(answers), Lane::adopt_created)?;
+            let at: Vec<RecordRef> = others.iter().map(|intent| intent.write.at.clone()).collect();
+            let answers = lane.get(side, &at)?;
+            settle(lane, others.into_iter().zip(answers.into_iter().map(Some)), looked_at)?;
         }
     }
     Ok(())
 }
 
-/// The settlement of one intent, or `None` if the remote does not tell now.
-fn settle(lane: &mut Lane<'_>, intent: &Intent) -> Result<Option<Settlement>, Stop> {
-    match intent.write.action {
-        Action::Create => created(lane, intent),
-        Action::Update => updated(lane, intent),
-        _ => removed(lane, intent),
+/// Settles what the remote has told of a batch of intents, in few transactions; where it does not tell now (`None`), nothing
+/// is written to the link.
+fn settle<'i, 'l, A>(
+    lane: &mut Lane<'l>,
+    told: impl Iterator<Item = (&'i Intent, Option<A>)>,
+    mean: impl Fn(&mut Lane<'l>, &Intent, A, &mut Vec<Settlement>) -> Result<Option<Settlement>, Stop>,
+) -> Result<(), Stop> {
+    let mut settlements = Vec::new();
+    for (intent, answer) in told {
+        let meant = answer.map(|answer| mean(lane, intent, answer, &mut settlements)).transpose()?.flatten();
+        let Some(mut settlement) = meant else {
+            lane.blocked.insert(intent.link.id);
+            continue;
+        };
+        settlement.closed.push(intent.id);
+        if lane.open.remove(&intent.id) {
+            let counts = lane.report.side(intent.side);
+            counts.failed = counts.failed.saturating_sub(1);
+        }
+        settlements.push(settlement);
     }
+    lane.settle_all(&mut settlements)
 }
 
-/// Was it created? Where the remote takes keys, sending the same create again answers that by itself.
-fn created(lane: &mut Lane<'_>, intent: &Intent) -> Result<Option<Settlement>, Stop> {
-    let side = intent.side;
+/// Were they created? Where the remote takes keys, sending the same create again answers that by itself.
+fn created(lane: &mut Lane<'_>, side: Side, intents: &[&Intent]) -> Result<Vec<Option<Outcome>>, Stop> {
     let found = match lane.abilities[side].create_key {
-        CreateKey::Takes => None,
-        CreateKey::Searchable => match by_key(lane, intent)? {
-            Some(found) => found,
-            None => return Ok(None),
-        },
-        CreateKey::None => match by_nature(lane, intent)? {
-            Some(found) => found,
-            None => return Ok(None),
-        },
+        CreateKey::Takes => intents.iter().map(|_| Some(None)).collect(),
+        CreateKey::Searchable => by_key(lane, side, intents)?,
+        CreateKey::None => intents.iter().map(|intent| by_nature(lane, intent)).collect::<Result<_, _>>()?,
     };
-    if let Some(record) = &found
-        && !joined(lane, intent, record)?
-    {
-        return Ok(None);
+    let mut outcomes: Vec<Option<Outcome>> = intents.iter().map(|_| None).collect();
+    let (mut missing, mut there) = (Vec::new(), Vec::new());
+    for (place, found) in found.into_iter().enumerate() {
+        match found {
+            Some(None) => missing.push(place),
+            Some(Some(record)) => there.push((place, record)),
+            None => {}
+        }
     }
-    let outcome = match found {
-        Some(record) => Outcome { record: Some(record), ..Outcome::of(Status::Exists) },
-        None => match lane.write(side, vec![intent.write.clone()]) {
-            Ok(mut outcomes) => outcomes.pop().unwrap_or_default(),
-            Err((Status::Unknown, stop)) if !stop.ends_run() => return Ok(None),
+    let joined = joined(lane, side, &there)?;
+    for ((place, record), joined) in there.into_iter().zip(joined) {
+        outcomes[place] = joined.then(|| Outcome { record: Some(record), ..Outcome::of(Status::Exists) });
+    }
+    let writes = missing.iter().map(|place| intents[*place].write.clone()).collect();
+    for (place, outcome) in missing.into_iter().zip(again(lane, side, writes)?) {
+        outcomes[place] = outcome;
+    }
+    Ok(outcomes)
+}
+
+/// Sends writes, as many at once as the side takes. `None`: nobody knows what became of it.
+fn again(lane: &Lane<'_>, side: Side, writes: Vec<Write>) -> Result<Vec<Option<Outcome>>, Stop> {
+    let mut outcomes = Vec::with_capacity(writes.len());
+    for chunk in writes.chunks(lane.largest_call(side)) {
+        match lane.write(side, chunk.to_vec()) {
+            Ok(answers) => outcomes.extend(answers.into_iter().map(Some)),
+            Err((Status::Unknown, stop)) if !stop.ends_run() => outcomes.extend(chunk.iter().map(|_| None)),
             Err((_, stop)) => return Err(stop),
-        },
-    };
-    lane.adopt_created(intent, outcome)
+        }
+    }
+    Ok(outcomes)
 }
 
 /// `None`: the remote does not answer. `Some(None)`: there is none.
-fn by_key(lane: &mut Lane<'_>, intent: &Intent) -> Result<Option<Option<Record>>, Stop> {
-    let request = FindRequest {
-        principal: lane.spec.principals[intent.side].clone(),
-        entity: intent.write.at.entity.clone(),
-        values: vec![intent.write.key.clone()],
-        case_sensitive: true,
-        ..FindRequest::default()
-    };
-    match lane.call(intent.side, |remote| remote.find(&request)) {
-        Ok(found) => Ok(Some(found.into_iter().flatten().next())),
-        Err(failure) if failure.class == Class::Transient => Ok(None),
-        Err(failure) => Err(lane.stop(intent.side, failure)),
+fn by_key(lane: &mut Lane<'_>, side: Side, intents: &[&Intent]) -> Result<Vec<Option<Option<Record>>>, Stop> {
+    let mut all: Vec<Option<Option<Record>>> = Vec::with_capacity(intents.len());
+    // One request looks in one entity.
+    for same in intents.chunk_by(|a, b| a.write.at.entity == b.write.at.entity) {
+        let request = FindRequest {
+            principal: lane.spec.principals[side].clone(),
+            entity: same.first().map(|intent| intent.write.at.entity.clone()).unwrap_or_default(),
+            values: same.iter().map(|intent| intent.write.key.clone()).collect(),
+            case_sensitive: true,
+            ..FindRequest::default()
+        };
+        match lane.call(side, |remote| remote.find(&request)) {
+            Ok(found) if found.len() == same.len() => {
+                all.extend(found.into_iter().map(|records| Some(records.into_iter().next())));
+            }
+            Ok(found) => {
+                return Err(lane.contract(side, format!("`find` of {} keys answered {}", same.len(), found.len())));
+            }
+            Err(failure) if failure.class == Class::Transient => all.extend(same.iter().map(|_| None)),
+            Err(failure) => return Err(lane.stop(side, failure)),
+        }
     }
+    Ok(all)
 }
 
 /// Where belonging to the scope is a relation, a record may have been made and its joining lost. False if that is not known
 /// now, either.
-fn joined(lane: &Lane<'_>, intent: &Intent, record: &Record) -> Result<bool, Stop> {
-    let side = intent.side;
+fn joined(lane: &Lane<'_>, side: Side, found: &[(usize, Record)]) -> Result<Vec<bool>, Stop> {
     if !lane.abilities[side].membership || lane.spec.scope[side].is_empty() {
-        return Ok(true);
+        return Ok(vec![true; found.len()]);
     }
-    let write = Write { action: Action::Include, at: record.at.clone(), key: lane.chance.id(), ..Write::default() };
-    match lane.write(side, vec![write]) {
-        Ok(outcomes) => Ok(outcomes.first().is_some_and(|outcome| outcome.status == Status::Applied)),
-        Err((_, stop)) if stop.ends_run() => Err(stop),
-        Err(_) => Ok(false),
-    }
+    let include = |(_, record): &(usize, Record)| Write {
+        action: Action::Include,
+        at: record.at.clone(),
+        key: lane.chance.id(),
+        ..Write::default()
+    };
+    let outcomes = again(lane, side, found.iter().map(include).collect())?;
+    Ok(outcomes.into_iter().map(|outcome| outcome.is_some_and(|outcome| outcome.status == Status::Applied)).collect())
 }
 
 /// A remote without keys is asked for a record that holds just what we asked for and has no link.
@@ -154,18 +189,33 @@ fn by_nature(lane: &mut Lane<'_>, intent: &Intent) -> Result<Option<Option<Recor
 /// Fields by which a record is looked up where nothing better is there.
 const NATURAL: &[&str] = &["emails/1/address", "name/full", "name/surname", "title"];
 
+/// What a fresh look at an updated or removed record means.
+fn looked_at(
+    lane: &mut Lane<'_>,
+    intent: &Intent,
+    found: Found,
+    _before: &mut Vec<Settlement>,
+) -> Result<Option<Settlement>, Stop> {
+    let is_update = intent.write.action == Action::Update;
+    Ok(match (is_gone(&found), found.record) {
+        (true, _) if is_update => {
+            let announce = vec![gone(intent.side, intent.write.at.clone(), Reason::Deleted)];
+            Some(Settlement { announce, ..Settlement::default() })
+        }
+        (true, _) => {
+            lane.report.side(intent.side).deleted += 1;
+            Some(Settlement { link: LinkChange::Retire(intent.link.id), ..Settlement::default() })
+        }
+        (false, Some(record)) if is_update => Some(updated(lane, intent, record)),
+        // A record that is still there was not removed; the removal is decided again from its announcement.
+        (false, Some(_)) => Some(Settlement::default()),
+        (false, None) => None,
+    })
+}
+
 /// Rows that hold what we asked for are settled; the record is announced, and everything else is decided afresh.
-fn updated(lane: &mut Lane<'_>, intent: &Intent) -> Result<Option<Settlement>, Stop> {
+fn updated(lane: &mut Lane<'_>, intent: &Intent, record: Record) -> Settlement {
     let side = intent.side;
-    let at = intent.write.at.clone();
-    let Some(found) = lane.get(side, std::slice::from_ref(&at))?.pop() else { return Ok(None) };
-    if is_gone(&found) {
-        return Ok(Some(Settlement {
-            announce: vec![gone(side, at, pairwise_plugin_api::Reason::Deleted)],
-            ..Settlement::default()
-        }));
-    }
-    let Some(record) = found.record else { return Ok(None) };
     let mut link = intent.link.clone();
     let values = lane.map.translate_in(side, &record).unwrap_or_default();
     for (path, asked) in intent.asked.iter() {
@@ -179,23 +229,26 @@ fn updated(lane: &mut Lane<'_>, intent: &Intent) -> Result<Option<Settlement>, S
         lane.report.side(side).updated += 1;
     }
     let announce = vec![announce(lane, side, record, false, false)];
-    Ok(Some(Settlement { link: LinkChange::Put(Box::new(link)), announce, ..Settlement::default() }))
-}
-
-/// A record that is still there was not removed; the removal is decided again from its announcement.
-fn removed(lane: &mut Lane<'_>, intent: &Intent) -> Result<Option<Settlement>, Stop> {
-    let at = intent.write.at.clone();
-    let Some(found) = lane.get(intent.side, std::slice::from_ref(&at))?.pop() else { return Ok(None) };
-    if is_gone(&found) {
-        lane.report.side(intent.side).deleted += 1;
-        return Ok(Some(Settlement { link: LinkChange::Retire(intent.link.id), ..Settlement::default() }));
-    }
-    Ok(found.record.is_some().then(Settlement::default))
+    Settlement { link: LinkChange::Put(Box::new(link)), announce, ..Settlement::default() }
 }
 
 impl Lane<'_> {
+    /// Makes settlements durable.
+    fn settle_all(&mut self, settlements: &mut Vec<Settlement>) -> Result<(), Stop> {
+        if !settlements.is_empty() {
+            self.store.settle(&self.lease, &self.options.run, settlements)?;
+            settlements.clear();
+        }
+        Ok(())
+    }
+
     /// What the repeated or found create means for its link. Announcements stay: they are compared with the new shadows.
-    fn adopt_created(&mut self, intent: &Intent, outcome: Outcome) -> Result<Option<Settlement>, Stop> {
+    fn adopt_created(
+        &mut self,
+        intent: &Intent,
+        outcome: Outcome,
+        before: &mut Vec<Settlement>,
+    ) -> Result<Option<Settlement>, Stop> {
         let mut settlement = Settlement::default();
         let mut link = intent.link.clone();
         let mut intent = intent.clone();
@@ -205,6 +258,8 @@ impl Lane<'_> {
                 self.report.side(intent.side).created += 1;
             }
             Status::Exists => {
+                // Whether the record is linked already must be known, also if it was linked a moment ago.
+                self.settle_all(before)?;
                 if self.settle_existing(&mut intent, outcome, &mut link, &mut settlement)? == Part::Done {
                     self.report.side(intent.side).created += 1;
                 }

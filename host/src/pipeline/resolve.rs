@@ -236,7 +236,7 @@ fn make(
 ) -> Result<Vec<(String, Found)>, Stop> {
     let side = reference.side;
     let mut made = Vec::with_capacity(names.len());
-    for chunk in names.chunks((lane.abilities[side].largest_batch.max(1) as usize).min(lane.batch())) {
+    for chunk in names.chunks(lane.largest_call(side)) {
         let write = |name: &String| {
             let mut fields = reference.set.clone();
             fields.set(lookup.by.clone(), name.as_str());
