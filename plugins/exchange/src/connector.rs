@@ -43,7 +43,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 impl Exchange {
     /// Items in one request.
     pub(crate) fn batch(&self) -> usize {
-        usize::try_from(self.config.batch).unwrap_or(100).clamp(1, 500)
+        self.server.bears(usize::try_from(self.config.batch).unwrap_or(100).clamp(1, 500))
     }
 
     pub(crate) fn folder_ids(&self) -> MutexGuard<'_, FolderIds> {

@@ -93,6 +93,7 @@ impl<'a> Desk<'a> {
         Ask {
             login: &self.login,
             anchor: Some(self.mailbox.as_str()).filter(|mailbox| !mailbox.is_empty()),
+            items: body.matches("<t:ItemId ").count() + body.matches("<t:FieldURIOrConstant>").count(),
             body: envelope(&self.exchange.config.server_version, acts_for, body),
             effect,
             timeout,

@@ -1,5 +1,6 @@
 //! The way to the server: few connections, logins that belong to a connection or to a request, back-off for all.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -59,6 +60,8 @@ pub(crate) struct Server {
     busy_until: Mutex<Option<Instant>>,
     /// Logins that the server refused: asking again and again locks an account.
     refused: Mutex<Vec<Login>>,
+    /// Items that one request may hold, where a larger one took the server too long.
+    bearable: AtomicUsize,
     /// Logins that worked: the server may refuse one of these for a moment, when it is overloaded.
     worked: Mutex<Vec<String>>,
 }
@@ -70,6 +73,8 @@ pub(crate) struct Ask<'a> {
     /// The mailbox that it is about, for the server's own routing.
     pub(crate) anchor: Option<&'a str>,
     pub(crate) body: String,
+    /// How many items it is about.
+    pub(crate) items: usize,
     pub(crate) effect: Effect,
     pub(crate) timeout: Option<Duration>,
 }
@@ -92,8 +97,19 @@ impl Server {
             idle: Mutex::new(vec![first]),
             busy_until: Mutex::default(),
             refused: Mutex::default(),
+            bearable: AtomicUsize::new(usize::MAX),
             worked: Mutex::default(),
         })
+    }
+
+    /// So many items at most, as far as the server has shown what it can bear.
+    pub(crate) fn bears(&self, batch: usize) -> usize {
+        batch.min(self.bearable.load(Ordering::Relaxed))
+    }
+
+    /// A request of so many items took too long: later ones hold half of it.
+    pub(crate) fn spare(&self, batch: usize) {
+        self.bearable.fetch_min((batch / 2).max(1), Ordering::Relaxed);
     }
 
     /// A login that was given anew may be tried again.
@@ -118,6 +134,9 @@ impl Server {
                 _ => None,
             };
             let Some(trouble) = trouble else { return Err(self.failure(&answer)) };
+            if trouble.is("ErrorTimeoutExpired") {
+                self.spare(ask.items);
+            }
             let failure = trouble.failure(mailbox, ask.effect != Effect::None);
             if failure.class != Class::Throttled {
                 return Err(failure);

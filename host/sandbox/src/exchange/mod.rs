@@ -72,6 +72,9 @@ const PATH: &str = "/ews/exchange.asmx";
 /// A request larger than this is refused, as the server's default is.
 const LARGEST: usize = 10 << 20;
 
+/// Requests for one mailbox at the same time (`EWSMaxConcurrency`).
+const MOST_AT_ONCE: u32 = 27;
+
 /// Versions that a request may name.
 const VERSIONS: &[&str] = &[
     "Exchange2007",
@@ -127,6 +130,11 @@ impl Exchange {
         self.state().sync_epoch
     }
 
+    /// Whether so many requests for a mailbox are under way that the server takes no more.
+    fn is_crowded(&self, mailbox: &str) -> bool {
+        self.core.journal().in_flight(Some(mailbox)) > MOST_AT_ONCE
+    }
+
     /// Answers a request of a login.
     fn answer(self: &Arc<Self>, login: &str, body: &str) -> Result<Response, Fault> {
         let document = Document::parse(body).map_err(|error| {
@@ -161,6 +169,12 @@ impl Exchange {
             Fault { details, ..Fault::new("ErrorSchemaValidation", text) }
         })?;
         let mailbox = self.mailbox(login, header)?;
+        if self.is_crowded(&mailbox) {
+            return Err(Fault::new(
+                "ErrorExceededConnectionCount",
+                "You have exceeded the available concurrent connections.",
+            ));
+        }
         let zone = header.and_then(|header| {
             header
                 .descendants()

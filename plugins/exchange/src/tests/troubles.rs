@@ -114,3 +114,43 @@ fn what_a_field_cannot_hold_is_refused_by_name() {
     assert_eq!((told[1].0, told[2]), (Status::Applied, (Status::Refused, "no_date", Some("Birthday"))));
     assert_eq!((told[3].0, &*outcomes[3].refused_fields[0]), (Status::Applied, "Shoesize"));
 }
+
+#[test]
+fn people_may_log_in_by_themselves() {
+    let stage = Stage::new(2);
+    stage.command("impersonation", json!({ "allowed": false }));
+    assert!(!check(&stage.exchange, KIM).unwrap().is_empty());
+    let login = |principal: &str, password: &str| {
+        let secrets = [("password".to_owned(), password.to_owned())].into();
+        stage.exchange.login(&stage.cx, LoginRequest { principal: Principal(principal.into()), secrets }).unwrap();
+    };
+    // The connection's own password does not make a login of somebody else.
+    login(LEE, "svc-secret");
+    assert!(!check(&stage.exchange, LEE).unwrap().is_empty());
+    login(KIM, "kim-secret");
+    let since = stage.now();
+    assert!(check(&stage.exchange, KIM).unwrap().is_empty());
+    assert!(!stage.asked(since)[0].body.contains("ExchangeImpersonation"));
+    login(KIM, "wrong");
+    assert_eq!(check(&stage.exchange, KIM).unwrap_err().class, Class::Auth);
+}
+
+#[test]
+fn batches_that_take_too_long_get_smaller() {
+    let stage = Stage::new(0);
+    let writes = |from: u32| {
+        (from..from + 40).map(|number| create("contact", &format!("K{number}"), &[("Surname", "S".into())])).collect()
+    };
+    stage.write(writes(0));
+    let mut at: Vec<RecordRef> =
+        stage.changes("contact", None).changes.into_iter().map(|change| change.record.unwrap().at).collect();
+    at.truncate(40);
+    stage.fault(json!({ "match": { "operation": "GetItem" }, "code": "ErrorTimeoutExpired" }));
+    let request = GetRequest { principal: Principal(LEE.into()), at, ..GetRequest::default() };
+    let since = stage.now();
+    assert!(stage.exchange.get(&stage.cx, request.clone()).unwrap().iter().all(|found| found.record.is_some()));
+    assert_eq!(stage.operations(since).len(), 3, "one that took too long, two halves");
+    let since = stage.now();
+    stage.exchange.get(&stage.cx, request).unwrap();
+    assert_eq!(stage.operations(since).len(), 2, "and so it stays");
+}
