@@ -143,18 +143,17 @@ impl Connector for Exchange {
             // A mailbox of the profile that brings no login of its own is reached with that of the connection.
             return Ok(LoginResponse::default());
         };
-        let user = match request.principal.is_connection() {
-            true => self.config.username.clone(),
-            false => request.secrets.get("username").unwrap_or(&request.principal.0).clone(),
+        // Without a name of its own a mailbox is reached by the connection's account, which it is handed here.
+        let (owner, user) = match (request.secrets.get("username"), self.config.access) {
+            (Some(user), _) => (request.principal, user.clone()),
+            (None, Access::Own) if !request.principal.is_connection() => {
+                (request.principal.clone(), request.principal.0)
+            }
+            (None, _) => (Principal::connection(), self.config.username.clone()),
         };
         let login = Login { user, password: password.clone() };
-        let shared = lock(&self.logins).get(&Principal::connection()).cloned();
-        // The connection's password, handed to a principal, is not a login of the principal's own.
-        if !request.principal.is_connection() && shared.is_some_and(|shared| shared.password == login.password) {
-            return Ok(LoginResponse::default());
-        }
         self.server.forgive(&login);
-        lock(&self.logins).insert(request.principal, login);
+        lock(&self.logins).insert(owner, login);
         Ok(LoginResponse::default())
     }
 

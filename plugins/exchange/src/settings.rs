@@ -99,6 +99,8 @@ pub enum Access {
     Impersonation,
     /// The owners have given it rights on their folders.
     Delegate,
+    /// Not at all: each mailbox comes with a login of its own.
+    Own,
 }
 
 /// How changes are announced.

@@ -120,19 +120,22 @@ fn people_may_log_in_by_themselves() {
     let stage = Stage::new(2);
     stage.command("impersonation", json!({ "allowed": false }));
     assert!(!check(&stage.exchange, KIM).unwrap().is_empty());
-    let login = |principal: &str, password: &str| {
-        let secrets = [("password".to_owned(), password.to_owned())].into();
-        stage.exchange.login(&stage.cx, LoginRequest { principal: Principal(principal.into()), secrets }).unwrap();
+    let login = |exchange: &Exchange, principal: &str, secrets: &[(&str, &str)]| {
+        let secrets = secrets.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        exchange.login(&stage.cx, LoginRequest { principal: Principal(principal.into()), secrets }).unwrap();
     };
-    // The connection's own password does not make a login of somebody else.
-    login(LEE, "svc-secret");
+    // The password of the connection is handed to its mailboxes, and makes no login of their own.
+    login(&stage.exchange, LEE, &[("password", "svc-secret")]);
     assert!(!check(&stage.exchange, LEE).unwrap().is_empty());
-    login(KIM, "kim-secret");
+    login(&stage.exchange, KIM, &[("username", "EXAMPLE\\kim"), ("password", "kim-secret")]);
     let since = stage.now();
     assert!(check(&stage.exchange, KIM).unwrap().is_empty());
     assert!(!stage.asked(since)[0].body.contains("ExchangeImpersonation"));
-    login(KIM, "wrong");
+    login(&stage.exchange, KIM, &[("username", "EXAMPLE\\kim"), ("password", "wrong")]);
     assert_eq!(check(&stage.exchange, KIM).unwrap_err().class, Class::Auth);
+    let own = connect(&stage.sandbox, &json!({ "auth": "basic", "access": "own" }), "svc-secret");
+    login(&own, KIM, &[("password", "kim-secret")]);
+    assert!(check(&own, KIM).unwrap().is_empty());
 }
 
 #[test]
