@@ -146,7 +146,8 @@ mod tests {
 
     #[test]
     fn a_template_is_filled_with_what_is_there() {
-        let cases: &[(&str, &[(&str, &str)], &str)] = &[
+        type Case<'a> = (&'a str, &'a [(&'a str, &'a str)], &'a str);
+        let cases: &[Case<'_>] = &[
             ("{a}, {b}", &[("a", "Lovelace"), ("b", "Ada")], "Lovelace, Ada"),
             ("{a}, {b}", &[("a", "Lovelace")], "Lovelace"),
             ("{a}, {b}", &[("b", " Ada ")], "Ada"),

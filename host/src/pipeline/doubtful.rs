@@ -141,7 +141,8 @@ mod tests {
     #[test]
     fn the_policy_of_the_crowded_side_decides() {
         let oldest = || Several::all(Pick::Oldest);
-        let cases: &[(Several, Several, &[(&str, i64)], &[(&str, i64)], Option<&[&str]>)] = &[
+        type Case<'a> = (Several, Several, &'a [(&'a str, i64)], &'a [(&'a str, i64)], Option<&'a [&'a str]>);
+        let cases: &[Case<'_>] = &[
             // IC-16: of several the one with the same name.
             (named(), oldest(), &[("Ann", 1), ("Bob", 2)], &[("Bob", 9)], Some(&["2-1"])),
             // IC-17: none with the same name.

@@ -52,7 +52,8 @@ mod tests {
         let night = [berlin("22:00", "06:00")];
         let chain = [berlin("12:00", "13:00"), berlin("13:00", "14:00")];
         let machine = [("12:00".to_owned(), "12:45".to_owned(), None)];
-        let cases: &[(&[(String, String, Option<String>)], &str, Option<&str>)] = &[
+        type Case<'a> = (&'a [(String, String, Option<String>)], &'a str, Option<&'a str>);
+        let cases: &[Case<'_>] = &[
             (&lunch, "2026-03-02T10:59:59Z", None),
             (&lunch, "2026-03-02T11:00:00Z", Some("2026-03-02T11:45:00Z")),
             (&lunch, "2026-03-02T11:44:59Z", Some("2026-03-02T11:45:00Z")),
