@@ -4,7 +4,7 @@
 use std::fs;
 use std::path::PathBuf;
 
-use pairwise_sandbox::faults::Fault;
+use pairwise_sandbox::faults::{Fault, Match};
 use pairwise_sandbox::population::Spread;
 use pairwise_sandbox::store::Item;
 use pairwise_sandbox::system::Edit;
@@ -338,7 +338,11 @@ fn storms_change_nothing_in_the_end() {
             Fault { status: Some(503), retry_after: Some(0), ..Fault::default() },
             Fault { status: Some(500), ..Fault::default() },
             Fault { status: Some(429), retry_after: Some(0), ..Fault::default() },
-            Fault { status: Some(412), ..Fault::default() },
+            Fault {
+                matching: Match { method: Some("PUT".into()), ..Match::default() },
+                status: Some(412),
+                ..Fault::default()
+            },
             Fault { drop_connection: true, ..Fault::default() },
             Fault { drop_connection: true, after_effect: true, ..Fault::default() },
             Fault { status: Some(500), after_effect: true, ..Fault::default() },
@@ -369,7 +373,8 @@ fn storms_change_nothing_in_the_end() {
         assert_eq!(pair.items("accounts").len(), accounts + 4, "seed {seed}: one account for each company");
         assert_eq!(cards(&pair.folder()).len(), 50, "seed {seed}");
         pair.card_with("Theirs");
-        assert_eq!(pair.contact("ada7@example.com").fields["Title"], "Ours", "seed {seed}");
+        let ours = pair.contact("ada7@example.com");
+        assert_eq!(ours.fields.get("Title"), Some(&json!("Ours")), "seed {seed}");
         pair.quiet();
     }
 }
