@@ -13,7 +13,7 @@ use crate::fields::{KEY, Place as Where, SEARCH_KEY, UID, write_own_uri};
 use crate::folders::Place;
 use crate::item::{self, Read, id_of, only, unreadable};
 use crate::kind::{EXTENDED, Kind, property_of};
-use crate::soap::Trouble;
+use crate::soap::{Trouble, is_stumble};
 use crate::xml::{Node, Writer, is_true};
 
 /// The most changes that the server tells in one answer.
@@ -280,13 +280,14 @@ impl Desk<'_> {
                     self.cx.progress(all.len() as u64, ids.len() as u64);
                 }
                 // One item that the server stumbles over must not take the others with it.
-                Err(failure) if failure.class == Class::Transient && chunk.len() > 1 => size = chunk.len().div_ceil(2),
-                Err(failure) if failure.class == Class::Transient && ids.len() > 1 && size == 1 => {
-                    all.push(Err(Trouble {
-                        code: "ErrorInternalServerError".into(),
-                        text: failure.text,
-                        ..Trouble::default()
-                    }));
+                Err(failure) if is_stumble(&failure) && chunk.len() > 1 => size = chunk.len().div_ceil(2),
+                Err(failure) if is_stumble(&failure) && ids.len() > 1 => {
+                    // A server that stumbles over each of them is out of order.
+                    if all.len() + 1 == ids.len() && all.iter().all(|read: &Result2| read.is_err()) {
+                        return Err(failure);
+                    }
+                    let code = "ErrorInternalServerError".to_owned();
+                    all.push(Err(Trouble { code, text: failure.text, ..Trouble::default() }));
                     rest = after;
                 }
                 Err(failure) => return Err(failure),

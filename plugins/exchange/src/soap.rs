@@ -194,6 +194,12 @@ impl Trouble {
     }
 }
 
+/// Whether the server stumbled over what a request is about, rather than being out of order: `failure` says so with the code.
+pub(crate) fn is_stumble(failure: &Failure) -> bool {
+    let codes = ["(ErrorInternalServerError)", "(ErrorTimeoutExpired)"];
+    failure.class == Class::Transient && codes.iter().any(|code| failure.text.contains(code))
+}
+
 /// How long to wait where a busy server does not say.
 const DEFAULT_BACK_OFF_MS: u64 = 60_000;
 

@@ -98,6 +98,21 @@ fn one_item_that_cannot_be_read_does_not_take_the_others_with_it() {
 }
 
 #[test]
+fn a_server_that_is_out_of_order_says_nothing_of_its_items() {
+    let stage = Stage::new(3);
+    for fault in
+        [json!({ "status": 503 }), json!({ "drop_connection": true }), json!({ "code": "ErrorInternalServerError" })]
+    {
+        let mut fault = fault;
+        fault["match"] = json!({ "operation": "GetItem" });
+        fault["times"] = json!(0);
+        stage.fault(fault);
+        assert_eq!(stage.changes_of(request("contact", None)).unwrap_err().class, Class::Transient);
+        stage.sandbox.core("exchange").faults().clear();
+    }
+}
+
+#[test]
 fn what_a_field_cannot_hold_is_refused_by_name() {
     let stage = Stage::new(0);
     let long = "x".repeat(300);
