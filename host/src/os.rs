@@ -77,6 +77,49 @@ impl Drop for Hidden {
     }
 }
 
+/// The user of the operating system who started this process: the name, or the number where it has none.
+#[must_use]
+pub fn caller() -> String {
+    #[cfg(unix)]
+    return name_of(rustix::process::getuid().as_raw());
+    #[cfg(not(unix))]
+    std::env::var("USERNAME").unwrap_or_default()
+}
+
+/// Whether this process may do everything on this machine anyway.
+#[must_use]
+pub fn is_superuser() -> bool {
+    #[cfg(unix)]
+    return rustix::process::getuid().is_root();
+    #[cfg(not(unix))]
+    false
+}
+
+/// The owner of a file or folder, where the operating system tells.
+#[must_use]
+pub fn owner_of(path: &Path) -> Option<String> {
+    #[cfg(unix)]
+    return std::fs::metadata(path).ok().map(|found| name_of(std::os::unix::fs::MetadataExt::uid(&found)));
+    #[cfg(not(unix))]
+    {
+        let _ = path;
+        None
+    }
+}
+
+/// The name of a user, from the file in which it stands everywhere.
+#[cfg(unix)]
+fn name_of(user: u32) -> String {
+    let number = user.to_string();
+    let known = std::fs::read_to_string("/etc/passwd").unwrap_or_default();
+    let name = known.lines().find_map(|line| {
+        let mut parts = line.split(':');
+        let name = parts.next()?;
+        (parts.nth(1)? == number).then(|| name.to_owned())
+    });
+    name.unwrap_or(number)
+}
+
 #[cfg(target_os = "linux")]
 mod process {
     use std::fs;

@@ -1,5 +1,6 @@
 //! The command line: the one place that wires all layers together. One file per command or small group of commands.
 
+mod access;
 mod app;
 mod args;
 mod config;
@@ -98,6 +99,7 @@ fn fail(out: Out, error: &Error) -> Exit {
 fn run(cli: Cli) -> Result<Exit> {
     logging::start(cli.global.verbose, cli.global.log.as_deref())?;
     let app = App::new(cli.global);
+    access::check(&app, &cli.command)?;
     match cli.command {
         #[cfg(feature = "sandbox")]
         Command::Demo(args) => demo::run(&app, &args),

@@ -9,7 +9,10 @@ use super::error::{Error, Result};
 use super::exit::Exit;
 use super::output;
 use super::report::{self, Tense};
+use crate::chance::{Chance, Real};
+use crate::config::Config;
 use crate::model::{LaneReport, LaneState};
+use crate::schedule;
 use crate::store::{LaneStatus, RunRow};
 
 /// How far back `run show` looks for the beginning of an id.
@@ -23,7 +26,11 @@ pub(super) fn status(app: &App) -> Result<Exit> {
     let mut lanes = app.state_of(&config)?.status()?;
     // Single operations are what `run show` is for.
     lanes.iter_mut().filter_map(|lane| lane.last.as_mut()).for_each(|last| last.report.items = None);
-    app.out.document(&serde_json::json!({ "lanes": lanes }));
+    let postponed = postponed(&config);
+    app.out.document(&serde_json::json!({ "lanes": lanes, "postponed": postponed }));
+    for (stream, until) in &postponed {
+        app.out.line(format_args!("{stream}: nothing starts by itself before {until} (blackout)").yellow());
+    }
     if lanes.is_empty() {
         app.out.line(format_args!("Nothing has run yet. See what would happen: {}", app.command("plan").cyan()));
         return Ok(Exit::Done);
@@ -45,6 +52,20 @@ pub(super) fn status(app: &App) -> Result<Exit> {
     }
     app.out.table(&table);
     Ok(Exit::Done)
+}
+
+/// Streams in a blackout now, with its end. A run by hand is not held back.
+fn postponed(config: &Config) -> std::collections::BTreeMap<String, String> {
+    let now = jiff::Timestamp::from_millisecond(Real::new().now()).unwrap_or_default();
+    let zone = jiff::tz::TimeZone::system();
+    let schedules = config.profiles.iter().filter(|profile| profile.enabled).flat_map(|profile| {
+        profile.schedules.iter().map(|(stream, schedule)| (format!("{}/{stream}", profile.name), schedule))
+    });
+    let ends = schedules.filter_map(|(name, schedule)| {
+        let until = schedule::postponed(schedule, now, &zone)?;
+        Some((name, until.to_string()))
+    });
+    ends.collect()
 }
 
 fn lane_state(lane: &LaneStatus) -> (String, comfy_table::Color) {
