@@ -2,7 +2,8 @@
 //! The preset is read as the program reads it.
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
-use pairwise_host::model::{LaneReport, LaneState, Side};
+use pairwise_host::chance::Chance;
+use pairwise_host::model::{Holder, LaneReport, LaneState, Side, Store};
 use pairwise_plugin_api::{Action, Condition, Level, Severity};
 use pairwise_tests::memory::{ACCOUNTS, Trouble};
 use pairwise_tests::twins::World;
@@ -324,7 +325,6 @@ fn rule_ic_34_ic_35_ic_36_the_later_record_wins_whole_and_the_crm_a_tie() {
 fn rule_ic_37_times_are_corrected_by_the_servers_clocks() {
     let (mut world, there) = pair();
     // The CRM's clock is ten minutes ahead: its edit is the earlier one, although its time is the later one.
-    use pairwise_host::chance::Chance;
     let now = world.chance.now() + 60_000;
     world.left.tell_time(now + 600_000);
     world.right.tell_time(now);
@@ -460,6 +460,22 @@ fn rule_ic_45_ic_52_only_the_exact_name_is_the_same_account() {
         assert_ne!(account, "there", "{other}");
         assert_eq!(world.left.ids_of(ACCOUNTS).len(), 2);
     }
+}
+
+#[test]
+fn rule_ic_48_a_second_run_of_the_lane_is_refused_while_one_is_active() {
+    let (mut world, there) = pair();
+    let other = Holder { boot: "elsewhere".into(), pid: 7, started: 7, since: world.chance.now() };
+    let lease = world.db.take(&world.spec.key, &other, world.chance.now()).unwrap();
+    world.right.edit(&there, "titles/1/name", "meanwhile");
+    // Another machine's run: nobody can tell whether it lives, so that its lease must run out.
+    world.chance.advance(-60_000);
+    let report = world.run();
+    assert_eq!(report.state, LaneState::Unreachable, "{report:#?}");
+    assert!(report.error.unwrap().contains("another run is active"));
+    assert_eq!(world.left.field("a", "titles/1/name"), "");
+    world.db.release(&lease).unwrap();
+    settled(&mut world);
 }
 
 #[test]
