@@ -331,7 +331,8 @@ fn rule_ic_34_the_later_edit_wins_the_record() {
             (pair.contact("Title", "later in the mailbox").id, pair.contact("Title", "later in the CRM").id),
             (one, two)
         );
-        (pair.entry("later in the mailbox"), pair.entry("later in the CRM"));
+        pair.entry("later in the mailbox");
+        pair.entry("later in the CRM");
     });
 }
 
