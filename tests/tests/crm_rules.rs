@@ -141,6 +141,22 @@ fn rule_ic_11_a_field_that_may_not_be_written_is_told_once_and_fails_nothing() {
 }
 
 #[test]
+fn rule_ic_11_what_a_system_remarks_on_many_records_is_told_once() {
+    let mut world = crm();
+    for n in 0..3 {
+        let id = format!("l{n}");
+        world.left.put(&id, &person("Ann", &format!("Lee{n}"), &format!("l{n}@x")));
+        let text = "some fields are hidden from this login".to_owned();
+        let remark = Condition { code: "hidden_fields".into(), text, ..Condition::default() };
+        world.left.remark(&id, remark);
+    }
+    let report = world.run();
+    fine(&report);
+    assert_eq!((report.right.created, report.notes.len()), (3, 1), "{report:#?}");
+    assert!(report.notes[0].contains("hidden_fields, 3 record(s)"), "{report:#?}");
+}
+
+#[test]
 fn rule_ic_12_ic_33_the_same_address_is_linked_and_joins_the_group() {
     for address in ["emails/1/address", "emails/2/address"] {
         let mut world = crm();

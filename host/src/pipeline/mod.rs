@@ -116,6 +116,7 @@ fn run_leased(
         filters: prepared.filters,
         references: prepared.references,
         unwritable: BTreeMap::new(),
+        remarks: BTreeMap::new(),
         map_changed: prepared.map_changed,
         memory: prepared.memory,
         displaced: Sides::default(),
@@ -189,6 +190,8 @@ struct Lane<'a> {
     references: resolve::References,
     /// Fields that a side did not let us write, and in how many records: told once at the end.
     unwritable: BTreeMap<(Side, Name), u64>,
+    /// What a side remarks on its records without keeping them out, by code: the first sentence, and how many there are.
+    remarks: BTreeMap<(Side, String), (String, u64)>,
     /// The rows of the map that match keys are made of.
     keys: FieldMap,
     map_changed: bool,

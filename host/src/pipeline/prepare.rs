@@ -166,6 +166,10 @@ pub(super) fn finish(lane: &mut Lane<'_>) -> Result<(), Stop> {
             lane.spec.connections[side]
         ));
     }
+    for ((side, code), (text, count)) in std::mem::take(&mut lane.remarks) {
+        let connection = &lane.spec.connections[side];
+        lane.report.notes.push(format!("connection `{connection}` ({side}): {text} ({code}, {count} record(s))"));
+    }
     if lane.memory.map.as_deref() != Some(lane.map.fingerprint()) {
         lane.store.remember_map(&lane.lease, lane.map.fingerprint())?;
     }

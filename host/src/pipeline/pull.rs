@@ -241,6 +241,10 @@ fn stage_all(lane: &mut Lane<'_>, side: Side, arrived: Vec<(Record, Known)>) -> 
     let mut aside = Vec::new();
     for (record, known) in arrived {
         lane.report.pulled[side] += 1;
+        for remark in record.conditions.iter().filter(|condition| condition.severity == Severity::Warning) {
+            let told = lane.remarks.entry((side, remark.code.clone()));
+            told.or_insert_with(|| (remark.text.clone(), 0)).1 += 1;
+        }
         if let Some((code, text)) = problem(&record) {
             aside.push(quarantined(side, &record, code, text));
         } else if known.link.is_some() && no_longer_wanted(lane, side, &record) {

@@ -259,6 +259,15 @@ impl Memory {
         self.state().unwritable = fields.iter().map(|name| Name::from(*name)).collect();
     }
 
+    /// What the system says about a record from now on.
+    ///
+    /// # Panics
+    /// If there is no such record.
+    #[allow(clippy::expect_used, reason = "a test that speaks of what is not there is wrong")]
+    pub fn remark(&self, id: &str, condition: Condition) {
+        self.state().records.get_mut(id).expect("the record is there").conditions.push(condition);
+    }
+
     /// What `check` answers.
     pub fn complain(&self, condition: Condition) {
         self.state().conditions.push(condition);
