@@ -35,6 +35,7 @@ impl Lane<'_> {
             let part = self.absorb(&mut intent, outcome, &mut link, &mut settlement)?;
             if part == Part::Open {
                 self.open.insert(intent.id);
+                self.unsure[intent.side] |= intent.write.action == Action::Create;
             } else {
                 settlement.closed.push(intent.id);
             }

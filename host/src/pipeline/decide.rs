@@ -32,7 +32,11 @@ pub(super) fn decide(
     settlements: &mut Vec<Settlement>,
     holds: &mut Vec<Hold>,
 ) {
-    if looked.link.as_ref().is_some_and(|link| lane.blocked.contains(&link.id)) {
+    let waits = match &looked.link {
+        Some(link) => lane.blocked.contains(&link.id),
+        None => Side::BOTH.into_iter().any(|side| lane.unsure[side] && matches!(looked.told[side], Told::Here(_))),
+    };
+    if waits {
         return;
     }
     if let Some(hold) = suspicious(lane, &looked) {

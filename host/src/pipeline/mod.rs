@@ -126,6 +126,7 @@ fn run_leased(
         emptied: Sides::default(),
         guarded: false,
         blocked: HashSet::new(),
+        unsure: Sides::default(),
         open: HashSet::new(),
         same_folders: prepared.same_folders,
         unplanned: 0,
@@ -210,6 +211,8 @@ struct Lane<'a> {
     guarded: bool,
     /// Links with a write whose outcome is unknown: nothing more is written to them in this run.
     blocked: HashSet<LinkId>,
+    /// Sides where a record may have been made that nobody has found yet: one without a link may be that.
+    unsure: Sides<bool>,
     /// New records go into a folder of the same path.
     same_folders: bool,
     /// Operations that a saved plan does not list.

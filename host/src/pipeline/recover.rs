@@ -11,9 +11,10 @@ use super::commit::Part;
 use super::pull::{announce, gone};
 use super::{Lane, Stop};
 use crate::model::value::same;
-use crate::model::{Intent, LinkChange, Settlement, Side, Stage};
+use crate::model::{Intent, LinkChange, Settlement, Side, Sides, Stage};
 
 pub(super) fn recover(lane: &mut Lane<'_>) -> Result<(), Stop> {
+    lane.unsure = Sides::default();
     let open = lane.store.open_intents(&lane.lease)?;
     if open.is_empty() {
         return Ok(());
@@ -52,6 +53,7 @@ fn settle<'i, 'l, A>(
         let meant = answer.map(|answer| mean(lane, intent, answer, &mut settlements)).transpose()?.flatten();
         let Some(mut settlement) = meant else {
             lane.blocked.insert(intent.link.id);
+            lane.unsure[intent.side] |= intent.write.action == Action::Create;
             continue;
         };
         settlement.closed.push(intent.id);
