@@ -2,7 +2,8 @@
 
 use pairwise_plugin_api::ops::{
     ChangesRequest, CheckRequest, Container, ContainersRequest, Description, DiscoverRequest, EnsureContainerRequest,
-    FindRequest, GetRequest, INTERACTIVE, ListRequest, LoginRequest, LoginResponse, WriteRequest,
+    FindRequest, GetRequest, INTERACTIVE, ListRequest, LoginRequest, LoginResponse, Operation, ReceiveRequest,
+    ReceiveResponse, Watch, WatchRequest, WatchResponse, WriteRequest,
 };
 use pairwise_plugin_api::{
     Capabilities, Catalogue, Class, Condition, Connector, Context, CreateKey, Failure, Fields, Found, Invitations,
@@ -15,6 +16,7 @@ use crate::event;
 use crate::folders::{Trees, container, named};
 use crate::graph::{Graph, IN_FLIGHT};
 use crate::kind::Kind;
+use crate::notify::Subscriptions;
 use crate::settings::{Config, SignIn};
 
 /// Writes in one call: five batches.
@@ -30,6 +32,7 @@ pub struct Outlook {
     pub(crate) trees: Trees,
     pub(crate) contacts: contact::Shape,
     pub(crate) events: event::Shape,
+    pub(crate) subscriptions: Subscriptions,
 }
 
 impl Outlook {
@@ -77,6 +80,7 @@ impl Connector for Outlook {
             events: event::Shape::new(&config),
             graph: Graph::new(config)?,
             trees: Trees::default(),
+            subscriptions: Subscriptions::default(),
         })
     }
 
@@ -96,6 +100,8 @@ impl Connector for Outlook {
                 create_containers: true,
                 trash: true,
                 invitations: Invitations::Always,
+                watch: config.notification_url.is_some(),
+                receive: config.notification_url.is_some(),
                 server_time: true,
                 largest_batch: LARGEST_BATCH,
                 max_parallel: PARALLEL,
@@ -189,6 +195,17 @@ impl Connector for Outlook {
 
     fn find(&self, cx: &Context, request: FindRequest) -> Result<Vec<Vec<Record>>> {
         self.find_records(cx, &request)
+    }
+
+    fn watch(&self, cx: &Context, request: WatchRequest) -> Result<WatchResponse> {
+        if self.graph.config().notification_url.is_none() {
+            return Err(Failure::unimplemented(Watch::NAME));
+        }
+        self.listen(cx, &request)
+    }
+
+    fn receive(&self, _cx: &Context, request: ReceiveRequest) -> Result<ReceiveResponse> {
+        Ok(self.heed(&request))
     }
 
     fn write(&self, cx: &Context, request: WriteRequest) -> Result<Vec<Outcome>> {

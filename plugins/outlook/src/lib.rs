@@ -17,6 +17,8 @@
 //!
 //! **Changes** come from delta queries, one for each folder; a delta that the server dropped starts over. See `feed.rs`.
 //!
+//! With a `notification_url` that Graph reaches, changes are announced as they happen. See `notify.rs`.
+//!
 //! **Writes** go in batches of twenty, updates and removals on the condition that nobody else was there. Only changed fields
 //! are sent; lists and addresses, which Graph replaces whole, with what stands in them. See `write.rs`.
 
@@ -29,6 +31,7 @@ mod feed;
 mod folders;
 mod graph;
 mod kind;
+mod notify;
 mod property;
 mod read;
 mod record;

@@ -23,6 +23,9 @@ pub struct Config {
     /// Where Microsoft Graph is; national clouds have addresses of their own.
     #[serde(default = "graph")]
     pub url: String,
+    /// Where Graph can tell of changes: the public address of this host, with https. Absent: it is asked for them.
+    #[serde(default)]
+    pub notification_url: Option<String>,
     /// Where logins are.
     #[serde(default = "login")]
     pub login_url: String,

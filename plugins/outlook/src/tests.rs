@@ -4,4 +4,5 @@
 mod contacts;
 mod events;
 mod faults;
+mod notify;
 mod world;

@@ -35,7 +35,7 @@ mod people;
 mod subscriptions;
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use axum::Router;
 use axum::body::to_bytes;
@@ -43,6 +43,7 @@ use axum::extract::Request;
 use axum::http::request::Parts;
 use axum::response::Response;
 use serde_json::{Value, json};
+use tokio::runtime::Handle;
 
 use self::call::{Answer, Call, Reply, either};
 use self::oauth::{Bearer, Issued};
@@ -91,6 +92,8 @@ struct State {
 pub(crate) struct Graph {
     core: Core,
     state: Mutex<State>,
+    /// What runs the servers: notifications are sent from there, whoever caused them.
+    runtime: OnceLock<Handle>,
 }
 
 /// As [`SYSTEMS`](crate::systems::SYSTEMS) asks for it.
@@ -105,7 +108,7 @@ pub fn build(core: Core) -> Arc<dyn System> {
         subscriptions: HashMap::new(),
         told: HashMap::new(),
     };
-    Arc::new(Graph { core, state: Mutex::new(state) })
+    Arc::new(Graph { core, state: Mutex::new(state), runtime: OnceLock::new() })
 }
 
 impl System for Graph {
@@ -248,6 +251,7 @@ impl Graph {
     }
 
     async fn serve(self: Arc<Self>, request: Request) -> Response {
+        self.runtime.get_or_init(Handle::current);
         let (parts, body) = request.into_parts();
         let body = to_bytes(body, usize::MAX).await.unwrap_or_default();
         let call = Call::of(&parts, &body, self.core.base_url());

@@ -129,7 +129,7 @@ impl Graph {
                 });
                 lines.collect()
             });
-            if let (false, Ok(runtime)) = (lines.is_empty(), tokio::runtime::Handle::try_current()) {
+            if let (false, Some(runtime)) = (lines.is_empty(), self.runtime.get()) {
                 let body = json!({ "value": lines }).to_string();
                 runtime.spawn(async move { post(&known.url, "application/json", &body).await });
             }
