@@ -6,7 +6,7 @@ use std::fmt::Write;
 use serde_json::json;
 
 use super::*;
-use crate::model::{Direction, Matching, Pick, Removal, Repair, Side, Sides, Winner};
+use crate::model::{Direction, LaneKey, Matching, Pick, Removal, Repair, Side, Sides, Winner};
 
 const HOST: &str = r#"
 [connections.crm]
@@ -228,4 +228,19 @@ fn a_secret_typed_into_the_file_is_never_shown() {
         let said = format!("{problems} {problems:?} {}", serde_json::to_string(&problems).unwrap());
         assert!(!said.contains("hunter2"), "{said}");
     }
+}
+
+/// The profile that lies beside the preset is one: two people, of whom one was not granted what the preset asks for.
+#[test]
+fn the_sample_profile_is_read_as_meant() {
+    let profile = profile(include_str!("../../presets/infor-crm-outlook.profile.toml"));
+    let lanes: Vec<&LaneKey> = profile.lanes().iter().map(|lane| &lane.key).collect();
+    assert_eq!(lanes.iter().map(|key| key.user.as_str()).collect::<Vec<_>>(), ["lee", "kim"]);
+    assert!(profile.denied(lanes[0]).is_none());
+    let denied = profile.denied(lanes[1]).unwrap();
+    assert_eq!(denied.message, "`kim` lacks the grant `contact_sync`");
+    assert_eq!(profile.interlock.action, InterlockAction::Block);
+    assert_eq!(profile.schedules["contacts"].blackout.len(), 1);
+    assert_eq!(profile.lanes()[0].scope.left["group"], "Contact Sync".into());
+    assert_eq!(profile.lanes()[0].references[0].tries[0].entity, "accounts");
 }
