@@ -36,7 +36,7 @@ impl Places {
         self.plugin_dir.clone().into_iter().chain(self.beside.clone()).chain(deps).collect()
     }
 
-    /// All plugins, in the order of the places; the same file content in a later place is not told again.
+    /// All plugins, in the order of the places; the same version in a later place is not told again.
     pub(super) fn scan(&self) -> Vec<Candidate> {
         let mut candidates: Vec<Candidate> = Vec::new();
         for folder in self.all() {
@@ -49,13 +49,20 @@ impl Places {
                 if !ours && matches!(content, Err(LoadError::NotAPlugin { .. } | LoadError::Unreadable { .. })) {
                     continue;
                 }
-                let known = candidates.iter().any(|other| match (&other.content, &content) {
+                let same = |other: &&mut Candidate| match (&other.content, &content) {
                     (Ok((_, one)), Ok((_, two))) => (&one.id, &one.version) == (&two.id, &two.version),
                     _ => false,
-                });
-                if !known {
-                    candidates.push(Candidate { file, development, content });
-                }
+                };
+                let candidate = match candidates.iter_mut().find(same) {
+                    // `cargo build` fills the one folder and `cargo test` the other: the later one holds what was meant.
+                    Some(known) if known.development && development && is_newer(&file, &known.file) => known,
+                    Some(_) => continue,
+                    None => {
+                        candidates.push(Candidate { file, development, content });
+                        continue;
+                    }
+                };
+                *candidate = Candidate { file, development, content };
             }
         }
         candidates
@@ -71,6 +78,11 @@ fn libraries_in(folder: &Path) -> Vec<PathBuf> {
         .collect();
     files.sort();
     files
+}
+
+fn is_newer(file: &Path, other: &Path) -> bool {
+    let built = |file: &Path| file.metadata().and_then(|data| data.modified()).ok();
+    built(file) > built(other)
 }
 
 /// `target/debug` or its `deps`: cargo keeps its fingerprints there.
