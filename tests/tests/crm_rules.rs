@@ -337,6 +337,38 @@ fn rule_ic_34_ic_35_ic_36_the_later_record_wins_whole_and_the_crm_a_tie() {
     }
 }
 
+/// The CRM fails until the attempts are over: what it was to receive is not forgotten, and nothing travels the other way.
+#[test]
+fn rule_ic_34_a_first_match_whose_write_keeps_failing_stays_as_it_was_decided() {
+    for trouble in [Trouble::Vanished, Trouble::NotSent, Trouble::AnswerLost] {
+        let mut world = World::of_crm("");
+        world.left.at(5_000);
+        world.left.put("a", &[("emails/1/address", "lee@example.com"), ("titles/1/name", "old")]);
+        world.right.at(9_000);
+        world.right.put("b", &[("emails/1/address", "lee@example.com"), ("titles/1/name", "new")]);
+        for run in 0..6 {
+            for _ in 0..8 {
+                world.left.trouble(trouble.clone());
+            }
+            world.run();
+            if run == 2 {
+                // Something else is told of the CRM's record meanwhile.
+                world.left.at(6_000);
+                world.left.edit("a", "notes/1", "a remark");
+            }
+        }
+        world.left.calm();
+        for row in world.db.quarantine(&world.spec.key, 0, 10).unwrap() {
+            assert!(world.db.retry_quarantined(row.id).unwrap());
+        }
+        world.run();
+        let report = world.run();
+        for (side, id) in [(&world.left, "a"), (&world.right, "b")] {
+            assert_eq!(side.field(id, "titles/1/name"), "new", "{trouble:?} {report:#?}");
+        }
+    }
+}
+
 #[test]
 fn rule_ic_37_times_are_corrected_by_the_servers_clocks() {
     let (mut world, there) = pair();

@@ -267,11 +267,15 @@ impl Lane<'_> {
         settlement.aside.push(aside);
     }
 
-    /// The announcements stay; a record that fails again and again is set aside in the end.
+    /// The announcements stay; records that fail again and again are set aside in the end. Both sides' together: of a pair, one
+    /// side's news without the other's would be decided otherwise.
     fn defer(&mut self, case: &Case, settlement: &mut Settlement) {
+        let rows = &case.looked.rows;
+        let attempts = rows.iter().filter_map(|(_, row)| Some(row.as_ref()?.attempts + 1)).max().unwrap_or_default();
+        let waits = attempts < self.spec.attempts || settlement.link == LinkChange::Keep;
         for side in Side::BOTH {
-            let Some(row) = &case.looked.rows[side] else { continue };
-            if row.attempts + 1 < self.spec.attempts || settlement.link == LinkChange::Keep {
+            let Some(row) = &rows[side] else { continue };
+            if waits {
                 settlement.deferred.push(row.id);
                 continue;
             }
@@ -286,7 +290,7 @@ impl Lane<'_> {
                 label: case.label.clone(),
                 kind: AsideKind::Quarantined,
                 code: "keeps_failing".to_owned(),
-                text: format!("{} attempts failed; `pairwise quarantine retry` tries again", row.attempts + 1),
+                text: format!("{attempts} attempts failed; `pairwise quarantine retry` tries again"),
             };
             self.tell_aside(&aside);
             settlement.aside.push(aside);

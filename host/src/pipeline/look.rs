@@ -104,10 +104,12 @@ fn read_afresh(
         // What was edited here while the link slept was not taken note of.
         let wakes =
             dormant.is_some_and(|link| link.ends[side.other()].as_ref().is_none_or(|end| end.version.is_none()));
+        // Of a pair that was never settled, nothing is known but what is told: what one side tells decides nothing alone.
+        let unsettled = looked.link.as_ref().is_some_and(|link| link.shadows[side].is_empty());
         let released = looked.rows[side].as_ref().is_some_and(|row| row.released);
         let wanted = match (&looked.told[side], &looked.told[side.other()]) {
             (Told::Nothing, Told::Gone(_)) => true,
-            (Told::Nothing, Told::Here(_)) => wakes || cautious && lane.spec.writes_to(side),
+            (Told::Nothing, Told::Here(_)) => wakes || unsettled || cautious && lane.spec.writes_to(side),
             (Told::Gone(_), _) => released,
             _ => false,
         };

@@ -13,7 +13,7 @@
 //! **Scope.** `group` names an ad hoc group; joining and leaving it are writes. In 7.5.4 groups cannot be written: a word in a
 //! text property of the contact says that it belongs.
 //!
-//! **Changes** are found by dates of change, members by reading the group, deletions by what is missing in it. See [`feed`].
+//! **Changes** are found by dates of change, members by reading the group, deletions by what is missing in it. See the module `feed`.
 //!
 //! **Fields.** `Account` and other references hold the key of the other record; in those that refer to users, `$self` stands for
 //! the login's own. `AccountName` shows the account's name and is never written. An address is written as

@@ -283,6 +283,11 @@ impl Memory {
         self.state().troubles.push_back(trouble);
     }
 
+    /// What was to go wrong does not.
+    pub fn calm(&self) {
+        self.state().troubles.clear();
+    }
+
     /// The ids of all contacts, in order.
     #[must_use]
     pub fn ids(&self) -> Vec<String> {
