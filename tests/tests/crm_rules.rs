@@ -369,6 +369,24 @@ fn rule_ic_34_a_first_match_whose_write_keeps_failing_stays_as_it_was_decided() 
     }
 }
 
+/// A write that was done in part makes the record younger than the value that it was to receive.
+#[test]
+fn rule_ic_34_a_write_of_ours_is_no_later_edit() {
+    let (mut world, there) = pair();
+    world.left.at(5_000);
+    world.left.edit("a", "titles/1/name", "of the CRM");
+    world.right.at(9_000);
+    world.right.edit(&there, "titles/1/name", "of the mailbox");
+    world.left.trouble(Trouble::Touched);
+    world.left.at(90_000);
+    world.run();
+    world.left.calm();
+    settled(&mut world);
+    for (side, id) in [(&world.left, "a"), (&world.right, there.as_str())] {
+        assert_eq!(side.field(id, "titles/1/name"), "of the mailbox");
+    }
+}
+
 #[test]
 fn rule_ic_37_times_are_corrected_by_the_servers_clocks() {
     let (mut world, there) = pair();

@@ -318,6 +318,10 @@ fn payload(lane: &Lane<'_>, case: &Case, side: Side, planned: Planned) -> Result
         }
     }
     let source_end = case.judgement.link.ends[source_side].clone();
+    let before = match &case.looked.told[side] {
+        Told::Here(seen) if write.action == Action::Update => Some((seen.record.modified, seen.values.clone())),
+        _ => None,
+    };
     Ok(Some(Intent {
         id: 0,
         call: String::new(),
@@ -326,6 +330,7 @@ fn payload(lane: &Lane<'_>, case: &Case, side: Side, planned: Planned) -> Result
         write,
         asked: planned.asked,
         source: source_end.map(|end| (end, planned.unsent)),
+        before,
         inbox: case.looked.ids(),
     }))
 }

@@ -117,6 +117,7 @@ impl Lane<'_> {
             }
             (Status::Conflict, _) => {
                 if let Some(current) = outcome.record {
+                    let current = self.unless_edited(intent, current);
                     settlement.announce.push(announce(self, side, current, false, false));
                 }
                 Part::Again
@@ -134,6 +135,19 @@ impl Lane<'_> {
                 Part::Open
             }
         })
+    }
+
+    /// A record that a write of ours met or left. If each of its values is the one before or the one that we asked for, nobody
+    /// else has edited it, and it must not win as the latest over what we mean to write to it.
+    pub(super) fn unless_edited(&self, intent: &Intent, record: Record) -> Record {
+        let Some((modified, before)) = &intent.before else { return record };
+        let Ok(now) = self.map.translate_in(intent.side, &record) else { return record };
+        let known = |path: &Name, now: &Value| {
+            let same = |value: &Value| self.map.row(path).is_none_or(|row| same(row.compare, now, value));
+            [before, &intent.asked].into_iter().any(|values| values.get(path).is_some_and(same))
+        };
+        let is_edited = !now.iter().all(|(path, now)| known(path, now));
+        Record { modified: if is_edited { record.modified } else { *modified }, ..record }
     }
 
     /// The remote confirms the write. The shadow of each row is the remote's spelling where it equals what we asked for, else

@@ -230,6 +230,7 @@ fn updated(lane: &mut Lane<'_>, intent: &Intent, record: Record) -> Settlement {
     if lane.holds_what_we_asked(intent, &record) {
         lane.report.side(side).updated += 1;
     }
+    let record = lane.unless_edited(intent, record);
     let announce = vec![announce(lane, side, record, false, false)];
     Settlement { link: LinkChange::Put(Box::new(link)), announce, ..Settlement::default() }
 }

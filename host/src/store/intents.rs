@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use pairwise_plugin_api::{Action, Fields, Write};
+use pairwise_plugin_api::{Action, Fields, Millis, Write};
 use serde::{Deserialize, Serialize};
 
 use super::history;
@@ -21,6 +21,8 @@ statements! {
 struct Body<'a> {
     write: Cow<'a, Write>,
     source: Option<Cow<'a, (End, Fields)>>,
+    #[serde(default)]
+    before: Option<Cow<'a, (Option<Millis>, Fields)>>,
     inbox: Cow<'a, [InboxId]>,
 }
 
@@ -33,6 +35,7 @@ pub(super) fn intend(tx: &Tx<'_>, run: &str, intents: &mut [Intent], lost: &[Los
         let body = Body {
             write: Cow::Borrowed(&intent.write),
             source: intent.source.as_ref().map(Cow::Borrowed),
+            before: intent.before.as_ref().map(Cow::Borrowed),
             inbox: Cow::Borrowed(&intent.inbox),
         };
         intent.id = tx.insert(ADD, (tx.lane(), intent.link.id, intent.side, &intent.call, tx.pack(&body)?))?;
@@ -58,6 +61,7 @@ pub(super) fn open(tx: &Tx<'_>) -> Answer<Vec<Intent>> {
                 write: body.write.into_owned(),
                 asked: Fields::new(),
                 source: body.source.map(Cow::into_owned),
+                before: body.before.map(Cow::into_owned),
                 inbox: body.inbox.into_owned(),
             })
         })
@@ -87,6 +91,7 @@ mod tests {
             write: Write { action: Action::Update, key: "k".into(), ..Write::default() },
             asked: [("title", "Dr.")].into_iter().collect(),
             source: None,
+            before: Some((Some(7), [("title", "Prof.")].into_iter().collect())),
             inbox: vec![3, 4],
         }
     }

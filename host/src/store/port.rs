@@ -164,6 +164,7 @@ mod tests {
             write: Write { action: Action::Create, fields: fields.clone(), key: "key".into(), ..Write::default() },
             asked: fields.clone(),
             source: Some((source, fields)),
+            before: None,
             inbox: vec![told.id],
         }
     }

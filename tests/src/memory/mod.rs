@@ -44,6 +44,8 @@ pub enum Trouble {
     AnswerLost,
     /// Nothing is done, and nobody knows.
     Vanished,
+    /// Of each write nothing is done but the time of the change, and nobody knows.
+    Touched,
     /// The first write of the call is refused for good.
     RefusesFirst,
 }

@@ -9,8 +9,8 @@ use pairwise_plugin_api::ops::{
     SettingsRequest, StampRequest, StampResponse, UsersRequest, UsersResponse, WriteRequest,
 };
 use pairwise_plugin_api::{
-    Catalogue, Change, Class, Condition, Cursor, Entity, EntityKind, Failure, Field, FieldType, Found, Outcome, Page,
-    Principal, Record, RecordRef, Value,
+    Catalogue, Change, Class, Condition, Cursor, Entity, EntityKind, Failure, Field, FieldType, Fields, Found, Outcome,
+    Page, Principal, Record, RecordRef, Value, Write,
 };
 
 use super::{ACCOUNTS, Event, FIELDS, Memory, State, Trouble};
@@ -221,10 +221,11 @@ impl Remote for Memory {
             outcomes.push(if refused {
                 Outcome::refused("too_long", "the name is too long")
             } else {
-                state.apply(write, joins, self.crm)
+                let done = if trouble == Some(Trouble::Touched) { Fields::new() } else { write.fields.clone() };
+                state.apply(&Write { fields: done, ..write.clone() }, joins, self.crm)
             });
         }
-        if trouble == Some(Trouble::AnswerLost) { Err(lost()) } else { Ok(outcomes) }
+        if matches!(trouble, Some(Trouble::AnswerLost | Trouble::Touched)) { Err(lost()) } else { Ok(outcomes) }
     }
 
     fn acknowledge(&self, _: &AcknowledgeRequest) -> Result<Vec<Outcome>, Failure> {
