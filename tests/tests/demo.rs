@@ -23,14 +23,19 @@ fn two_systems_come_into_step_and_stay_there() {
     let (ran, json) = world.json(["demo", "--contacts", "60", "--dir", folder.to_str().unwrap()]);
     assert_eq!(ran.code, Some(0), "{}", ran.stderr);
     let acts = json["acts"].as_array().unwrap();
-    let [plan, first, day, quiet] = acts.as_slice() else { panic!("four acts: {json}") };
+    let [plan, first, day, echo, quiet] = acts.as_slice() else { panic!("five acts: {json}") };
     assert!(acts.iter().all(|act| act["runs"].as_array().unwrap().len() == 2), "two people: {json}");
     // Of sixty contacts 48 are in the CRM, and 12 of them in the mailboxes, too. Some share their address with others.
     let (planned, done) = (sum(plan, "/right/created"), sum(first, "/right/created"));
     assert!(planned == done && (36..42).contains(&done), "{planned} planned, {done} done: {first}");
     assert!(sum(first, "/adopted") > 6 && sum(first, "/left/created") > 8, "{first}");
     assert!(sum(day, "/left/updated") > 0 && sum(day, "/right/updated") > 0, "{day}");
+    assert_eq!(sum(echo, "/left/created") + sum(echo, "/right/created"), 0, "{echo}");
     assert_eq!((writes(quiet), sum(quiet, "/held")), (0, 0), "{quiet}");
+    // With more people, some contacts are in both groups, and the day reaches them twice.
+    let (ran, json) = world.json(["demo", "--dir", world.path("more").to_str().unwrap()]);
+    let acts = json["acts"].as_array().unwrap();
+    assert_eq!((ran.code, writes(acts.last().unwrap())), (Some(0), 0), "{json}");
     world.run(["demo", "--contacts", "20", "--dir", folder.to_str().unwrap()]).exits(0);
 }
 

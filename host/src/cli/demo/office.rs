@@ -45,6 +45,11 @@ pub(super) fn run(mut stage: Stage<'_>, folder: Folder, args: &DemoArgs) -> Resu
         ],
         Tense::Done,
     )?;
+    stage.act(
+        "What one person changed reaches the other.",
+        &["Contacts of the CRM that are in both groups: what came from one mailbox goes on into the other."],
+        Tense::Done,
+    )?;
     stage.act("Once more, and nothing has changed: nothing is written.", &[], Tense::Done)?;
     stage.document(&path);
     if args.stay { stay(&stage, &office, &path) } else { farewell(&stage, &path) }
