@@ -347,12 +347,9 @@ fn rule_ic_34_a_first_match_whose_write_keeps_failing_stays_as_it_was_decided() 
         world.right.at(9_000);
         world.right.put("b", &[("emails/1/address", "lee@example.com"), ("titles/1/name", "new")]);
         for run in 0..6 {
-            for _ in 0..8 {
-                world.left.trouble(trouble.clone());
-            }
+            (0..8).for_each(|_| world.left.trouble(trouble.clone()));
             world.run();
             if run == 2 {
-                // Something else is told of the CRM's record meanwhile.
                 world.left.at(6_000);
                 world.left.edit("a", "notes/1", "a remark");
             }
