@@ -4,6 +4,7 @@
 pub mod judges;
 pub mod lanes;
 pub mod memory;
+pub mod migration;
 pub mod office;
 pub mod processes;
 pub mod stage;

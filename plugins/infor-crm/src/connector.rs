@@ -45,6 +45,7 @@ impl Connector for InforCrm {
                 feed: true,
                 conditional_writes: true,
                 create_key: CreateKey::None,
+                uid: true,
                 membership: true,
                 server_time: true,
                 largest_batch: u32::try_from(batch::LARGEST).unwrap_or(1),

@@ -1,15 +1,20 @@
 //! Records by the values of their fields, many values in one request.
 
+use std::collections::BTreeSet;
+
 use pairwise_plugin_api::ops::FindRequest;
 use pairwise_plugin_api::{Class, Context, Failure, Name, Record, Result};
 
 use crate::entity::{ACCOUNT_NAME, ADDRESS_FIELDS, Kind, extra};
 use crate::groups;
+use crate::login::Login;
 use crate::query::{fitting, literal, url, within};
-use crate::records::record;
+use crate::records::{by_keys, key_of_uid, record};
 use crate::server::Server;
 use crate::wire::key;
 
+/// The name by which the host looks for records that a copy elsewhere knows.
+const UID: &str = "uid";
 /// What a search takes beside its values.
 const AROUND: usize = 420;
 
@@ -20,7 +25,6 @@ pub(crate) fn find(server: &Server, cx: &Context, request: &FindRequest) -> Resu
     if request.by.is_empty() {
         return Err(Failure::new(Class::Refused, "Infor CRM keeps no keys of creations: name fields to look for"));
     }
-    let properties = request.by.iter().map(|name| property(server, kind, name)).collect::<Result<Vec<_>>>()?;
     let scope = match groups::selected(&request.scope)? {
         Some(name) => {
             let group = groups::recent(server, cx, &login, kind, &name)?;
@@ -28,6 +32,10 @@ pub(crate) fn find(server: &Server, cx: &Context, request: &FindRequest) -> Resu
         }
         None => None,
     };
+    if request.by.iter().any(|name| &**name == UID) {
+        return by_uid(server, cx, &login, kind, request, scope.as_ref());
+    }
+    let properties = request.by.iter().map(|name| property(server, kind, name)).collect::<Result<Vec<_>>>()?;
     let fold = |text: &str| if request.case_sensitive { text.to_owned() } else { text.to_lowercase() };
     let mut wanted: Vec<String> = request.values.iter().filter(|value| !value.is_empty()).cloned().collect();
     wanted.sort_unstable();
@@ -87,6 +95,26 @@ pub(crate) fn find(server: &Server, cx: &Context, request: &FindRequest) -> Resu
         found.iter().filter(|record| !value.is_empty() && holds(record, value)).map(chosen).collect()
     };
     Ok(request.values.iter().map(matches).collect())
+}
+
+/// Records by what their copies know them by: the keys of this site.
+fn by_uid(
+    server: &Server,
+    cx: &Context,
+    login: &Login,
+    kind: &'static Kind,
+    request: &FindRequest,
+    scope: Option<&BTreeSet<String>>,
+) -> Result<Vec<Vec<Record>>> {
+    let key = |uid: &String| key_of_uid(&server.config, uid).map(str::to_owned);
+    let keys: Vec<String> =
+        request.values.iter().filter_map(key).filter(|key| scope.is_none_or(|members| members.contains(key))).collect();
+    let found = by_keys(server, cx, login, kind, &keys)?;
+    let known = |uid: &String| {
+        let entry = key(uid).and_then(|key| found.get(&key));
+        entry.and_then(|entry| record(kind, &server.config, entry, &request.fields)).into_iter().collect()
+    };
+    Ok(request.values.iter().map(known).collect())
 }
 
 /// The property that a field is compared by.

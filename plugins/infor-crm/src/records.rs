@@ -80,14 +80,32 @@ pub(crate) fn record(kind: &'static Kind, config: &Config, entry: &Entry, asked:
     if kind.address != AddressKind::None {
         address_fields(entry, &wanted, &mut fields);
     }
+    let key = key(entry)?;
     Some(Record {
-        at: RecordRef::new(kind.entity, key(entry)?),
+        at: RecordRef::new(kind.entity, key),
+        uid: Some(uid(config, key)),
         version: Version::of(entry).map(|version| version.to_string()),
         created: entry.get("CreateDate").and_then(millis),
         modified: modified(entry),
         fields,
         ..Record::default()
     })
+}
+
+/// What a copy of a record elsewhere knows it by: `CDEMOA000001@crm.example.com`. Copies of a database share their keys, so that
+/// the site is a part of it.
+fn uid(config: &Config, key: &str) -> String {
+    format!("{key}@{}", site(config))
+}
+
+/// The key in a UID of this site.
+pub(crate) fn key_of_uid<'a>(config: &Config, uid: &'a str) -> Option<&'a str> {
+    uid.rsplit_once('@').filter(|(_, site_of)| *site_of == site(config)).map(|(key, _)| key)
+}
+
+fn site(config: &Config) -> String {
+    let (_, rest) = config.url.split_once("://").unwrap_or(("", &config.url));
+    rest.split(['/', ':']).next().unwrap_or_default().trim().to_lowercase()
 }
 
 /// A record changes with its address.
@@ -213,6 +231,9 @@ mod tests {
         let kind = Kind::of("contacts").unwrap();
         let record = record(kind, &config, entry.as_object().unwrap(), &[]).unwrap();
         assert_eq!(record.at, RecordRef::new("contacts", "CDEMOA000001"));
+        let uid = record.uid.as_deref().unwrap();
+        assert_eq!((uid, key_of_uid(&config, uid)), ("CDEMOA000001@crm.example.com", Some("CDEMOA000001")));
+        assert_eq!(key_of_uid(&config, "CDEMOA000001@test.example.com"), None);
         assert_eq!(record.modified, Some(1_384_992_001_000), "the address changed later");
         assert_eq!(record.created, Some(1_384_990_000_000));
         let field = |name: &str| record.fields.get(name).cloned();

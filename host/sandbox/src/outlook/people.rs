@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use super::call::Reply;
+use super::item::{self, PROPERTIES};
 use super::{Graph, contacts, events, folders};
 use crate::store::Item;
 use crate::system::{Complaint, Edit};
@@ -77,6 +78,15 @@ impl Graph {
         moved.ok_or_else(|| Complaint::NoSuchRecord(id.to_owned()))
     }
 
+    /// A contact that comes with its whole mailbox: under a new id, with everything else that it had.
+    fn import(&self, user: &str, contact: &Value) -> Result<String, Reply> {
+        let body = super::mailbox::members(contact)?;
+        let item = self.make_item(user, "contact", &folders::default_folder(user), |held| contacts::set(held, body))?;
+        let properties = contact[PROPERTIES].as_array().map_or(&[][..], Vec::as_slice);
+        self.change_item(&item, |held| item::set_properties(held, properties))?;
+        Ok(item.id)
+    }
+
     pub(super) fn obey(&self, name: &str, arguments: &Value) -> Result<Value, Complaint> {
         let text = |member: &str| arguments[member].as_str().unwrap_or_default().to_owned();
         let on = arguments["on"].as_bool().unwrap_or(true);
@@ -115,6 +125,11 @@ impl Graph {
                 if let Some(most) = arguments["in_flight"].as_u64() {
                     state.most_in_flight = usize::try_from(most).unwrap_or(usize::MAX);
                 }
+            }
+            "import" => {
+                drop(state);
+                let id = self.import(&text("user"), &arguments["contact"]).map_err(senseless)?;
+                return Ok(json!({ "id": id }));
             }
             "bump" => {
                 drop(state);

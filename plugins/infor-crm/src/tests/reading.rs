@@ -174,6 +174,10 @@ fn records_are_found_by_many_values_at_once() {
     assert!(world.find("accounts", &["AccountName"], &[name, "O'Hara \\ Söhne + Co"], true)[0].contains(&account.id));
     let city = world.held("addresses")[0].fields["City"].as_str().unwrap().to_owned();
     assert!(!world.find("contacts", &["Address/City"], &[&city], true)[0].is_empty());
+
+    // What a copy in a mailbox knows them by; keys of another site are strangers here.
+    let uids = [&format!("{}@127.0.0.1", some[1].id), &format!("{}@crm.example.com", some[1].id), "uid-of-a-card"];
+    assert_eq!(world.find("contacts", &["uid"], &uids, true), [vec![some[1].id.clone()], vec![], vec![]]);
 }
 
 #[test]
