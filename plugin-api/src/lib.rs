@@ -18,7 +18,6 @@ mod guard;
 pub mod header;
 pub mod manifest;
 pub mod ops;
-pub mod overrides;
 #[doc(hidden)]
 pub mod raw;
 pub mod record;

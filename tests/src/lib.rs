@@ -7,6 +7,7 @@ pub mod memory;
 pub mod migration;
 pub mod office;
 pub mod processes;
+pub mod sim;
 pub mod stage;
 pub mod twins;
 pub mod world;

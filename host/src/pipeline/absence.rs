@@ -4,7 +4,7 @@
 //! that point read is authoritative, or an earlier run had missed the record, too, and another record of the side answers
 //! now. A listing that leaves out a record which still answers proves nothing about any other.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use pairwise_plugin_api::ops::FindRequest;
 use pairwise_plugin_api::{Class, Cursor, Reason, RecordRef};
@@ -55,6 +55,8 @@ pub(super) fn conclude(
     cursor: Option<&Cursor>,
 ) -> Result<(), Stop> {
     if !listing.complete {
+        // Counterparts of the other side's records may be among those that were never shown.
+        lane.partial[side] = lane.memory.cursors[side].is_none();
         lane.report.notes.push(format!(
             "connection `{}` ({side}): the listing was not complete; nothing was concluded from what it did not show",
             lane.spec.connections[side]
@@ -199,6 +201,29 @@ fn arrivals(lane: &mut Lane<'_>, side: Side) -> Result<HashMap<String, Option<En
     }
 }
 
+/// Of linked records that a point read says are gone: those that are. Where such a read is not authoritative, an earlier run
+/// must have missed them, too, and another record of the side must answer now.
+pub(super) fn gone_for_certain(lane: &mut Lane<'_>, side: Side, links: &[LinkId]) -> Result<HashSet<LinkId>, Stop> {
+    let gone = gone_twice(lane, side, links)?;
+    if lane.abilities[side].authoritative_get || gone.is_empty() {
+        return Ok(gone.into_iter().collect());
+    }
+    if !lane.answers[side].get() {
+        let others = lane.store.links(&lane.lease, 0, lane.batch())?;
+        let at: Vec<RecordRef> = others.into_iter().filter_map(|link| Some(link.ends[side].clone()?.at)).collect();
+        lane.get(side, &at)?;
+    }
+    Ok(gone.into_iter().filter(|_| lane.answers[side].get()).collect())
+}
+
+/// The same where nothing is deleted for it, because the counterpart is gone: that another record answers is not asked for.
+pub(super) fn gone_twice(lane: &mut Lane<'_>, side: Side, links: &[LinkId]) -> Result<Vec<LinkId>, Stop> {
+    if links.is_empty() || lane.abilities[side].authoritative_get {
+        return Ok(links.to_vec());
+    }
+    Ok(lane.store.doubt(&lane.lease, side, &lane.options.run, links)?)
+}
+
 /// Where a linked record is that is gone under its id.
 enum Whereabouts {
     /// Under another id in the scope: its link follows it.
@@ -277,7 +302,7 @@ pub(super) fn confirm(
     staged.extend(loose.into_iter().map(|(at, _)| gone(side, at, Reason::Deleted)));
     let at: Vec<RecordRef> = linked.iter().map(|(at, _)| at.clone()).collect();
     let found = lane.get(side, &at)?;
-    let mut doubtful: HashMap<LinkId, RecordRef> = HashMap::new();
+    let mut doubtful: Vec<(LinkId, RecordRef)> = Vec::new();
     let mut missing: Vec<(LinkId, RecordRef, Option<String>)> = Vec::new();
     for ((at, known), found) in linked.into_iter().zip(found) {
         if let Some((link, _)) = known.link.filter(|_| is_gone(&found)) {
@@ -289,15 +314,12 @@ pub(super) fn confirm(
         match whereabouts.remove(&link) {
             Some(Whereabouts::Here) => {}
             Some(Whereabouts::Elsewhere) => staged.push(gone(side, at, Reason::LeftScope)),
-            None if lane.abilities[side].authoritative_get => staged.push(gone(side, at, Reason::Deleted)),
-            None => drop(doubtful.insert(link, at)),
+            None => doubtful.push((link, at)),
         }
     }
-    let links: Vec<LinkId> = doubtful.keys().copied().collect();
-    for link in lane.store.doubt(&lane.lease, side, &lane.options.run, &links)? {
-        if let Some(at) = doubtful.remove(&link) {
-            staged.push(gone(side, at, Reason::Deleted));
-        }
-    }
+    let links: Vec<LinkId> = doubtful.iter().map(|(link, _)| *link).collect();
+    let certain = gone_for_certain(lane, side, &links)?;
+    let doubtful = doubtful.into_iter().filter(|(link, _)| certain.contains(link));
+    staged.extend(doubtful.map(|(_, at)| gone(side, at, Reason::Deleted)));
     Ok(staged)
 }

@@ -158,7 +158,7 @@ impl Flight<'_> {
 }
 
 /// Writes a page's intents down.
-fn write_down(lane: &mut Lane<'_>, mut cases: Vec<Case>, mut settlements: Vec<Settlement>) -> Result<Ready, Stop> {
+fn write_down(lane: &mut Lane<'_>, mut cases: Vec<Case>, settlements: Vec<Settlement>) -> Result<Ready, Stop> {
     let mut intents: Vec<Intent> = Vec::new();
     let mut history: Vec<Lost> = Vec::new();
     for case in &mut cases {
@@ -177,7 +177,7 @@ fn write_down(lane: &mut Lane<'_>, mut cases: Vec<Case>, mut settlements: Vec<Se
                 Ok(None) => {}
                 Err(aside) => {
                     lane.tell_aside(&aside);
-                    settlements.push(Settlement { aside: vec![*aside], ..Settlement::default() });
+                    case.untranslatable.push(*aside);
                 }
             }
         }

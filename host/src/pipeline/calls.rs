@@ -107,6 +107,9 @@ impl<'a> Lane<'a> {
             if found.len() != chunk.len() {
                 return Err(self.contract(side, format!("`get` of {} ids answered {}", chunk.len(), found.len())));
             }
+            if found.iter().any(|found| found.record.is_some()) {
+                self.answers[side].set(true);
+            }
             all.extend(found);
         }
         Ok(all)

@@ -1,6 +1,6 @@
 //! Turns the outcomes of a case into its settlement: link, shadows, intents and announcements change together or not at all.
 
-use pairwise_plugin_api::{Action, Fields, Name, Outcome, Reason, Record, Status, Value};
+use pairwise_plugin_api::{Action, Fields, Name, Outcome, Reason, Record, Status, Value, Write};
 
 use super::decide::Case;
 use super::pull::{announce, gone};
@@ -27,11 +27,25 @@ impl Lane<'_> {
     pub(super) fn commit(&mut self, mut case: Case, parts: Vec<(Intent, Outcome)>) -> Result<Settlement, Stop> {
         let mut settlement = Settlement::default();
         let mut link = case.judgement.link.take();
-        let mut worst = Part::Done;
+        let mut worst = if case.untranslatable.is_empty() { Part::Done } else { Part::Refused };
+        settlement.aside.append(&mut case.untranslatable);
         let wrote = !parts.is_empty();
+        let mut overwritten = Vec::new();
         for (mut intent, outcome) in parts {
             // A new link got its row number when the intent was written down.
             link.id = intent.link.id;
+            let side = intent.side;
+            if outcome.status == Status::Applied
+                && let (Told::Here(seen), Some(_)) = (&case.looked.told[side], &case.looked.rows[side])
+            {
+                overwritten.push(announce(
+                    self,
+                    side,
+                    after_write(&seen.record, &intent.write, &outcome),
+                    false,
+                    false,
+                ));
+            }
             let part = self.absorb(&mut intent, outcome, &mut link, &mut settlement)?;
             if part == Part::Open {
                 self.open.insert(intent.id);
@@ -56,25 +70,34 @@ impl Lane<'_> {
             self.count_unlinked(&case);
             case.items.iter().for_each(|item| self.tell(item.clone()));
         }
+        if worst == Part::Open {
+            self.blocked.insert(link.id);
+        }
         let new = case.looked.link.is_none();
         settlement.link = match worst {
             Part::Done if case.judgement.fate == Fate::Ends => LinkChange::Retire(link.id),
             Part::Again | Part::Refused if new && link.ends[link.born.other()].is_none() => LinkChange::Retire(link.id),
-            Part::Open => {
-                self.blocked.insert(link.id);
-                LinkChange::Keep
-            }
-            Part::Again | Part::Refused if case.judgement.fate == Fate::Ends => LinkChange::Keep,
+            Part::Again | Part::Refused | Part::Open if case.judgement.fate == Fate::Ends => LinkChange::Keep,
             _ => LinkChange::Put(Box::new(link)),
         };
         if settlement.link == LinkChange::Retire(0) {
             settlement.link = LinkChange::Keep;
         }
         match worst {
-            Part::Done | Part::Refused => settlement.settled = case.looked.ids(),
+            Part::Done => settlement.settled = case.looked.ids(),
+            Part::Refused => {
+                let first = settlement.aside.first();
+                let (code, text) = first.map(|aside| (aside.code.clone(), aside.text.clone())).unwrap_or_default();
+                self.give_up(&case, &code, &text, &mut settlement);
+            }
             Part::Again | Part::Open => {
                 self.again = true;
-                self.defer(&case, &mut settlement);
+                let may_give_up = worst == Part::Again && settlement.link != LinkChange::Keep;
+                self.defer(&case, may_give_up, &mut settlement);
+                if settlement.aside.is_empty() {
+                    // What a side told of itself was before what we wrote to it.
+                    settlement.announce.append(&mut overwritten);
+                }
             }
         }
         if worst == Part::Done {
@@ -184,8 +207,8 @@ impl Lane<'_> {
     }
 
     fn is_refused(&self, side: Side, path: &str, outcome: &Outcome) -> bool {
-        let native = || self.map.native(side, path);
-        !outcome.refused_fields.is_empty() && native().is_some_and(|name| outcome.refused_fields.contains(&name))
+        let native = || self.map.row(path).and_then(|row| row.native[side].first());
+        !outcome.refused_fields.is_empty() && native().is_some_and(|name| outcome.refused_fields.contains(name))
     }
 
     /// Whether a new record holds values that only its own side sets and that the other side is to hear of: the name of the
@@ -281,30 +304,46 @@ impl Lane<'_> {
         settlement.aside.push(aside);
     }
 
-    /// The announcements stay; records that fail again and again are set aside in the end. Both sides' together: of a pair, one
-    /// side's news without the other's would be decided otherwise.
-    fn defer(&mut self, case: &Case, settlement: &mut Settlement) {
+    /// The announcements stay; records that fail again and again are set aside in the end.
+    fn defer(&mut self, case: &Case, may_give_up: bool, settlement: &mut Settlement) {
         let rows = &case.looked.rows;
         let attempts = rows.iter().filter_map(|(_, row)| Some(row.as_ref()?.attempts + 1)).max().unwrap_or_default();
-        let waits = attempts < self.spec.attempts || settlement.link == LinkChange::Keep;
+        if attempts < self.spec.attempts || !may_give_up {
+            settlement.deferred = case.looked.ids();
+            return;
+        }
+        let text = format!("{attempts} attempts failed; `pairwise quarantine retry` tries again");
+        self.give_up(case, "keeps_failing", &text, settlement);
+    }
+
+    /// Sets the records of a case aside. Both sides' together: of a pair, one side's news without the other's would be decided
+    /// otherwise. The link goes on expecting the versions that it knew before, so that what nobody has carried over cannot be
+    /// overwritten as if it had been seen.
+    fn give_up(&mut self, case: &Case, code: &str, text: &str, settlement: &mut Settlement) {
         for side in Side::BOTH {
-            let Some(row) = &rows[side] else { continue };
-            if waits {
-                settlement.deferred.push(row.id);
+            let Some(row) = &case.looked.rows[side] else { continue };
+            if let LinkChange::Put(link) = &mut settlement.link
+                && let Some(end) = &mut link.ends[side]
+                && let Some(before) = case.looked.link.as_ref().and_then(|link| link.ends[side].as_ref())
+                && before.at == end.at
+            {
+                end.version.clone_from(&before.version);
+            }
+            let Told::Here(seen) = &case.looked.told[side] else {
+                settlement.settled.push(row.id);
+                continue;
+            };
+            if settlement.aside.iter().any(|aside| aside.side == side && aside.at == row.at) {
                 continue;
             }
-            let version = match &case.looked.told[side] {
-                Told::Here(seen) => seen.record.version.clone(),
-                _ => None,
-            };
             let aside = Aside {
                 side,
                 at: row.at.clone(),
-                version,
+                version: seen.record.version.clone(),
                 label: case.label.clone(),
                 kind: AsideKind::Quarantined,
-                code: "keeps_failing".to_owned(),
-                text: format!("{attempts} attempts failed; `pairwise quarantine retry` tries again"),
+                code: code.to_owned(),
+                text: text.to_owned(),
             };
             self.tell_aside(&aside);
             settlement.aside.push(aside);
@@ -351,6 +390,17 @@ impl Lane<'_> {
             }
         }
     }
+}
+
+/// A record that had told something itself, as it is after a write of ours: the time of its change stays that of the person.
+fn after_write(record: &Record, write: &Write, outcome: &Outcome) -> Record {
+    let mut record = record.clone();
+    let taken = write.fields.iter().filter(|(name, _)| !outcome.refused_fields.contains(name));
+    for (name, value) in taken.chain(outcome.record.iter().flat_map(|stored| stored.fields.iter())) {
+        record.fields.set(name.clone(), value.clone());
+    }
+    let version = outcome.record.as_ref().and_then(|stored| stored.version.clone());
+    Record { version: version.or(record.version), ..record }
 }
 
 /// The end after a write: what the answer does not tell stays as it was.

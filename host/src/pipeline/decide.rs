@@ -7,7 +7,9 @@ use super::reconcile::{Fate, Judgement, Seen, Told, creation, judge};
 use super::translate::label;
 use super::{Lane, filter};
 use crate::model::value::same;
-use crate::model::{Aside, AsideKind, End, Hold, HoldKind, Item, Link, LinkState, Op, Settlement, Side, Sides};
+use crate::model::{
+    Aside, AsideKind, End, Hold, HoldKind, Item, Link, LinkState, Matching, Op, Settlement, Side, Sides,
+};
 
 /// A case whose writes are to be sent.
 pub(super) struct Case {
@@ -22,6 +24,8 @@ pub(super) struct Case {
     pub(super) items: Vec<Item>,
     /// Places of its intents in the page's list.
     pub(super) intents: Vec<usize>,
+    /// Records of which a value cannot be carried by the other side.
+    pub(super) untranslatable: Vec<Aside>,
 }
 
 /// Decides one case: it either needs no more than a settlement, or becomes a case whose writes are to be sent.
@@ -34,7 +38,10 @@ pub(super) fn decide(
 ) {
     let waits = match &looked.link {
         Some(link) => lane.blocked.contains(&link.id),
-        None => Side::BOTH.into_iter().any(|side| lane.unsure[side] && matches!(looked.told[side], Told::Here(_))),
+        None => Side::BOTH.into_iter().any(|side| {
+            let partial = lane.partial[side.other()] && lane.spec.matching != Matching::Never;
+            (lane.unsure[side] || partial) && matches!(looked.told[side], Told::Here(_))
+        }),
     };
     if waits {
         return;
@@ -64,8 +71,16 @@ pub(super) fn decide(
         }
     };
     let label = name(&judgement, &looked);
-    let mut case =
-        Case { looked, judgement, label, reused, references: Fields::new(), items: Vec::new(), intents: Vec::new() };
+    let mut case = Case {
+        looked,
+        judgement,
+        label,
+        reused,
+        references: Fields::new(),
+        items: Vec::new(),
+        intents: Vec::new(),
+        untranslatable: Vec::new(),
+    };
     if lane.explains() {
         case.items = items(&case);
     }

@@ -1,12 +1,13 @@
 //! What both sides tell about a case: announcements with their values, and fresh reads where older knowledge will not do.
 
-use pairwise_plugin_api::{Reason, Record, RecordRef};
+use pairwise_plugin_api::{Name, Reason, Record, RecordRef};
 
+use super::absence::{gone_for_certain, gone_twice};
 use super::calls::is_gone;
-use super::pull::quarantined;
+use super::pull::{problem, quarantined};
 use super::reconcile::{Seen, Told, is_echo};
 use super::{Lane, Stop};
-use crate::model::{Aside, Conflict, InboxId, Link, LinkState, News, Settlement, Side, Sides, Work};
+use crate::model::{Aside, Conflict, InboxId, Link, LinkId, LinkState, News, Settlement, Side, Sides, Work};
 
 /// A row of the inbox whose content was taken out of it.
 #[derive(Debug, Clone)]
@@ -65,6 +66,11 @@ fn translated(lane: &Lane<'_>, work: Work) -> Result<Looked, Box<Aside>> {
         let side = announced.side;
         looked.told[side] = match announced.news {
             News::Gone(reason) => Told::Gone(reason),
+            // A write may have met it.
+            News::Here(record) if problem(&record).is_some() => {
+                let (code, text) = problem(&record).unwrap_or_default();
+                return Err(Box::new(quarantined(side, &record, code, text)));
+            }
             News::Here(record) => match lane.map.translate_in(side, &record) {
                 Ok(values) => Told::Here(Box::new(Seen { record: *record, values })),
                 Err(problem) => {
@@ -104,8 +110,8 @@ fn read_afresh(
         // What was edited here while the link slept was not taken note of.
         let wakes =
             dormant.is_some_and(|link| link.ends[side.other()].as_ref().is_none_or(|end| end.version.is_none()));
-        // Of a pair that was never settled, nothing is known but what is told: what one side tells decides nothing alone.
-        let unsettled = looked.link.as_ref().is_some_and(|link| link.shadows[side].is_empty());
+        let unsettled =
+            looked.link.as_ref().is_some_and(|link| is_unsettled(lane, link, side, &looked.told[side.other()]));
         let released = looked.rows[side].as_ref().is_some_and(|row| row.released);
         let wanted = match (&looked.told[side], &looked.told[side.other()]) {
             (Told::Nothing, Told::Gone(_)) => true,
@@ -119,14 +125,24 @@ fn read_afresh(
         }
     }
     let found = lane.get(side, &at)?;
+    let link_of = |place: usize| all[place].link.as_ref().map(|link| link.id);
+    let gone = places.iter().zip(&found).filter(|(_, found)| is_gone(found));
+    let (both, alone): (Vec<usize>, Vec<usize>) =
+        gone.map(|(place, _)| *place).partition(|place| matches!(all[*place].told[side.other()], Told::Gone(_)));
+    let links = |places: Vec<usize>| places.into_iter().filter_map(link_of).collect::<Vec<LinkId>>();
+    let (both, alone) = (links(both), links(alone));
+    let mut gone = gone_for_certain(lane, side, &alone)?;
+    gone.extend(gone_twice(lane, side, &both)?);
     let mut waiting = Vec::new();
     for (place, found) in places.into_iter().zip(found) {
-        if is_gone(&found) {
+        if is_gone(&found) && all[place].link.as_ref().is_some_and(|link| gone.contains(&link.id)) {
             all[place].told[side] = Told::Gone(Reason::Deleted);
-        } else if let Some(seen) = found.record.and_then(|record| lane.seen(side, record)) {
+        } else if let Some(seen) =
+            found.record.filter(|record| problem(record).is_none()).and_then(|record| lane.seen(side, record))
+        {
             all[place].told[side] = Told::Here(seen);
         } else {
-            // It does not answer now: nothing may be concluded, so it waits.
+            // It does not answer now, or cannot be read: nothing may be concluded, so it waits.
             settlements.push(Settlement { deferred: all[place].ids(), ..Settlement::default() });
             waiting.push(place);
         }
@@ -135,6 +151,16 @@ fn read_afresh(
         all.remove(place);
     }
     Ok(())
+}
+
+/// Of rows that were never settled, nothing is known but what is told: what one side tells decides nothing alone.
+fn is_unsettled(lane: &Lane<'_>, link: &Link, side: Side, other: &Told) -> bool {
+    let Told::Here(seen) = other else { return false };
+    let alone = |path: &Name| {
+        let shadowless = Side::BOTH.into_iter().all(|side| link.shadows[side].get(path).is_none());
+        shadowless && lane.map.row(path).is_some_and(|row| !row.is_family())
+    };
+    link.shadows[side].is_empty() || seen.values.iter().any(|(path, _)| alone(path))
 }
 
 impl Lane<'_> {

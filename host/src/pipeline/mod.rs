@@ -36,6 +36,7 @@ mod report;
 pub mod resolve;
 pub mod translate;
 
+use std::cell::Cell;
 use std::collections::{BTreeMap, HashSet};
 use std::thread;
 
@@ -123,10 +124,12 @@ fn run_leased(
         skew: Sides::default(),
         keeps: prepared.keeps,
         trash: Sides::default(),
+        answers: Sides::default(),
         emptied: Sides::default(),
         guarded: false,
         blocked: HashSet::new(),
         unsure: Sides::default(),
+        partial: Sides::default(),
         open: HashSet::new(),
         same_folders: prepared.same_folders,
         unplanned: 0,
@@ -205,6 +208,8 @@ struct Lane<'a> {
     keeps: Sides<bool>,
     /// The folders that take the place of deleted items, once they were needed.
     trash: Sides<Option<String>>,
+    /// Sides that have shown any record in this run.
+    answers: Sides<Cell<bool>>,
     /// Sides that had records and now list none.
     emptied: Sides<bool>,
     /// A guard held removals back.
@@ -213,6 +218,8 @@ struct Lane<'a> {
     blocked: HashSet<LinkId>,
     /// Sides where a record may have been made that nobody has found yet: one without a link may be that.
     unsure: Sides<bool>,
+    /// Sides that were never listed whole: a new record of the other side waits, because it may be there already.
+    partial: Sides<bool>,
     /// New records go into a folder of the same path.
     same_folders: bool,
     /// Operations that a saved plan does not list.

@@ -99,10 +99,12 @@ fn removals_that_work(
     Ok(keeps)
 }
 
-/// A changed mapping is not an edit: before anything is pulled, the shadows of every link are derived again from what both
-/// sides hold. A row in which both sides still stand as they were settled keeps its shadows; a row in which they are equal
-/// is settled; any other row counts as never settled, and `reconcile` asks the policy for a change of the map.
+/// A changed mapping is not an edit: before anything is pulled, the shadows of the rows that changed are derived again from
+/// what both sides hold. A row that did not change keeps its shadows, so that an edit that nobody has seen yet stays one. A
+/// changed row in which both sides still stand as they were settled keeps them, too; one in which they are equal is settled;
+/// any other counts as never settled, and `reconcile` asks the policy for a change of the map.
 pub(super) fn remap(lane: &mut Lane<'_>) -> Result<(), Stop> {
+    let unchanged = lane.map.unchanged_since(lane.memory.map.as_deref().unwrap_or_default());
     let mut after = 0;
     loop {
         let links = lane.store.links(&lane.lease, after, lane.batch())?;
@@ -125,7 +127,11 @@ pub(super) fn remap(lane: &mut Lane<'_>) -> Result<(), Stop> {
             let Ok(left_values) = lane.map.translate_in(Side::Left, &left) else { continue };
             let Ok(right_values) = lane.map.translate_in(Side::Right, &right) else { continue };
             let old = std::mem::take(&mut link.shadows);
-            for (path, left_value) in left_values.iter() {
+            for side in Side::BOTH {
+                let kept = old[side].iter().filter(|(path, _)| unchanged.contains(*path));
+                link.shadows[side] = kept.map(|(path, value)| (path.clone(), value.clone())).collect();
+            }
+            for (path, left_value) in left_values.iter().filter(|(path, _)| !unchanged.contains(*path)) {
                 let (Some(row), Some(right_value)) = (lane.map.row(path), right_values.get(path)) else { continue };
                 let stands = |side: Side, now| old[side].get(path).is_some_and(|shadow| same(row.compare, shadow, now));
                 let untouched = stands(Side::Left, left_value) && stands(Side::Right, right_value);

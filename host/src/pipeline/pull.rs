@@ -159,6 +159,7 @@ fn take(lane: &mut Lane<'_>, side: Side, ask: &Ask, sighted: &mut Sighted, page:
         match change {
             Change { record: Some(record), .. } => {
                 sighted.note(&known);
+                lane.answers[side].set(true);
                 if matches!(ask, Ask::Feed(_)) || !is_as_known(&record, &known) {
                     arrived.push((record, known));
                 }
@@ -219,15 +220,16 @@ pub(super) fn revisit(lane: &mut Lane<'_>) -> Result<(), Stop> {
             let known = lane.store.known(&lane.lease, side, &at)?;
             let found = lane.get(side, &at)?;
             let mut arrived = Vec::new();
-            let mut staged = Vec::new();
+            let mut removals = Vec::new();
             for ((at, known), found) in at.into_iter().zip(known).zip(found) {
                 if super::calls::is_gone(&found) {
-                    staged.push(gone(side, at, Reason::Deleted));
+                    removals.push((at, Reason::Unknown));
                 } else if let Some(record) = found.record {
                     arrived.push((record, known));
                 }
             }
-            staged.extend(stage_all(lane, side, arrived)?);
+            let mut staged = stage_all(lane, side, arrived)?;
+            staged.extend(absence::confirm(lane, side, removals)?);
             lane.store.stage(&lane.lease, &staged, None)?;
         }
         lane.store.visited(&lane.lease, &wanted)?;
@@ -326,7 +328,7 @@ pub(super) fn gone(side: Side, at: RecordRef, reason: Reason) -> Staged {
 }
 
 /// A condition that keeps the whole record out.
-fn problem(record: &Record) -> Option<(&str, &str)> {
+pub(super) fn problem(record: &Record) -> Option<(&str, &str)> {
     record
         .conditions
         .iter()

@@ -107,6 +107,12 @@ pub fn judge(rules: Rules<'_>, link: &Link, told: &Sides<Told>, conflicts: &[Con
         (Told::Gone(reason), other) => removed(rules, link, Side::Left, *reason, other, conflicts),
         (other, Told::Gone(reason)) => removed(rules, link, Side::Right, *reason, other, conflicts),
         _ if link.state == LinkState::Dormant => asleep(rules, link, told, conflicts),
+        (Told::Here(_), Told::Nothing) if link.ends.right.is_none() => {
+            restore(rules, link, Side::Right, &told.left, "missing")
+        }
+        (Told::Nothing, Told::Here(_)) if link.ends.left.is_none() => {
+            restore(rules, link, Side::Left, &told.right, "missing")
+        }
         _ => merge(rules, link, told, conflicts),
     }
 }

@@ -6,12 +6,13 @@
 use pairwise_plugin_api::ops::{FindRequest, Scope};
 use pairwise_plugin_api::{Action, Class, CreateKey, Found, Outcome, Reason, Record, RecordRef, Status, Write};
 
+use super::absence::gone_for_certain;
 use super::calls::is_gone;
 use super::commit::Part;
 use super::pull::{announce, gone};
 use super::{Lane, Stop};
 use crate::model::value::same;
-use crate::model::{Intent, LinkChange, Settlement, Side, Sides, Stage};
+use crate::model::{Intent, LinkChange, LinkId, Settlement, Side, Sides, Stage};
 
 pub(super) fn recover(lane: &mut Lane<'_>) -> Result<(), Stop> {
     lane.unsure = Sides::default();
@@ -35,7 +36,13 @@ pub(super) fn recover(lane: &mut Lane<'_>) -> Result<(), Stop> {
             settle(lane, creates.into_iter().zip(answers), Lane::adopt_created)?;
             let at: Vec<RecordRef> = others.iter().map(|intent| intent.write.at.clone()).collect();
             let answers = lane.get(side, &at)?;
-            settle(lane, others.into_iter().zip(answers.into_iter().map(Some)), looked_at)?;
+            let gone = others.iter().zip(&answers).filter(|(_, found)| is_gone(found));
+            let gone: Vec<LinkId> = gone.map(|(intent, _)| intent.link.id).collect();
+            let gone = gone_for_certain(lane, side, &gone)?;
+            let certain = |intent: &Intent, found: &Found| !is_gone(found) || gone.contains(&intent.link.id);
+            let told: Vec<Option<Found>> =
+                others.iter().zip(answers).map(|(intent, found)| certain(intent, &found).then_some(found)).collect();
+            settle(lane, others.into_iter().zip(told), looked_at)?;
         }
     }
     Ok(())

@@ -4,7 +4,7 @@ use pairwise_plugin_api::Millis;
 use serde::Serialize;
 
 use super::transaction::{Answer, Tx, statements};
-use super::{Db, inbox, lanes, revisits};
+use super::{Db, inbox, lanes, links, revisits};
 use crate::model::{Aside, AsideId, AsideKind, LaneKey, Side, StoreResult};
 
 statements! {
@@ -142,7 +142,7 @@ impl Db {
         self.read(0, |tx| tx.one(ONE, [id], read)?.map(|stored| named(tx, stored)).transpose())
     }
 
-    /// The next run reads the record again. Answers false if there is no such record.
+    /// The next run reads the record and its counterpart again. Answers false if there is no such record.
     ///
     /// # Errors
     /// If the database cannot be written.
@@ -152,6 +152,10 @@ impl Db {
             tx.lane.set(lane);
             tx.run(DELETE, [id])?;
             revisits::add(tx, row.side, entity, &row.record)?;
+            // What was refused may have come from its counterpart.
+            if let Some(link) = links::id_of_record(tx, row.side, entity, &row.record)? {
+                revisits::add_ends(tx, link)?;
+            }
             Ok(true)
         })
     }

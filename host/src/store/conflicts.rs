@@ -24,7 +24,6 @@ statements! {
     LANE_OF_LINK = "SELECT lane FROM conflict WHERE link = ?1 LIMIT 1";
     IDS_OF_LINK = "SELECT id, link FROM conflict WHERE link = ?1";
     IDS_OF_LANE = "SELECT id, link FROM conflict WHERE lane = ?1";
-    ENDS = "SELECT left_entity, left_id, right_entity, right_id FROM link WHERE id = ?1";
 }
 
 /// A field that waits for a person.
@@ -199,27 +198,11 @@ impl Db {
             tx.lane.set(lane);
             for (id, link) in &rows {
                 tx.run(DECIDE, (id, winner))?;
-                revisit(tx, *link)?;
+                revisits::add_ends(tx, *link)?;
             }
             Ok(rows.len())
         })
     }
-}
-
-/// Both records of a link are to be read again.
-fn revisit(tx: &Tx<'_>, link: LinkId) -> Answer<()> {
-    type End = Option<(i64, String)>;
-    let ends: Option<Sides<End>> = tx.one(ENDS, [link], |row| {
-        let end =
-            |first: usize| -> rusqlite::Result<End> { Ok(row.get::<_, Option<i64>>(first)?.zip(row.get(first + 1)?)) };
-        Ok(Sides { left: end(0)?, right: end(2)? })
-    })?;
-    for (side, end) in ends.unwrap_or_default().iter() {
-        if let Some((entity, record)) = end {
-            revisits::add(tx, side, *entity, record)?;
-        }
-    }
-    Ok(())
 }
 
 #[cfg(test)]

@@ -3,16 +3,33 @@
 use pairwise_plugin_api::RecordRef;
 
 use super::transaction::{Answer, Tx, statements};
-use crate::model::Side;
+use crate::model::{LinkId, Side, Sides};
 
 statements! {
     ADD = "INSERT OR IGNORE INTO revisit (lane, side, entity, record) VALUES (?1, ?2, ?3, ?4)";
     LIST = "SELECT side, entity, record FROM revisit WHERE lane = ?1 ORDER BY side, entity, record LIMIT ?2";
+    ENDS = "SELECT left_entity, left_id, right_entity, right_id FROM link WHERE id = ?1";
     REMOVE = "DELETE FROM revisit WHERE lane = ?1 AND side = ?2 AND entity = ?3 AND record = ?4";
 }
 
 pub(super) fn add(tx: &Tx<'_>, side: Side, entity: i64, record: &str) -> Answer<()> {
     tx.run(ADD, (tx.lane(), side, entity, record))?;
+    Ok(())
+}
+
+/// Both records of a link are to be read again.
+pub(super) fn add_ends(tx: &Tx<'_>, link: LinkId) -> Answer<()> {
+    type End = Option<(i64, String)>;
+    let ends: Option<Sides<End>> = tx.one(ENDS, [link], |row| {
+        let end =
+            |first: usize| -> rusqlite::Result<End> { Ok(row.get::<_, Option<i64>>(first)?.zip(row.get(first + 1)?)) };
+        Ok(Sides { left: end(0)?, right: end(2)? })
+    })?;
+    for (side, end) in ends.unwrap_or_default().iter() {
+        if let Some((entity, record)) = end {
+            add(tx, side, *entity, record)?;
+        }
+    }
     Ok(())
 }
 

@@ -5,7 +5,6 @@ use pairwise_plugin_api::{Condition, Fields, Name, Record, RecordRef, Value};
 use crate::event;
 use crate::fields::{KEY, Place, SEARCH_KEY, Shape, Spec, UID};
 use crate::kind::{EXTENDED, Kind, property_of};
-use crate::series::Series;
 use crate::times::{day_of, millis};
 use crate::xml::Node;
 
@@ -17,8 +16,6 @@ pub(crate) struct Read {
     pub(crate) key: Option<String>,
     /// The folder it lies in, by its id.
     pub(crate) folder: Option<String>,
-    /// Of a series: which of its occurrences differ.
-    pub(crate) series: Option<Series>,
 }
 
 /// Id and change key.
@@ -53,9 +50,11 @@ pub(crate) fn read(kind: Kind, item: &Node, mailbox: &str, extended: &[String]) 
         fields,
         ..Record::default()
     };
-    let series = if kind == Kind::Event { event::read(item, mailbox, &mut record) } else { None };
+    if kind == Kind::Event {
+        event::read(item, mailbox, &mut record);
+    }
     let folder = item.child("ParentFolderId").and_then(|folder| folder.attribute("Id")).map(str::to_owned);
-    Some(Read { record, key: own_property(item, KEY), folder, series })
+    Some(Read { record, key: own_property(item, KEY), folder })
 }
 
 /// A record that the server would not show.

@@ -330,6 +330,14 @@ fn meet(a: Direction, b: Direction) -> Direction {
     }
 }
 
+/// A line of the fingerprint: changes whenever values of the row would be translated differently.
+fn digest(row: &Row, transform: &[Transform]) -> String {
+    let Row { key, native, direction, on_create, compare, .. } = row;
+    let told = format!("{key} {native:?} {direction:?} {on_create:?} {:?} {transform:?}", compare.kind);
+    let digest: String = Sha256::digest(told).iter().take(8).map(|byte| format!("{byte:02x}")).collect();
+    digest + "\n"
+}
+
 /// Makes rows of the drafts, and the ways to find them.
 fn index(drafts: Vec<Draft<'_>>, left_out: &[Name]) -> Result<FieldMap, MapProblem> {
     let mut rows: Vec<(Row, &[Transform])> = Vec::new();
@@ -339,12 +347,7 @@ fn index(drafts: Vec<Draft<'_>>, left_out: &[Name]) -> Result<FieldMap, MapProbl
     }
     rows.sort_by(|(a, _), (b, _)| a.key.cmp(&b.key));
 
-    let mut hash = Sha256::new();
-    for (row, transform) in &rows {
-        let Row { key, native, direction, on_create, compare, .. } = row;
-        hash.update(format!("{key} {native:?} {direction:?} {on_create:?} {:?} {transform:?}\n", compare.kind));
-    }
-    let fingerprint = hash.finalize().iter().take(16).map(|byte| format!("{byte:02x}")).collect();
+    let fingerprint = rows.iter().map(|(row, transform)| digest(row, transform)).collect();
 
     let constants: Vec<usize> = (0..rows.len()).filter(|index| rows[*index].0.native.left.is_empty()).collect();
     let rows: Vec<Row> = rows.into_iter().map(|(row, _)| row).collect();

@@ -11,6 +11,7 @@
 mod compile;
 mod steps;
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -74,12 +75,6 @@ impl Row {
     #[must_use]
     pub fn is_family(&self) -> bool {
         self.key.ends_with("/*")
-    }
-
-    /// What a side calls the field that is written; `key` may be a member of the row's family.
-    fn name(&self, side: Side, key: &str) -> Option<Name> {
-        let native = self.native[side].first()?;
-        Some(tail(&self.key, key).map_or_else(|| native.clone(), |tail| member(native, tail)))
     }
 
     /// A native value as the rest of the run sees it.
@@ -158,12 +153,6 @@ impl FieldMap {
         }
     }
 
-    /// What a side calls the field of a key.
-    #[must_use]
-    pub fn native(&self, side: Side, key: &str) -> Option<Name> {
-        self.row(key)?.name(side, key)
-    }
-
     /// The same map, which reads only some of its rows.
     #[must_use]
     pub fn only(&self, wanted: impl Fn(&Row) -> bool) -> FieldMap {
@@ -184,10 +173,20 @@ impl FieldMap {
         }
     }
 
-    /// Changes whenever values would be translated differently.
+    /// Changes whenever values would be translated differently. A line for each row.
     #[must_use]
     pub fn fingerprint(&self) -> &str {
         &self.fingerprint
+    }
+
+    /// The keys of rows that translate as they did in the map of an older fingerprint. What an open family stands for depends
+    /// on the other rows, so that it is not among them.
+    #[must_use]
+    pub fn unchanged_since(&self, older: &str) -> HashSet<Name> {
+        let older: HashSet<&str> = older.lines().collect();
+        let rows = self.rows.iter().zip(self.fingerprint.lines());
+        let same = rows.filter(|(row, line)| !row.is_family() && older.contains(line));
+        same.map(|(row, _)| row.key.clone()).collect()
     }
 
     /// The record's mapped fields by row. What the record does not tell stays absent.
@@ -244,7 +243,8 @@ impl FieldMap {
         let mut fields = Fields::with_capacity(values.len());
         for (key, value) in values.iter() {
             let Some(row) = self.row(key).filter(|row| row.reaches(side, create)) else { continue };
-            let Some(name) = row.name(side, key) else { continue };
+            let Some(native) = row.native[side].first() else { continue };
+            let name = tail(&row.key, key).map_or_else(|| native.clone(), |tail| member(native, tail));
             let value = row.give_out(side, value).map_err(|text| TranslateProblem { field: key.clone(), text })?;
             fields.set(name, value);
         }

@@ -1,0 +1,233 @@
+//! Draws scripts. Rates are drawn for each history, so that some are calm and some are hostile.
+
+use pairwise_host::model::{Direction, MapChange, Per, Removal, Repair, Side, Winner};
+use pairwise_plugin_api::{Capabilities, CreateKey};
+
+use super::dice::Dice;
+use super::script::{Deed, Fault, RowSetting, Setting, Step, Twist};
+use super::system::{ADDRESS, FIELDS, Human, Weather};
+
+const HOUR: i64 = 3_600_000;
+
+/// A setting, and what happens in it.
+pub(super) fn history(dice: &mut Dice) -> (Setting, Vec<Step>) {
+    let setting = setting(dice);
+    let count = 10 + dice.below(50);
+    let people = 1 + dice.small(20) as Human;
+    let twins = if setting.matching.is_some() { dice.small(u32::from(people) + 1) as Human } else { 0 };
+    let rates = Rates::draw(dice, &setting, twins > 0);
+    let mut draw = Draw { dice, rates, people };
+    let mut steps: Vec<Step> = (0..twins).map(|who| Step::Deed(Deed::Twin(who))).collect();
+    steps.extend((0..count).map(|_| draw.step()));
+    (setting, steps)
+}
+
+fn abilities(dice: &mut Dice) -> Capabilities {
+    let feed = dice.percent(75);
+    Capabilities {
+        feed,
+        tombstones: feed && dice.percent(80),
+        authoritative_get: dice.percent(60),
+        conditional_writes: dice.percent(85),
+        create_key: dice.pick(&[CreateKey::Takes, CreateKey::Searchable, CreateKey::Searchable, CreateKey::None]),
+        incarnation: dice.percent(80),
+        uid: dice.percent(30),
+        server_time: dice.percent(50),
+        largest_batch: dice.pick(&[1, 2, 3, 10]),
+        ..Capabilities::default()
+    }
+}
+
+fn setting(dice: &mut Dice) -> Setting {
+    let mut setting = Setting::default();
+    for side in Side::BOTH {
+        setting.abilities[side] = abilities(dice);
+        setting.respells[side] = dice.percent(50);
+        setting.coarse[side] = dice.percent(50);
+        setting.skew[side] = if dice.percent(20) { (i64::from(dice.below(7)) - 3) * HOUR } else { 0 };
+    }
+    setting.full_scan = dice.percent(10);
+    setting.sweep_every = dice.pick(&[0, 0, 1, 3]);
+    setting.batch = dice.pick(&[1, 2, 3, 20]);
+    setting.winner = dice.pick(&[Winner::Latest, Winner::Latest, Winner::Left, Winner::Right, Winner::Hold]);
+    setting.per = dice.pick(&[Per::Field, Per::Field, Per::Field, Per::Record]);
+    setting.tie = dice.pick(&Side::BOTH);
+    setting.matching = (!dice.percent(10)).then(|| dice.pick(&[Winner::Hold, Winner::Latest, Winner::Left]));
+    setting.map_change = dice.pick(&[MapChange::Ask, MapChange::LeftWins, MapChange::RightWins]);
+    if dice.percent(15) {
+        setting.direction = dice.pick(&[Direction::LeftToRight, Direction::RightToLeft]);
+        setting.repair = dice.pick(&[Repair::EveryRun, Repair::OnChange]);
+    }
+    for field in 2..FIELDS.len() {
+        if dice.percent(20) {
+            let directions = [Direction::LeftToRight, Direction::RightToLeft, Direction::None, Direction::Both];
+            let direction =
+                if setting.direction == Direction::Both { dice.pick(&directions) } else { setting.direction };
+            let winner = dice.percent(50).then(|| dice.pick(&[Winner::Left, Winner::Right, Winner::Hold]));
+            setting.rows.push(RowSetting { field, direction, winner });
+        }
+    }
+    let removal = |dice: &mut Dice| {
+        dice.pick(&[Removal::Delete, Removal::Delete, Removal::Delete, Removal::Trash, Removal::Keep, Removal::Restore])
+    };
+    setting.deleted = (removal(dice), removal(dice));
+    setting.beats_edit = dice.percent(10);
+    setting.removals_above = dice.pick(&[1, 3, 5, 50]);
+    setting.attempts = dice.pick(&[2, 3, 5]);
+    setting
+}
+
+/// How often what happens, in a hundred.
+#[derive(Debug, Clone, Copy)]
+struct Rates {
+    runs: u32,
+    creates: u32,
+    deletes: u32,
+    clears: u32,
+    reuses: u32,
+    /// Records without a link find each other by their addresses: nobody edits those, and no side hides records.
+    matches: bool,
+    faults: u32,
+    deaths: u32,
+    /// People and other hosts in the middle of a run. Where writes are not conditional, an edit between read and write may
+    /// be lost, and nothing else is promised.
+    meetings: u32,
+    weather: u32,
+    clocks: u32,
+    cursors: u32,
+    remaps: u32,
+    disks: u32,
+    poison: u32,
+    backups: u32,
+}
+
+impl Rates {
+    fn draw(dice: &mut Dice, setting: &Setting, twins: bool) -> Rates {
+        let conditional = Side::BOTH.iter().all(|side| setting.abilities[*side].conditional_writes);
+        let backups = if setting.matching.is_some() { dice.pick(&[0, 0, 0, 4]) } else { 0 };
+        Rates {
+            runs: dice.pick(&[10, 25, 40]),
+            creates: dice.pick(&[10, 30, 50]),
+            deletes: dice.pick(&[0, 5, 20]),
+            clears: dice.pick(&[0, 10]),
+            reuses: dice.pick(&[0, 0, 10]),
+            matches: twins || backups > 0,
+            faults: dice.pick(&[0, 0, 10, 40]),
+            deaths: dice.pick(&[0, 10, 40]),
+            meetings: if conditional { dice.pick(&[0, 10, 40]) } else { 0 },
+            weather: dice.pick(&[0, 0, 10]),
+            clocks: dice.pick(&[0, 0, 4]),
+            cursors: dice.pick(&[0, 0, 8]),
+            remaps: dice.pick(&[0, 0, 0, 4]),
+            disks: dice.pick(&[0, 0, 0, 4]),
+            poison: dice.pick(&[0, 0, 0, 5]),
+            backups,
+        }
+    }
+}
+
+struct Draw<'d> {
+    dice: &'d mut Dice,
+    rates: Rates,
+    people: Human,
+}
+
+impl Draw<'_> {
+    fn step(&mut self) -> Step {
+        let rates = self.rates;
+        let side = self.dice.pick(&Side::BOTH);
+        if self.dice.percent(rates.runs) {
+            return Step::Run(self.twists());
+        }
+        if self.dice.percent(rates.weather) {
+            let weathers = [Weather::Fine, Weather::Truncated, Weather::Blackout, Weather::HalfView, Weather::Omits];
+            let weathers = if rates.matches { &weathers[..2] } else { &weathers[..] };
+            return Step::Weather(side, self.dice.pick(weathers));
+        }
+        if self.dice.percent(rates.clocks) {
+            let by = (i64::from(self.dice.below(9)) - 4) * HOUR;
+            return if self.dice.percent(50) { Step::Clock(by) } else { Step::Skew(side, by) };
+        }
+        if self.dice.percent(rates.cursors) {
+            return Step::LoseCursors(side);
+        }
+        if self.dice.percent(rates.remaps) {
+            return Step::Remap(2 + self.dice.below(2) as usize);
+        }
+        if self.dice.percent(rates.disks) {
+            return Step::Disk(self.dice.percent(70).then(|| self.dice.below(6)));
+        }
+        if self.dice.percent(rates.poison) {
+            let who = self.dice.percent(70).then(|| self.who());
+            let refused = rates.matches || self.dice.percent(60);
+            return if refused { Step::Poison(side, who) } else { Step::Garble(side, who) };
+        }
+        if self.dice.percent(rates.backups) {
+            return if self.dice.percent(50) { Step::Backup } else { Step::Restore };
+        }
+        if self.dice.percent(5) {
+            return Step::Wait(i64::from(self.dice.small(100_000)));
+        }
+        Step::Deed(self.deed())
+    }
+
+    fn who(&mut self) -> Human {
+        self.dice.below(u32::from(self.people)) as Human
+    }
+
+    fn deed(&mut self) -> Deed {
+        let side = self.dice.pick(&Side::BOTH);
+        let who = self.who();
+        if self.dice.percent(self.rates.creates) {
+            return Deed::Create(side, who);
+        }
+        if self.dice.percent(self.rates.deletes) {
+            return Deed::Delete(side, who);
+        }
+        if self.dice.percent(self.rates.reuses) {
+            return Deed::Reuse(side, who, self.who());
+        }
+        let field = self.dice.below(FIELDS.len() as u32) as usize;
+        let field = if field == ADDRESS && self.rates.matches { 0 } else { field };
+        Deed::Edit(side, who, field, self.dice.percent(self.rates.clears))
+    }
+
+    fn twists(&mut self) -> Vec<(u32, Twist)> {
+        let mut twists = Vec::new();
+        let at = |dice: &mut Dice| 1 + dice.small(128);
+        while self.dice.percent(self.rates.faults) {
+            twists.push((at(self.dice), Twist::Fault(self.fault())));
+        }
+        if self.dice.percent(self.rates.deaths) {
+            twists.push((at(self.dice), Twist::Die));
+        }
+        while self.dice.percent(self.rates.meetings) {
+            let twist = if self.dice.percent(70) {
+                Twist::Deed(self.deed())
+            } else {
+                // A lease lasts for a minute: the other host comes before, or behind.
+                Twist::Rival(self.dice.pick(&[1_000, 61_000]))
+            };
+            twists.push((at(self.dice), twist));
+        }
+        twists.sort_by_key(|(at, _)| *at);
+        twists
+    }
+
+    fn fault(&mut self) -> Fault {
+        let done = self.dice.small(12);
+        self.dice.pick(&[
+            Fault::NotSent,
+            Fault::Throttled,
+            Fault::Refused,
+            Fault::Auth,
+            Fault::Lost(done),
+            Fault::Lost(u32::MAX),
+            Fault::Late(done),
+            Fault::Late(u32::MAX),
+            Fault::Panic(done),
+            Fault::Shuffled,
+            Fault::Mixed,
+        ])
+    }
+}

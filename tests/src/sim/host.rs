@@ -1,0 +1,379 @@
+//! One process of the program: the real pipeline, with a point before and after each transaction and each call.
+//!
+//! The host of the product has no test code in it. What it takes from the world outside are four traits (`Store`, `Remote`,
+//! `Chance`, `Observer`), and here they are wrapped: at any point the process may die, a person may act, or another host may
+//! run from its beginning to its end, while this one sleeps.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use pairwise_host::chance::Chance;
+use pairwise_host::model::{
+    Announced, AsideId, Hold, Holder, InboxId, Intent, KeyGroup, Known, LaneKey, LaneMemory, Lease, Link, LinkId, Lost,
+    Observer, Remote, Seen, Select, Settlement, Side, Stage, Staged, Store, StoreResult, Work,
+};
+use pairwise_host::store::Db;
+use pairwise_plugin_api::ops::{
+    AcknowledgeRequest, ChangesRequest, CheckRequest, Container, ContainersRequest, Description, DiscoverRequest,
+    EnsureContainerRequest, FindRequest, GetRequest, ListRequest, LoginRequest, LoginResponse, SettingsRequest,
+    StampRequest, StampResponse, UsersRequest, UsersResponse, WriteRequest,
+};
+use pairwise_plugin_api::{
+    Catalogue, Class, Condition, Cursor, Failure, Found, Outcome, Page, Record, RecordRef, Status, Value,
+};
+
+use super::script::{Fault, Twist};
+use super::world::World;
+
+/// What unwinds a process that dies.
+#[derive(Debug)]
+pub(super) struct Death;
+
+/// A process.
+#[derive(Debug)]
+pub(super) struct Host<'w> {
+    world: &'w World,
+    /// What is to happen, the next one last.
+    twists: Mutex<Vec<(u32, Twist)>>,
+    faults: Mutex<Vec<Fault>>,
+    points: AtomicU32,
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl<'w> Host<'w> {
+    pub(super) fn new(world: &'w World, twists: &[(u32, Twist)]) -> Self {
+        let mut twists = twists.to_vec();
+        twists.sort_by_key(|(at, _)| std::cmp::Reverse(*at));
+        Host { world, twists: Mutex::new(twists), faults: Mutex::default(), points: AtomicU32::new(0) }
+    }
+
+    /// How many points this host has passed.
+    pub(super) fn points(&self) -> u32 {
+        self.points.load(Ordering::Relaxed)
+    }
+
+    fn pass(&self, point: &'static str) {
+        let at = self.points.fetch_add(1, Ordering::Relaxed) + 1;
+        self.world.note(point);
+        loop {
+            let twist = locked(&self.twists).pop_if(|(when, _)| *when <= at);
+            match twist {
+                None => return,
+                Some((_, Twist::Die)) => {
+                    self.world.note("death");
+                    // No hook is called: a death is not told as a panic.
+                    std::panic::resume_unwind(Box::new(Death));
+                }
+                Some((_, Twist::Fault(fault))) => locked(&self.faults).push(fault),
+                Some((_, Twist::Deed(deed))) => self.world.deed(deed),
+                Some((_, Twist::Rival(sleep))) => {
+                    self.world.time.advance(sleep);
+                    self.world.run(&[]);
+                }
+            }
+        }
+    }
+
+    fn fault(&self) -> Option<Fault> {
+        locked(&self.faults).pop()
+    }
+}
+
+impl Observer for Host<'_> {
+    fn stage(&self, _: Stage) {
+        self.pass("stage");
+    }
+}
+
+/// The state as one process sees it.
+#[derive(Debug)]
+pub(super) struct Ledger<'h, 'w>(pub(super) &'h Host<'w>);
+
+impl Ledger<'_, '_> {
+    fn db(&self) -> MutexGuard<'_, Db> {
+        self.0.world.db()
+    }
+
+    /// One transaction that writes, with a point before and one behind.
+    fn transact<T>(
+        &self,
+        before: &'static str,
+        after: &'static str,
+        act: impl FnOnce(&mut Db) -> StoreResult<T>,
+    ) -> StoreResult<T> {
+        self.0.pass(before);
+        let done = act(&mut self.db());
+        self.0.world.note(if done.is_ok() { "ok" } else { "failed" });
+        self.0.pass(after);
+        done
+    }
+}
+
+impl Store for Ledger<'_, '_> {
+    fn take(&mut self, key: &LaneKey, holder: &Holder, now: i64) -> StoreResult<Lease> {
+        self.transact("take", "taken", |db| db.take(key, holder, now))
+    }
+
+    fn renew(&mut self, lease: &Lease, now: i64) -> StoreResult<()> {
+        self.transact("renew", "renewed", |db| db.renew(lease, now))
+    }
+
+    fn release(&mut self, lease: &Lease) -> StoreResult<()> {
+        self.transact("release", "released", |db| db.release(lease))
+    }
+
+    fn memory(&mut self, lease: &Lease) -> StoreResult<LaneMemory> {
+        self.db().memory(lease)
+    }
+
+    fn known(&mut self, lease: &Lease, side: Side, at: &[RecordRef]) -> StoreResult<Vec<Known>> {
+        self.db().known(lease, side, at)
+    }
+
+    fn stage(&mut self, lease: &Lease, staged: &[Staged], cursor: Option<(Side, &Cursor)>) -> StoreResult<()> {
+        self.transact("stage", "staged", |db| db.stage(lease, staged, cursor))
+    }
+
+    fn unseen_links(
+        &mut self,
+        lease: &Lease,
+        side: Side,
+        seen: &Seen,
+        after: LinkId,
+        limit: usize,
+    ) -> StoreResult<Vec<(LinkId, RecordRef)>> {
+        self.db().unseen_links(lease, side, seen, after, limit)
+    }
+
+    fn forget_unseen(
+        &mut self,
+        lease: &Lease,
+        side: Side,
+        aside: (&Seen, AsideId),
+        inbox: (&Seen, InboxId),
+    ) -> StoreResult<()> {
+        self.transact("forget", "forgotten", |db| db.forget_unseen(lease, side, aside, inbox))
+    }
+
+    fn doubt(&mut self, lease: &Lease, side: Side, run: &str, links: &[LinkId]) -> StoreResult<Vec<LinkId>> {
+        self.transact("doubt", "doubted", |db| db.doubt(lease, side, run, links))
+    }
+
+    fn swept(&mut self, lease: &Lease, side: Side, seen: &Seen) -> StoreResult<()> {
+        self.transact("sweep", "swept", |db| db.swept(lease, side, seen))
+    }
+
+    fn revisits(&mut self, lease: &Lease, limit: usize) -> StoreResult<Vec<(Side, RecordRef)>> {
+        self.db().revisits(lease, limit)
+    }
+
+    fn visited(&mut self, lease: &Lease, at: &[(Side, RecordRef)]) -> StoreResult<()> {
+        self.transact("visit", "visited", |db| db.visited(lease, at))
+    }
+
+    fn announced(&mut self, lease: &Lease, rows: &[InboxId]) -> StoreResult<Vec<Announced>> {
+        self.db().announced(lease, rows)
+    }
+
+    fn key_groups(&mut self, lease: &Lease, rank: u8, visit: &mut dyn FnMut(KeyGroup)) -> StoreResult<()> {
+        self.db().key_groups(lease, rank, visit)
+    }
+
+    fn unmatched(&mut self, lease: &Lease, side: Side, after: InboxId, limit: usize) -> StoreResult<Vec<Announced>> {
+        self.db().unmatched(lease, side, after, limit)
+    }
+
+    fn pair(&mut self, lease: &Lease, pairs: &[(InboxId, InboxId)]) -> StoreResult<()> {
+        self.transact("pair", "paired", |db| db.pair(lease, pairs))
+    }
+
+    fn drop_candidates(&mut self, lease: &Lease) -> StoreResult<()> {
+        self.transact("drop", "dropped", |db| db.drop_candidates(lease))
+    }
+
+    fn hold(&mut self, lease: &Lease, holds: &[Hold], run: &str) -> StoreResult<()> {
+        self.transact("hold", "held", |db| db.hold(lease, holds, run))
+    }
+
+    fn work(&mut self, lease: &Lease, select: Select, after: InboxId, limit: usize) -> StoreResult<Vec<Work>> {
+        self.db().work(lease, select, after, limit)
+    }
+
+    fn intend(&mut self, lease: &Lease, run: &str, intents: &mut [Intent], history: &[Lost]) -> StoreResult<()> {
+        self.transact("intend", "intended", |db| db.intend(lease, run, intents, history))
+    }
+
+    fn open_intents(&mut self, lease: &Lease) -> StoreResult<Vec<Intent>> {
+        self.db().open_intents(lease)
+    }
+
+    fn settle(&mut self, lease: &Lease, run: &str, batch: &[Settlement]) -> StoreResult<()> {
+        self.transact("settle", "settled", |db| db.settle(lease, run, batch))
+    }
+
+    fn remember_map(&mut self, lease: &Lease, fingerprint: &str) -> StoreResult<()> {
+        self.transact("map", "mapped", |db| db.remember_map(lease, fingerprint))
+    }
+
+    fn links(&mut self, lease: &Lease, after: LinkId, limit: usize) -> StoreResult<Vec<Link>> {
+        self.db().links(lease, after, limit)
+    }
+}
+
+/// A system as one process reaches it.
+#[derive(Debug)]
+pub(super) struct Port<'h, 'w> {
+    pub(super) host: &'h Host<'w>,
+    pub(super) side: Side,
+}
+
+/// How long a plugin may take for a call.
+const DEADLINE_MS: i64 = 70_000;
+
+impl Port<'_, '_> {
+    fn system(&self) -> &super::system::System {
+        &self.host.world.systems[self.side]
+    }
+
+    fn now(&self) -> i64 {
+        self.host.world.time.now()
+    }
+
+    /// A call that only reads.
+    fn read<T>(&self, name: &'static str, act: impl FnOnce() -> Result<T, Failure>) -> Result<T, Failure> {
+        self.host.pass(name);
+        match self.host.fault() {
+            None | Some(Fault::Mixed | Fault::Shuffled) => act(),
+            Some(fault) => Err(self.failure(fault).0),
+        }
+    }
+
+    /// Pages, which may come in another order.
+    fn page(&self, name: &'static str, act: impl FnOnce() -> Result<Page, Failure>) -> Result<Page, Failure> {
+        self.host.pass(name);
+        match self.host.fault() {
+            None | Some(Fault::Mixed) => act(),
+            Some(Fault::Shuffled) => act().map(|mut page| {
+                page.changes.reverse();
+                page
+            }),
+            Some(fault) => Err(self.failure(fault).0),
+        }
+    }
+
+    /// What is told, and how many writes are done nevertheless.
+    fn failure(&self, fault: Fault) -> (Failure, u32) {
+        let failed = |class, text| Failure::new(class, text);
+        match fault {
+            Fault::NotSent | Fault::Mixed | Fault::Shuffled => (failed(Class::Transient, "no connection"), 0),
+            Fault::Throttled => (Failure { retry_after_ms: Some(2_000), ..failed(Class::Throttled, "slow down") }, 0),
+            Fault::Refused => (failed(Class::Refused, "not today"), 0),
+            Fault::Auth => (failed(Class::Auth, "the login was refused"), 0),
+            Fault::Lost(done) => (failed(Class::Crashed, "the connection broke"), done),
+            Fault::Late(done) => {
+                self.host.world.time.advance(DEADLINE_MS);
+                (failed(Class::Deadline, "no answer in time"), done)
+            }
+            Fault::Panic(done) => (failed(Class::Panic, "the plugin panicked"), done),
+        }
+    }
+}
+
+impl Remote for Port<'_, '_> {
+    fn describe(&self) -> Result<Description, Failure> {
+        self.read("describe", || {
+            let capabilities = self.system().abilities.clone();
+            Ok(Description { capabilities, target: self.side.to_string(), identity: self.side.to_string() })
+        })
+    }
+
+    fn discover(&self, _: &DiscoverRequest) -> Result<Catalogue, Failure> {
+        self.read("discover", || Ok(self.system().catalogue()))
+    }
+
+    fn login(&self, _: &LoginRequest) -> Result<LoginResponse, Failure> {
+        Ok(LoginResponse::default())
+    }
+
+    fn check(&self, _: &CheckRequest) -> Result<Vec<Condition>, Failure> {
+        self.read("check", || Ok(Vec::new()))
+    }
+
+    fn users(&self, _: &UsersRequest) -> Result<UsersResponse, Failure> {
+        Err(Failure::unimplemented("users"))
+    }
+
+    fn settings(&self, _: &SettingsRequest) -> Result<BTreeMap<String, Value>, Failure> {
+        Err(Failure::unimplemented("settings"))
+    }
+
+    fn containers(&self, _: &ContainersRequest) -> Result<Vec<Container>, Failure> {
+        Err(Failure::unimplemented("containers"))
+    }
+
+    fn ensure_container(&self, _: &EnsureContainerRequest) -> Result<Container, Failure> {
+        Err(Failure::unimplemented("ensure_container"))
+    }
+
+    fn changes(&self, request: &ChangesRequest) -> Result<Page, Failure> {
+        self.page("changes", || self.system().changes(request, self.now()))
+    }
+
+    fn list(&self, request: &ListRequest) -> Result<Page, Failure> {
+        self.page("list", || Ok(self.system().list(request, self.now())))
+    }
+
+    fn get(&self, request: &GetRequest) -> Result<Vec<Found>, Failure> {
+        self.read("get", || Ok(self.system().get(request)))
+    }
+
+    fn find(&self, request: &FindRequest) -> Result<Vec<Vec<Record>>, Failure> {
+        self.read("find", || Ok(self.system().find(request)))
+    }
+
+    fn write(&self, request: &WriteRequest) -> Result<Vec<Outcome>, Failure> {
+        self.host.pass("write");
+        let fault = self.host.fault();
+        let (failure, done) = match fault {
+            None | Some(Fault::Mixed | Fault::Shuffled) => (None, u32::MAX),
+            Some(fault) => {
+                let (failure, done) = self.failure(fault);
+                let unknown = matches!(fault, Fault::Lost(_) | Fault::Late(_) | Fault::Panic(_));
+                (Some(if unknown { failure.unknown_outcome() } else { failure }), done)
+            }
+        };
+        let mut outcomes = Vec::with_capacity(request.writes.len());
+        for (place, write) in (0..).zip(&request.writes) {
+            if place >= done {
+                break;
+            }
+            let answered = match (fault, place) {
+                (Some(Fault::Mixed), 0) => Some(Status::NotSent),
+                (Some(Fault::Mixed), 1) => Some(Status::Throttled),
+                (Some(Fault::Mixed), 2) => Some(Status::Unknown),
+                _ => None,
+            };
+            outcomes.push(match answered {
+                Some(status) => Outcome::of(status),
+                None => self.host.world.write(self.side, write),
+            });
+        }
+        self.host.pass("written");
+        match failure {
+            Some(failure) => Err(failure),
+            None => Ok(outcomes),
+        }
+    }
+
+    fn acknowledge(&self, _: &AcknowledgeRequest) -> Result<Vec<Outcome>, Failure> {
+        Err(Failure::unimplemented("acknowledge"))
+    }
+
+    fn stamp(&self, _: &StampRequest) -> Result<StampResponse, Failure> {
+        Err(Failure::unimplemented("stamp"))
+    }
+}

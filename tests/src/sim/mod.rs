@@ -1,0 +1,20 @@
+//! Histories that never happened: the real pipeline and the real store between two systems, people who work on both at the
+//! same time, faults, deaths and other hosts, all drawn from one seed, and an oracle that knows what people typed.
+//!
+//! [`Script::of`] draws a history, [`play`] plays it and tells what is broken. The same script gives the same history, down
+//! to the last call. The page `CORRECTNESS.md` of this crate says which property is judged where.
+
+pub mod dice;
+mod draw;
+mod ending;
+mod host;
+pub mod oracle;
+pub mod script;
+pub mod shrink;
+pub mod system;
+mod world;
+
+pub use oracle::Broken;
+pub use script::Script;
+pub use shrink::shrink;
+pub use world::{Verdict, play};

@@ -1,0 +1,273 @@
+//! Judges what happened, from what people typed and saw. Of the host's own state it looks at history, inbox and intents only.
+//!
+//! Each value that a person types is typed once, so that it can be followed. `seen` marks a value that a person has replaced or
+//! deleted while it stood before him: it may go. Everything else must stand somewhere, or be in history.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use pairwise_host::model::{Direction, Per, Removal, Repair, Side, Sides};
+use pairwise_plugin_api::{Action, Fields, Record};
+
+use super::script::Setting;
+use super::system::{Effect, FIELDS, Human, owner, plain, whose};
+
+/// What is broken: the property's name, and how.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Broken {
+    /// For instance `P1`.
+    pub property: &'static str,
+    /// What was found.
+    pub found: String,
+}
+
+/// A value that somebody typed.
+#[derive(Debug, Clone)]
+struct Typed {
+    who: Human,
+    field: usize,
+    side: Side,
+    seen: bool,
+}
+
+/// How far judgement goes: what the profile says, and what was done to the state.
+#[derive(Debug, Clone, Default)]
+pub struct Scope {
+    /// Whose values travel, where only one side's do.
+    pub source: Option<Side>,
+    /// A target of a one-way stream is put right in each run.
+    pub repairs: bool,
+    /// A side wins whole records.
+    pub whole_records: bool,
+    /// Fields whose values do not travel both ways.
+    pub one_way: BTreeSet<usize>,
+    /// Fields that are out of the map, or were for a while.
+    pub remapped: BTreeSet<usize>,
+    /// Sides on which a deletion does nothing to the other side.
+    pub keeps: Sides<bool>,
+    /// Sides that cannot say for certain that a record is gone.
+    pub doubtful: Sides<bool>,
+    /// An older state was put back.
+    pub restored: bool,
+}
+
+impl Scope {
+    /// What a setting says.
+    #[must_use]
+    pub fn of(setting: &Setting) -> Scope {
+        let rows = setting.rows.iter().filter(|row| row.direction != Direction::Both);
+        Scope {
+            source: match setting.direction {
+                Direction::LeftToRight => Some(Side::Left),
+                Direction::RightToLeft => Some(Side::Right),
+                _ => None,
+            },
+            repairs: setting.repair == Repair::EveryRun,
+            whole_records: setting.per == Per::Record,
+            one_way: rows.map(|row| row.field).collect(),
+            remapped: setting.rows.iter().filter(|row| row.direction == Direction::None).map(|row| row.field).collect(),
+            keeps: Sides { left: setting.deleted.0 == Removal::Keep, right: setting.deleted.1 == Removal::Keep },
+            doubtful: Sides::from_fn(|side| !setting.abilities[side].authoritative_get),
+            ..Scope::default()
+        }
+    }
+}
+
+/// What people did, and what is wrong so far.
+#[derive(Debug, Default)]
+pub struct Oracle {
+    typed: HashMap<String, Typed>,
+    serial: u32,
+    /// Humans whose record somebody deleted, on either side.
+    deleted: BTreeSet<Human>,
+    /// Humans and fields that somebody emptied, or about which a person decided.
+    unjudged: BTreeSet<(Human, usize)>,
+    /// What is wrong.
+    pub broken: Vec<Broken>,
+}
+
+impl Oracle {
+    /// A new value for a field of somebody: never typed before.
+    pub fn value(&mut self, side: Side, who: Human, field: usize, spaced: bool) -> String {
+        self.serial += 1;
+        let text = if field == super::system::ADDRESS {
+            format!("h{who}.n{}@example.org", self.serial)
+        } else {
+            format!("h{who} n{}{}", self.serial, if spaced { " " } else { "" })
+        };
+        self.typed.insert(plain(&text), Typed { who, field, side, seen: false });
+        text
+    }
+
+    /// A person replaces what stands in a field.
+    pub fn replaced(&mut self, record: &Record, field: usize) {
+        if let Some(text) = record.fields.text(FIELDS[field]) {
+            self.see(text);
+        }
+    }
+
+    /// The same, of a record that nobody has sent yet.
+    pub fn replaced_in(&mut self, fields: &Fields, field: usize) {
+        if let Some(text) = fields.text(FIELDS[field]) {
+            self.see(text);
+        }
+    }
+
+    /// A person empties a field, or decides about it.
+    pub fn unjudge(&mut self, who: Human, field: usize) {
+        self.unjudged.insert((who, field));
+    }
+
+    /// A person deletes a record.
+    pub fn deleted(&mut self, record: &Record) {
+        for text in record.fields.iter().filter_map(|(_, value)| value.as_text()) {
+            self.see(text);
+        }
+        self.deleted.extend(owner(&record.fields));
+    }
+
+    fn see(&mut self, text: &str) {
+        if let Some(typed) = self.typed.get_mut(&plain(text)) {
+            typed.seen = true;
+        }
+    }
+
+    fn fail(&mut self, property: &'static str, found: String) {
+        self.broken.push(Broken { property, found });
+    }
+
+    /// A host has written. `others` are the records of the same human on the other side, `twins` on this side, as they are.
+    pub fn written(&mut self, side: Side, effect: &Effect, others: &[Record], twins: &[Record]) {
+        let Effect { action, id, who, before, asked } = effect;
+        for text in asked.iter().filter_map(|(_, value)| value.as_text()) {
+            if let (Some(written), Some(who)) = (whose(text), who)
+                && written != *who
+            {
+                self.fail("P12", format!("`{text}` was written to {id}, which is the record of h{who}"));
+            }
+        }
+        match action {
+            Action::Update => {
+                for (name, value) in asked.iter() {
+                    let stood = before.as_ref().and_then(|fields| fields.text(name)).unwrap_or_default();
+                    let new = value.as_text().unwrap_or_default();
+                    if stood != new && plain(stood) == plain(new) {
+                        self.fail(
+                            "P4",
+                            format!("{name} of {id} on the {side} stood as {stood:?}, {new:?} was written"),
+                        );
+                    }
+                }
+            }
+            Action::Delete | Action::Trash if twins.is_empty() => {
+                for other in others.iter().map(|other| &other.at.id) {
+                    self.fail("P11", format!("{id} on the {side} was deleted, but {other} on the other side lives"));
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// The end: `records` is what stands, `history` all values that lost.
+    pub fn judge_values(&mut self, records: &Sides<Vec<Record>>, history: &BTreeSet<String>, scope: &Scope) {
+        let mut standing: BTreeMap<String, Sides<bool>> = BTreeMap::new();
+        for side in Side::BOTH {
+            for text in records[side].iter().flat_map(|record| texts(&record.fields)) {
+                standing.entry(plain(text)).or_default()[side] = true;
+            }
+        }
+        let mut wrong = Vec::new();
+        let mut unseen: BTreeMap<(Human, usize), Vec<(&String, &Typed)>> = BTreeMap::new();
+        for (value, typed) in &self.typed {
+            if typed.seen {
+                continue;
+            }
+            unseen.entry((typed.who, typed.field)).or_default().push((value, typed));
+            // What a map leaves out goes with its record.
+            let unmapped = scope.remapped.contains(&typed.field) && self.deleted.contains(&typed.who);
+            if !standing.contains_key(value) && !history.contains(value) && !unmapped {
+                let Typed { who, field, side, .. } = typed;
+                wrong
+                    .push(("P1", format!("`{value}`, typed into {} of h{who} on the {side}, is gone", FIELDS[*field])));
+            }
+        }
+        for ((who, field), values) in unseen {
+            let whole = scope.whole_records || scope.restored || scope.source.is_some();
+            let field_is_judged = !scope.one_way.contains(&field) && !scope.remapped.contains(&field);
+            let judged =
+                !whole && field_is_judged && !self.deleted.contains(&who) && !self.unjudged.contains(&(who, field));
+            if let ([(value, typed)], true) = (values.as_slice(), judged)
+                && standing.get(*value).is_none_or(|sides| !(sides.left && sides.right))
+            {
+                let text = format!(
+                    "`{value}`, typed into {} of h{who} on the {}, was contradicted by nobody, and stands on {:?}",
+                    FIELDS[field],
+                    typed.side,
+                    standing.get(*value)
+                );
+                wrong.push(("P7", text));
+            }
+        }
+        wrong.sort();
+        wrong.into_iter().for_each(|(property, found)| self.fail(property, found));
+    }
+
+    /// The end, or a moment at which all but some humans must have come to rest: both sides hold the same people and the same
+    /// values.
+    pub fn judge_convergence(&mut self, records: &Sides<Vec<Record>>, scope: &Scope, but: &[Human]) -> Vec<Broken> {
+        let mut people: BTreeMap<Human, Sides<Vec<&Record>>> = BTreeMap::new();
+        for side in Side::BOTH {
+            for record in &records[side] {
+                if let Some(who) = owner(&record.fields).filter(|who| !but.contains(who)) {
+                    people.entry(who).or_default()[side].push(record);
+                }
+            }
+        }
+        let mut broken = Vec::new();
+        for (who, sides) in people {
+            for (side, records) in sides.iter().filter(|(_, records)| records.len() > 1) {
+                let ids: Vec<&str> = records.iter().map(|record| record.at.id.as_str()).collect();
+                let found = format!("h{who} is on the {side} as {}", ids.join(", "));
+                broken.push(Broken { property: "P2", found });
+            }
+            if let (Some(left), Some(right)) = (sides.left.first(), sides.right.first()) {
+                broken.extend(differences(who, left, right, scope));
+                continue;
+            }
+            let missing = if sides.left.is_empty() { Side::Left } else { Side::Right };
+            let deleted = self.deleted.contains(&who);
+            let kept = deleted && scope.keeps[missing];
+            // Records of a target alone are nobody's business; what is deleted there comes back when its source changes.
+            let alone = scope.source.is_some_and(|source| source == missing || deleted);
+            // Of a system that cannot say for certain that a record is gone, the last one is never believed to be.
+            let last = scope.doubtful[missing] && records[missing].len() < 2;
+            if !kept && !alone && !last {
+                broken.push(Broken { property: "P3", found: format!("h{who} is missing on the {missing}") });
+            }
+        }
+        broken
+    }
+
+    /// A property that is judged elsewhere is broken.
+    pub fn complain(&mut self, property: &'static str, found: String) {
+        self.fail(property, found);
+    }
+}
+
+fn texts(fields: &Fields) -> impl Iterator<Item = &str> {
+    fields.iter().filter_map(|(_, value)| value.as_text()).filter(|text| !text.trim().is_empty())
+}
+
+fn differences(who: Human, left: &Record, right: &Record, scope: &Scope) -> Vec<Broken> {
+    if scope.source.is_some() && !scope.repairs {
+        return Vec::new();
+    }
+    let fields = FIELDS.iter().enumerate().filter(|(field, _)| !scope.one_way.contains(field));
+    fields
+        .filter_map(|(_, name)| {
+            let text = |record: &Record| record.fields.text(name).unwrap_or_default().to_owned();
+            let (a, b) = (text(left), text(right));
+            let found = format!("{name} of h{who} is {a:?} on the left and {b:?} on the right");
+            (plain(&a) != plain(&b)).then_some(Broken { property: "P3", found })
+        })
+        .collect()
+}

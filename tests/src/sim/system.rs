@@ -1,0 +1,512 @@
+//! A system that people and hosts work on at the same time.
+//!
+//! The remotes of [`crate::memory`] play scenes that a test sets up by hand. This one is another thing: each of its abilities
+//! can be taken away, it spells what it is given in its own way, it can lose its cursors, hide records and be refused, and it
+//! tells what each write did, so that an oracle can judge it. It knows nothing of hosts that die: that is `host`.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use pairwise_host::model::Side;
+use pairwise_plugin_api::ops::{ChangesRequest, FindRequest, GetRequest, ListDetail, ListRequest};
+use pairwise_plugin_api::{
+    Absent, Action, Capabilities, Catalogue, Change, Class, Condition, CreateKey, Cursor, Entity, EntityKind, Failure,
+    Field, FieldType, Fields, Found, Outcome, Page, Reason, Record, RecordRef, Status, Value, Write,
+};
+use serde::{Deserialize, Serialize};
+
+/// What records are called.
+pub const ENTITY: &str = "contact";
+/// The fields, by canonical path. The second is an address: upper and lower case are the same, and records are matched by it.
+pub const FIELDS: [&str; 4] = ["name/full", "emails/1/address", "notes/1", "titles/1/name"];
+/// The place of the address in [`FIELDS`].
+pub const ADDRESS: usize = 1;
+
+/// Somebody who is kept in both systems.
+pub type Human = u8;
+
+/// The form in which values are compared here, by rules of its own and not by the host's.
+#[must_use]
+pub fn plain(text: &str) -> String {
+    text.trim().to_lowercase()
+}
+
+/// Whose value this is: each begins with `h`, the number of the human, and something that is no digit.
+#[must_use]
+pub fn whose(text: &str) -> Option<Human> {
+    let plain = plain(text);
+    let digits = plain.strip_prefix('h')?;
+    digits[..digits.find(|c: char| !c.is_ascii_digit())?].parse().ok()
+}
+
+/// What a system does wrong for a while.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub enum Weather {
+    /// Nothing.
+    #[default]
+    Fine,
+    /// It shows no record at all, as a replica that has just been started.
+    Blackout,
+    /// It does not show every other record.
+    HalfView,
+    /// Its listings end early, and say so.
+    Truncated,
+    /// Its listings leave out every other record that still answers when it is asked for.
+    Omits,
+}
+
+/// What one write did.
+#[derive(Debug, Clone)]
+pub struct Effect {
+    /// What was done.
+    pub action: Action,
+    /// The record.
+    pub id: String,
+    /// Whose it is.
+    pub who: Option<Human>,
+    /// Its fields before, if it was there.
+    pub before: Option<Fields>,
+    /// What was asked for.
+    pub asked: Fields,
+}
+
+#[derive(Debug, Clone)]
+enum Event {
+    Here(String),
+    Gone(String, Reason),
+}
+
+#[derive(Debug, Default)]
+struct State {
+    records: BTreeMap<String, Record>,
+    events: Vec<Event>,
+    /// Cursors of earlier generations are not known any more.
+    generation: u32,
+    counter: u64,
+    keys: HashMap<String, String>,
+    weather: Weather,
+    poison: Option<Human>,
+    unreadable: Option<Human>,
+    /// How far this system's clock is ahead.
+    skew: i64,
+}
+
+/// A system with contacts.
+#[derive(Debug)]
+pub struct System {
+    /// Which side it stands on.
+    pub side: Side,
+    /// What it can do.
+    pub abilities: Capabilities,
+    /// It stores addresses in capitals, cuts white space, and ends notes with a line.
+    respells: bool,
+    /// It tells times in whole seconds.
+    coarse: bool,
+    state: Mutex<State>,
+}
+
+impl System {
+    /// An empty system.
+    #[must_use]
+    pub fn new(side: Side, abilities: Capabilities, respells: bool, coarse: bool, skew: i64) -> Self {
+        System { side, abilities, respells, coarse, state: Mutex::new(State { skew, ..State::default() }) }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        // A process of the host may die in the middle of a call; the system goes on.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// As the system stores it.
+    fn spelled(&self, field: &str, value: &Value) -> Value {
+        let Some(text) = value.as_text().filter(|text| self.respells && !text.trim().is_empty()) else {
+            return value.clone();
+        };
+        let text = text.trim();
+        Value::Text(match field {
+            "emails/1/address" => text.to_uppercase(),
+            "notes/1" => format!("{text}\r\n"),
+            _ => text.to_owned(),
+        })
+    }
+
+    fn stamp(&self, state: &mut State, record: &mut Record, now: i64) {
+        state.counter += 1;
+        record.version = Some(format!("v{}", state.counter));
+        let now = now + state.skew;
+        record.modified = Some(if self.coarse { now.div_euclid(1000) * 1000 } else { now });
+    }
+
+    fn add(&self, state: &mut State, id: String, fields: Fields, uid: Option<String>, now: i64) -> Record {
+        state.counter += 1;
+        let mut record = Record { at: RecordRef::new(ENTITY, &id), ..Record::default() };
+        record.incarnation = self.abilities.incarnation.then(|| format!("i{}", state.counter));
+        record.uid = self.abilities.uid.then(|| uid.unwrap_or_else(|| format!("{}-{}", self.side, state.counter)));
+        record.fields = FIELDS.iter().map(|name| (*name, Value::Null)).collect();
+        for (name, value) in fields.iter() {
+            record.fields.set(name.clone(), self.spelled(name, value));
+        }
+        self.stamp(state, &mut record, now);
+        record.created = record.modified;
+        state.events.push(Event::Here(id.clone()));
+        state.records.insert(id, record.clone());
+        record
+    }
+
+    /// A person makes a record. Answers its id.
+    pub fn create(&self, fields: Fields, now: i64) -> String {
+        let mut state = self.state();
+        let id = format!("{}{}", self.side.name(), state.counter + 1);
+        self.add(&mut state, id.clone(), fields, None, now);
+        id
+    }
+
+    /// A person edits one field.
+    pub fn edit(&self, id: &str, field: &str, value: &str, now: i64) {
+        let mut state = self.state();
+        let Some(mut record) = state.records.get(id).cloned() else { return };
+        record.fields.set(field, self.spelled(field, &Value::from(value)));
+        self.stamp(&mut state, &mut record, now);
+        state.records.insert(id.to_owned(), record);
+        state.events.push(Event::Here(id.to_owned()));
+    }
+
+    /// Somebody deletes a record.
+    pub fn delete(&self, id: &str) {
+        let mut state = self.state();
+        if state.records.remove(id).is_some() {
+            state.events.push(Event::Gone(id.to_owned(), Reason::Deleted));
+        }
+    }
+
+    /// A person deletes a record, and makes another one that gets its id.
+    pub fn reuse(&self, id: &str, fields: Fields, now: i64) {
+        self.delete(id);
+        let mut state = self.state();
+        self.add(&mut state, id.to_owned(), fields, None, now);
+    }
+
+    /// All records, by id, as they really are.
+    #[must_use]
+    pub fn truth(&self) -> Vec<Record> {
+        self.state().records.values().cloned().collect()
+    }
+
+    /// The records of a human, as they really are.
+    #[must_use]
+    pub fn records_of(&self, who: Human) -> Vec<Record> {
+        self.state().records.values().filter(|record| owner(&record.fields) == Some(who)).cloned().collect()
+    }
+
+    /// What it does wrong from now on.
+    pub fn weather(&self, weather: Weather) {
+        self.state().weather = weather;
+    }
+
+    /// It does no longer do this wrong.
+    pub fn clear_up(&self, weather: Weather) {
+        let mut state = self.state();
+        if state.weather == weather {
+            state.weather = Weather::Fine;
+        }
+    }
+
+    /// Humans whose records are refused or cannot be read now.
+    #[must_use]
+    pub fn troubled(&self) -> Vec<Human> {
+        let state = self.state();
+        [state.poison, state.unreadable].into_iter().flatten().collect()
+    }
+
+    /// It forgets how far anybody has read.
+    pub fn lose_cursors(&self) {
+        self.state().generation += 1;
+    }
+
+    /// It refuses to write this human's record from now on.
+    pub fn poison(&self, who: Option<Human>) {
+        self.state().poison = who;
+    }
+
+    /// This human's record cannot be read from now on. Announced, as it is a change.
+    pub fn garble(&self, who: Option<Human>, now: i64) {
+        let mut state = self.state();
+        let was = std::mem::replace(&mut state.unreadable, who);
+        let touched: Vec<String> = state
+            .records
+            .values()
+            .filter(|record| owner(&record.fields).is_some_and(|owner| Some(owner) == who || Some(owner) == was))
+            .map(|record| record.at.id.clone())
+            .collect();
+        for id in touched {
+            let Some(mut record) = state.records.get(&id).cloned() else { continue };
+            self.stamp(&mut state, &mut record, now);
+            state.records.insert(id.clone(), record);
+            state.events.push(Event::Here(id));
+        }
+    }
+
+    /// Sets its clock.
+    pub fn skew(&self, ahead: i64) {
+        self.state().skew = ahead;
+    }
+}
+
+/// Whose record this is.
+#[must_use]
+pub fn owner(fields: &Fields) -> Option<Human> {
+    fields.iter().find_map(|(_, value)| value.as_text().and_then(whose))
+}
+
+/// What the connector to such a system answers.
+impl System {
+    /// The fields.
+    #[must_use]
+    pub fn catalogue(&self) -> Catalogue {
+        let field = |(place, name): (usize, &&str)| {
+            let field = Field::new(*name, FieldType::Text).path(*name);
+            if place == ADDRESS { field.caseless() } else { field }
+        };
+        Catalogue {
+            entities: vec![Entity {
+                name: ENTITY.into(),
+                label: "Contacts".into(),
+                kind: EntityKind::Contact,
+                fields: FIELDS.iter().enumerate().map(field).collect(),
+                selectors: vec![],
+            }],
+        }
+    }
+
+    /// A page of changes.
+    ///
+    /// # Errors
+    /// If the cursor is not known any more.
+    pub fn changes(&self, request: &ChangesRequest, now: i64) -> Result<Page, Failure> {
+        let state = self.state();
+        let limit = request.limit.max(1) as usize;
+        let place = match &request.cursor {
+            None => Place { kind: 'l', generation: state.generation, at: state.events.len(), after: String::new() },
+            Some(cursor) => Place::parse(cursor)
+                .filter(|place| place.generation == state.generation)
+                .ok_or_else(|| Failure::new(Class::CursorExpired, "the cursor is not known any more"))?,
+        };
+        if place.kind == 'l' {
+            let (changes, last, more) = state.slice(&place.after, limit);
+            let next = match last {
+                Some(last) if more => Place { after: last, ..place.clone() },
+                _ => Place { kind: 'e', after: String::new(), ..place.clone() },
+            };
+            let complete = !more && state.weather != Weather::Truncated;
+            let changes = changes.into_iter().map(|record| Change::upsert(state.shown(record))).collect();
+            let more = more && state.weather != Weather::Truncated;
+            return Ok(Page { changes, next: Some(next.cursor()), more, complete, ..self.page(&state, now) });
+        }
+        // A system that hides records tells nothing of what happened to them, either.
+        let hides = matches!(state.weather, Weather::Blackout | Weather::HalfView);
+        let last = if hides { place.at } else { state.events.len() };
+        let end = (place.at + limit).min(last);
+        let mut told: BTreeMap<&str, Option<Change>> = BTreeMap::new();
+        for event in &state.events[place.at.min(end)..end] {
+            match event {
+                Event::Gone(id, reason) => {
+                    let removed =
+                        self.abilities.tombstones.then(|| Change::removed(RecordRef::new(ENTITY, id), *reason));
+                    told.insert(id, removed);
+                }
+                Event::Here(id) => {
+                    // A record that is gone by now is told by its tombstone.
+                    if let Some(record) = state.records.get(id) {
+                        told.insert(id, Some(Change::upsert(state.shown(record.clone()))));
+                    }
+                }
+            }
+        }
+        let next = Place { at: end, ..place };
+        Ok(Page {
+            changes: told.into_values().flatten().collect(),
+            next: Some(next.cursor()),
+            more: end < last,
+            complete: true,
+            ..self.page(&state, now)
+        })
+    }
+
+    /// A page of a listing.
+    #[must_use]
+    pub fn list(&self, request: &ListRequest, now: i64) -> Page {
+        let state = self.state();
+        let after = request.page.as_ref().and_then(Place::parse).map(|place| place.after).unwrap_or_default();
+        let (records, last, more) = state.slice(&after, request.limit.max(1) as usize);
+        let changes = records
+            .into_iter()
+            .map(|record| match request.detail {
+                ListDetail::Full => Change::upsert(state.shown(record)),
+                ListDetail::Ids => {
+                    Change::upsert(Record { at: record.at, version: record.version, ..Record::default() })
+                }
+            })
+            .collect();
+        let truncated = state.weather == Weather::Truncated;
+        let next = Place { kind: 'l', generation: state.generation, at: 0, after: last.unwrap_or(after) };
+        Page {
+            changes,
+            next: Some(next.cursor()),
+            more: more && !truncated,
+            complete: !more && !truncated,
+            ..self.page(&state, now)
+        }
+    }
+
+    fn page(&self, state: &State, now: i64) -> Page {
+        let server_time = self.abilities.server_time.then_some(now + state.skew);
+        Page { same_store: true, server_time, ..Page::default() }
+    }
+
+    /// Records by id.
+    #[must_use]
+    pub fn get(&self, request: &GetRequest) -> Vec<Found> {
+        let state = self.state();
+        let found = |at: &RecordRef| match state.records.get(&at.id) {
+            Some(record) if !state.hides(&at.id) => Found::here(state.shown(record.clone())),
+            // Whoever declares that his reads are authoritative does not say that a hidden record is gone.
+            Some(_) if self.abilities.authoritative_get => Found { record: None, absent: Absent::Hidden },
+            _ => Found::gone(),
+        };
+        request.at.iter().map(found).collect()
+    }
+
+    /// Records by a value, or by the key of their creation.
+    #[must_use]
+    pub fn find(&self, request: &FindRequest) -> Vec<Vec<Record>> {
+        let state = self.state();
+        let find = |value: &String| -> Vec<Record> {
+            if request.by.is_empty() {
+                let id = state.keys.get(value).filter(|_| self.abilities.create_key == CreateKey::Searchable);
+                return id.and_then(|id| state.records.get(id)).cloned().into_iter().collect();
+            }
+            let hit = |record: &&Record| {
+                request.by.iter().any(|name| match &**name {
+                    "uid" => record.uid.as_deref() == Some(value),
+                    name => record.fields.text(name).is_some_and(|text| plain(text) == plain(value)),
+                })
+            };
+            state.records.values().filter(hit).filter(|record| !state.hides(&record.at.id)).cloned().collect()
+        };
+        request.values.iter().map(find).collect()
+    }
+
+    /// One write, and what it did.
+    pub fn write(&self, write: &Write, now: i64) -> (Outcome, Option<Effect>) {
+        let mut state = self.state();
+        let current = state.records.get(&write.at.id).cloned();
+        let effect = |id: &str, before: Option<&Record>| Effect {
+            action: write.action,
+            id: id.to_owned(),
+            who: owner(before.map_or(&write.fields, |record| &record.fields)),
+            before: before.map(|record| record.fields.clone()),
+            asked: write.fields.clone(),
+        };
+        let poisoned = |fields: &Fields| state.poison.is_some() && owner(fields) == state.poison;
+        if poisoned(current.as_ref().map_or(&write.fields, |record| &record.fields)) {
+            return (Outcome::refused("poisoned", "the record is refused"), None);
+        }
+        let Some(current) = current.filter(|_| write.action != Action::Create) else {
+            if write.action != Action::Create {
+                return (Outcome::of(Status::Gone), None);
+            }
+            if let Some(there) = self.already_there(&state, write) {
+                return (Outcome { record: Some(there), ..Outcome::of(Status::Exists) }, None);
+            }
+            let id = format!("{}{}", self.side.name(), state.counter + 1);
+            let record = self.add(&mut state, id.clone(), write.fields.clone(), write.uid.clone(), now);
+            state.keys.insert(write.key.clone(), id.clone());
+            return (Outcome::applied(record), Some(effect(&id, None)));
+        };
+        if self.abilities.conditional_writes && write.expect.is_some() && write.expect != current.version {
+            let current = state.shown(current);
+            return (Outcome { record: Some(current), ..Outcome::of(Status::Conflict) }, None);
+        }
+        let effect = effect(&write.at.id, Some(&current));
+        if write.action == Action::Update {
+            let mut record = current;
+            for (name, value) in write.fields.iter() {
+                record.fields.set(name.clone(), self.spelled(name, value));
+            }
+            self.stamp(&mut state, &mut record, now);
+            state.events.push(Event::Here(write.at.id.clone()));
+            state.records.insert(write.at.id.clone(), record.clone());
+            return (Outcome::applied(record), Some(effect));
+        }
+        state.records.remove(&write.at.id);
+        state.events.push(Event::Gone(write.at.id.clone(), Reason::Deleted));
+        (Outcome::applied(current), Some(effect))
+    }
+
+    fn already_there(&self, state: &State, write: &Write) -> Option<Record> {
+        let by_key = || {
+            let takes = self.abilities.create_key == CreateKey::Takes;
+            state.keys.get(&write.key).filter(|_| takes).and_then(|id| state.records.get(id))
+        };
+        let same_uid = |record: &&Record| self.abilities.uid && write.uid.is_some() && record.uid == write.uid;
+        by_key().or_else(|| state.records.values().find(same_uid)).cloned()
+    }
+}
+
+impl State {
+    fn hides(&self, id: &str) -> bool {
+        match self.weather {
+            Weather::Blackout => true,
+            Weather::HalfView => id.bytes().last().is_some_and(|digit| digit % 2 == 0),
+            _ => false,
+        }
+    }
+
+    /// Records behind an id, the last of them, and whether there are more.
+    fn slice(&self, after: &str, limit: usize) -> (Vec<Record>, Option<String>, bool) {
+        let omitted = |id: &str| {
+            let every_other = self.weather == Weather::Omits && id.bytes().last().is_some_and(|digit| digit % 2 == 0);
+            self.hides(id) || every_other
+        };
+        let behind = self.records.iter().filter(|(id, _)| id.as_str() > after && !omitted(id));
+        let mut records: Vec<Record> = behind.take(limit + 1).map(|(_, record)| record.clone()).collect();
+        let more = records.len() > limit;
+        records.truncate(limit);
+        let last = records.last().map(|record| record.at.id.clone());
+        (records, last, more)
+    }
+
+    fn shown(&self, mut record: Record) -> Record {
+        if self.unreadable.is_some() && owner(&record.fields) == self.unreadable {
+            record.fields = Fields::new();
+            record.conditions.push(Condition::unreadable("line 3 is no line"));
+        }
+        record
+    }
+}
+
+/// What a cursor means here: in a listing (`l`) or among the events (`e`).
+#[derive(Debug, Clone)]
+struct Place {
+    kind: char,
+    generation: u32,
+    at: usize,
+    after: String,
+}
+
+impl Place {
+    fn cursor(&self) -> Cursor {
+        Cursor(format!("{}:{}:{}:{}", self.kind, self.generation, self.at, self.after).into_bytes())
+    }
+
+    fn parse(cursor: &Cursor) -> Option<Place> {
+        let text = std::str::from_utf8(&cursor.0).ok()?;
+        let mut parts = text.splitn(4, ':');
+        Some(Place {
+            kind: parts.next()?.chars().next()?,
+            generation: parts.next()?.parse().ok()?,
+            at: parts.next()?.parse().ok()?,
+            after: parts.next()?.to_owned(),
+        })
+    }
+}

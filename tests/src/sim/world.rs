@@ -1,0 +1,442 @@
+//! Plays a script: two systems, one state, one clock, and as many hosts as it takes.
+
+use std::collections::BTreeSet;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use pairwise_host::chance::Chance;
+use pairwise_host::model::{HoldKind, Holder, LaneReport, LaneSpec, RunOptions, Side, Sides, Winner};
+use pairwise_host::pipeline;
+use pairwise_host::store::{Chosen, Db, Environment, HeldRow, HoldRow, LaneStatus};
+use pairwise_plugin_api::{Action, Fields, Outcome, Record, Value, Write};
+
+use super::dice::Dice;
+use super::host::{Death, Host, Ledger, Port};
+use super::oracle::{Broken, Oracle, Scope};
+use super::script::{Deed, Script, Setting, Step, Twist};
+use super::system::{ADDRESS, FIELDS, Human, System, Weather, owner, plain};
+use crate::twins::Seeded;
+
+/// What a history came to.
+#[derive(Debug, Clone)]
+pub struct Verdict {
+    /// What is broken; empty if all is well.
+    pub broken: Vec<Broken>,
+    /// Over every point, every effect and what stands in the end: equal for equal histories.
+    pub trace: u64,
+    /// Runs of hosts.
+    pub runs: u32,
+    /// Points that the last run of the script passed, for stepping.
+    pub points: u32,
+}
+
+/// A world in which a script is played.
+#[derive(Debug)]
+pub(super) struct World {
+    pub(super) systems: Sides<System>,
+    pub(super) time: Arc<Seeded>,
+    setting: Setting,
+    spec: Mutex<LaneSpec>,
+    out: Mutex<Vec<usize>>,
+    db: Mutex<Db>,
+    backup: Mutex<Option<Db>>,
+    replaced: Mutex<Vec<Db>>,
+    oracle: Mutex<Oracle>,
+    /// Accidents of typing.
+    dice: Mutex<Dice>,
+    trace: Mutex<DefaultHasher>,
+    dead: Arc<Mutex<BTreeSet<u32>>>,
+    half_seen: Mutex<BTreeSet<Side>>,
+    /// How far the oracle may go.
+    scope: Mutex<Scope>,
+    /// Sides from which the present run removed records.
+    removals: Mutex<Vec<Side>>,
+    /// Removals that a person has released.
+    released: AtomicU32,
+    runs: AtomicU32,
+    points: AtomicU32,
+    /// Writes of hosts that had an effect.
+    effects: AtomicU32,
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Plays a script to its end.
+#[must_use]
+pub fn play(script: &Script) -> Verdict {
+    let world = World::new(script);
+    for step in &script.steps {
+        world.step(step);
+    }
+    super::ending::end(&world);
+    world.verdict()
+}
+
+impl World {
+    fn new(script: &Script) -> World {
+        let time = Arc::new(Seeded::new(script.seed));
+        let dead: Arc<Mutex<BTreeSet<u32>>> = Arc::default();
+        let graves = dead.clone();
+        let environment = Environment {
+            chance: time.clone(),
+            is_alive: Arc::new(move |holder| !locked(&graves).contains(&holder.pid)),
+        };
+        let setting = script.setting.clone();
+        let system = |side: Side| {
+            let abilities = setting.abilities[side].clone();
+            System::new(side, abilities, setting.respells[side], setting.coarse[side], setting.skew[side])
+        };
+        World {
+            systems: Sides::from_fn(system),
+            time,
+            spec: Mutex::new(setting.lane(&[])),
+            out: Mutex::default(),
+            db: Mutex::new(Db::in_memory_with(environment).expect("a database in memory")),
+            backup: Mutex::default(),
+            replaced: Mutex::default(),
+            oracle: Mutex::default(),
+            dice: Mutex::new(Dice::new(script.seed ^ 0xACC1_DE47)),
+            trace: Mutex::default(),
+            dead,
+            half_seen: Mutex::default(),
+            scope: Mutex::new(Scope::of(&setting)),
+            removals: Mutex::default(),
+            released: AtomicU32::new(0),
+            runs: AtomicU32::new(0),
+            points: AtomicU32::new(0),
+            effects: AtomicU32::new(0),
+            setting,
+        }
+    }
+
+    pub(super) fn db(&self) -> MutexGuard<'_, Db> {
+        locked(&self.db)
+    }
+
+    pub(super) fn oracle(&self) -> MutexGuard<'_, Oracle> {
+        locked(&self.oracle)
+    }
+
+    pub(super) fn note(&self, what: impl Hash) {
+        what.hash(&mut *locked(&self.trace));
+    }
+
+    fn verdict(&self) -> Verdict {
+        for (_, system) in self.systems.iter() {
+            self.note(format!("{:?}", system.truth()));
+        }
+        Verdict {
+            broken: self.oracle().broken.clone(),
+            trace: locked(&self.trace).finish(),
+            runs: self.runs.load(Ordering::Relaxed),
+            points: self.points.load(Ordering::Relaxed),
+        }
+    }
+
+    fn step(&self, step: &Step) {
+        match step {
+            Step::Deed(deed) => self.deed(*deed),
+            Step::Run(twists) => {
+                self.run(twists);
+                for side in Side::BOTH.into_iter().filter(|side| !self.systems[*side].abilities.authoritative_get) {
+                    self.systems[side].clear_up(Weather::HalfView);
+                }
+            }
+            Step::Weather(side, weather) => self.weather(*side, *weather),
+            Step::LoseCursors(side) => self.systems[*side].lose_cursors(),
+            Step::Clock(by) | Step::Wait(by) => self.time.advance(*by),
+            Step::Skew(side, ahead) => self.systems[*side].skew(*ahead),
+            Step::Backup => *locked(&self.backup) = self.db().snapshot().ok(),
+            Step::Restore => self.restore(),
+            Step::Remap(field) => self.remap(*field),
+            Step::Disk(pages) => self.limit(*pages),
+            Step::Poison(side, who) => self.systems[*side].poison(*who),
+            Step::Garble(side, who) => self.systems[*side].garble(*who, self.time.now()),
+        }
+    }
+
+    /// Whoever cannot say for certain that a record is gone is believed the second time: such a system is seen by half only
+    /// once, for one run.
+    fn weather(&self, side: Side, weather: Weather) {
+        let weak = !self.systems[side].abilities.authoritative_get;
+        if weather == Weather::HalfView && weak && !locked(&self.half_seen).insert(side) {
+            return;
+        }
+        self.systems[side].weather(weather);
+    }
+
+    /// A person acts.
+    pub(super) fn deed(&self, deed: Deed) {
+        self.time.advance(i64::from(locked(&self.dice).small(20_000)));
+        let now = self.time.now();
+        match deed {
+            Deed::Create(side, who) => {
+                let system = &self.systems[side];
+                if Side::BOTH.into_iter().any(|side| !self.systems[side].records_of(who).is_empty()) {
+                    return;
+                }
+                system.create(self.fields(side, who), now);
+            }
+            Deed::Edit(side, who, field, clear) => {
+                let Some(record) = self.systems[side].records_of(who).into_iter().next() else { return };
+                let mut oracle = self.oracle();
+                oracle.replaced(&record, field);
+                let value = if clear && field > 1 {
+                    oracle.unjudge(who, field);
+                    String::new()
+                } else {
+                    oracle.value(side, who, field, locked(&self.dice).percent(30))
+                };
+                self.systems[side].edit(&record.at.id, FIELDS[field], &value, now);
+            }
+            Deed::Delete(side, who) => {
+                let Some(record) = self.systems[side].records_of(who).into_iter().next() else { return };
+                self.oracle().deleted(&record);
+                self.systems[side].delete(&record.at.id);
+            }
+            Deed::Reuse(side, who, other) => {
+                let there = |who: Human| Side::BOTH.iter().any(|side| !self.systems[*side].records_of(who).is_empty());
+                let Some(record) = self.systems[side].records_of(who).into_iter().next() else { return };
+                if !self.systems[side].abilities.incarnation || there(other) {
+                    return;
+                }
+                self.oracle().deleted(&record);
+                self.systems[side].reuse(&record.at.id, self.fields(side, other), now);
+            }
+            Deed::Twin(who) => {
+                if Side::BOTH.into_iter().any(|side| !self.systems[side].records_of(who).is_empty()) {
+                    return;
+                }
+                let left = self.fields(Side::Left, who);
+                let mut right = self.fields(Side::Right, who);
+                self.oracle().replaced_in(&right, ADDRESS);
+                right.set(FIELDS[ADDRESS], left.text(FIELDS[ADDRESS]).unwrap_or_default());
+                self.systems.left.create(left, now);
+                self.systems.right.create(right, now);
+            }
+        }
+    }
+
+    /// What a person fills a new record with.
+    fn fields(&self, side: Side, who: Human) -> Fields {
+        let mut dice = locked(&self.dice);
+        let mut oracle = self.oracle();
+        let mut fields = Fields::new();
+        for (field, name) in FIELDS.iter().enumerate() {
+            if field <= 1 || dice.percent(50) {
+                fields.set(*name, oracle.value(side, who, field, dice.percent(30)));
+            }
+        }
+        fields
+    }
+
+    /// One write of a host, judged.
+    pub(super) fn write(&self, side: Side, write: &Write) -> Outcome {
+        let (outcome, effect) = self.systems[side].write(write, self.time.now());
+        self.note((side, &write.at.id, format!("{:?}", outcome.status)));
+        if let Some(effect) = effect {
+            self.effects.fetch_add(1, Ordering::Relaxed);
+            if matches!(effect.action, Action::Delete | Action::Trash) {
+                locked(&self.removals).push(side);
+            }
+            let of = |side: Side| effect.who.map_or_else(Vec::new, |who| self.systems[side].records_of(who));
+            self.oracle().written(side, &effect, &of(side.other()), &of(side));
+        }
+        outcome
+    }
+
+    /// A host runs; what becomes of it, unless it dies.
+    pub(super) fn run(&self, twists: &[(u32, Twist)]) -> Option<LaneReport> {
+        let pid = self.runs.fetch_add(1, Ordering::Relaxed) + 1;
+        self.time.advance(1_000);
+        let host = Host::new(self, twists);
+        let spec = locked(&self.spec).clone();
+        let options = RunOptions { run: format!("run-{pid}"), ..RunOptions::default() };
+        let holder = Holder { boot: "boot".into(), pid, started: 1, since: self.time.now() };
+        let live = self.status().map_or(0, |status| status.live);
+        locked(&self.removals).clear();
+        let ran = catch_unwind(AssertUnwindSafe(|| {
+            let (left, right) = (Port { host: &host, side: Side::Left }, Port { host: &host, side: Side::Right });
+            let remotes = Sides { left: &left as _, right: &right as _ };
+            pipeline::run(&spec, remotes, &mut Ledger(&host), &*self.time, &options, &host, &holder)
+        }));
+        locked(&self.dead).insert(pid);
+        self.points.store(host.points(), Ordering::Relaxed);
+        self.judge_removals(live);
+        match ran {
+            Ok(report) => {
+                self.note(format!("{:?} {:?}", report.state, report.error));
+                Some(report)
+            }
+            Err(cause) if cause.is::<Death>() => {
+                // Every other time nothing is left of the process but the file.
+                if host.points().is_multiple_of(2) {
+                    let again = self.db().snapshot();
+                    *self.db() = again.expect("a copy in memory");
+                }
+                None
+            }
+            Err(cause) => {
+                let text = cause.downcast_ref::<String>().cloned();
+                let text = text.or_else(|| cause.downcast_ref::<&str>().map(|text| (*text).to_owned()));
+                self.oracle().complain("P16", format!("the host panicked: {}", text.unwrap_or_default()));
+                None
+            }
+        }
+    }
+
+    /// No run removes more from a side than its limit, unless a person has said so.
+    fn judge_removals(&self, live: u64) {
+        let removals = std::mem::take(&mut *locked(&self.removals));
+        for side in Side::BOTH {
+            let count = removals.iter().filter(|of| **of == side).count() as u64;
+            let released = u64::from(self.released.load(Ordering::Relaxed));
+            let above = self.setting.removals_above + released;
+            if count > above && count * 4 > live {
+                self.oracle()
+                    .complain("P10", format!("{count} of {live} records were removed on the {side} in one run"));
+            }
+        }
+    }
+
+    /// How many writes of hosts had an effect so far.
+    pub(super) fn effects(&self) -> u32 {
+        self.effects.load(Ordering::Relaxed)
+    }
+
+    fn restore(&self) {
+        locked(&self.scope).restored = true;
+        let Some(backup) = locked(&self.backup).as_ref().and_then(|backup| backup.snapshot().ok()) else { return };
+        let replaced = std::mem::replace(&mut *self.db(), backup);
+        let _ = self.db().mark_restored();
+        locked(&self.replaced).push(replaced);
+    }
+
+    /// All values that are in history, also in databases that a backup was put in the place of: they are kept beside it.
+    pub(super) fn history(&self) -> BTreeSet<String> {
+        let mut values = past(&mut self.db());
+        locked(&self.replaced).iter_mut().for_each(|db| values.extend(past(db)));
+        values
+    }
+
+    fn remap(&self, field: usize) {
+        locked(&self.scope).remapped.insert(field);
+        let mut out = locked(&self.out);
+        match out.iter().position(|one| *one == field) {
+            Some(place) => drop(out.remove(place)),
+            None => out.push(field),
+        }
+        *locked(&self.spec) = self.setting.lane(&out);
+    }
+
+    pub(super) fn limit(&self, pages: Option<u32>) {
+        let mut db = self.db();
+        let used = db.bytes().unwrap_or_default() / 4096;
+        let limit = pages.map_or(u32::MAX >> 1, |more| used as u32 + more);
+        let _ = db.limit_pages(limit);
+    }
+
+    /// How the lane stands.
+    pub(super) fn status(&self) -> Option<LaneStatus> {
+        self.db().status().ok()?.pop()
+    }
+
+    /// The weather is fine from now on.
+    pub(super) fn calm(&self) {
+        for (_, system) in self.systems.iter() {
+            system.weather(Weather::Fine);
+        }
+        self.limit(None);
+    }
+
+    /// What was refused or unreadable is so no more.
+    pub(super) fn heal(&self) {
+        for (_, system) in self.systems.iter() {
+            system.poison(None);
+            system.garble(None, self.time.now());
+        }
+    }
+
+    /// A person looks at everything that waits. Answers whether there was anything.
+    pub(super) fn attend(&self) -> bool {
+        let key = locked(&self.spec).key.clone();
+        let mut any = false;
+        let (holds, conflicts, quarantined) = {
+            let mut db = self.db();
+            let holds = db.holds(0, 1_000).unwrap_or_default();
+            let conflicts = db.conflicts(&key, 0, 1_000).unwrap_or_default();
+            (holds, conflicts, db.quarantine(&key, 0, 1_000).unwrap_or_default())
+        };
+        for hold in holds {
+            any = true;
+            self.answer(&hold);
+        }
+        for conflict in conflicts.iter().filter(|conflict| conflict.decision.is_none()) {
+            any = true;
+            let text = |side: Side| conflict.values[side].as_text().unwrap_or_default().to_owned();
+            let fields: Fields = Side::BOTH.iter().map(|side| (side.name(), Value::from(text(*side)))).collect();
+            if let (Some(who), Some(field)) = (owner(&fields), FIELDS.iter().position(|name| *name == conflict.path)) {
+                self.oracle().unjudge(who, field);
+            }
+            let winner = locked(&self.dice).pick(&[Winner::Left, Winner::Right]);
+            let _ = self.db().decide_conflicts(&Chosen::One(conflict.id), winner);
+        }
+        for row in quarantined {
+            any |= self.db().retry_quarantined(row.id).unwrap_or_default();
+        }
+        any
+    }
+
+    /// Records of one human are one; everything else may go its way.
+    fn answer(&self, hold: &HoldRow) {
+        let rows = self.db().held(hold.id).ok().flatten().map(|(_, rows)| rows).unwrap_or_default();
+        if hold.kind == HoldKind::Match {
+            let records = self.records();
+            let who = |row: &HeldRow| {
+                let found = records[row.side].iter().find(|record| record.at.id == row.record);
+                found.and_then(|record| owner(&record.fields))
+            };
+            for left in rows.iter().filter(|row| row.side == Side::Left) {
+                let twin = rows.iter().find(|row| row.side == Side::Right && who(row) == who(left));
+                if let Some(right) = twin {
+                    let _ = self.db().pair_held(hold.id, &left.record, &right.record);
+                }
+            }
+        } else {
+            self.released.fetch_add(rows.len() as u32, Ordering::Relaxed);
+        }
+        let _ = self.db().release_hold(hold.id);
+    }
+
+    /// What stands on both sides.
+    pub(super) fn records(&self) -> Sides<Vec<Record>> {
+        Sides::from_fn(|side| self.systems[side].truth())
+    }
+
+    /// How far the oracle may go.
+    pub(super) fn scope(&self) -> Scope {
+        let mut scope = locked(&self.scope).clone();
+        scope.one_way.extend(locked(&self.out).iter().copied());
+        scope
+    }
+}
+
+/// Values that lost.
+fn past(db: &mut Db) -> BTreeSet<String> {
+    let mut values = BTreeSet::new();
+    // Numbers of links are never used again: those without history follow the last one.
+    let mut empty = 0;
+    for link in 0.. {
+        let rows = db.history_of_link(link).unwrap_or_default();
+        empty = if rows.is_empty() { empty + 1 } else { 0 };
+        if empty > 300 {
+            break;
+        }
+        values.extend(rows.iter().flat_map(|row| &row.values).filter_map(|value| value.old.as_text()).map(plain));
+    }
+    values
+}
