@@ -214,8 +214,8 @@ fn until_day(text: &str, zone: &TimeZone) -> Option<Date> {
     }
 }
 
-/// The rule of a `Recurrence`; `None` if it is of a kind that we do not know.
-pub(crate) fn from_xml(recurrence: &Node, start: Option<&str>) -> Option<String> {
+/// The rule of a `Recurrence` in this zone; `None` if it is of a kind that we do not know.
+pub(crate) fn from_xml(recurrence: &Node, start: Option<&str>, zone: &TimeZone) -> Option<String> {
     let pattern = recurrence.children.iter().find(|part| part.child("StartDate").is_none())?;
     let range = recurrence.children.iter().find(|part| part.child("StartDate").is_some())?;
     let text = |name: &str| pattern.text_of(name).unwrap_or_default();
@@ -260,9 +260,14 @@ pub(crate) fn from_xml(recurrence: &Node, start: Option<&str>) -> Option<String>
     if let Some(count) = range.text_of("NumberOfOccurrences") {
         rule.push_str(&format!(";COUNT={count}"));
     } else if let Some(end) = range.text_of("EndDate") {
-        let day = end.get(..10)?.replace('-', "");
+        let day: Date = end.get(..10)?.parse().ok()?;
         // An instant for series that have times, at their end of that day.
-        let until = if start.is_some_and(|start| start.contains('T')) { format!("{day}T235959Z") } else { day };
+        let until = if start.is_some_and(|start| start.contains('T')) {
+            let end = day.at(23, 59, 59, 0).to_zoned(zone.clone()).ok()?.with_time_zone(TimeZone::UTC);
+            end.strftime("%Y%m%dT%H%M%SZ").to_string()
+        } else {
+            day.strftime("%Y%m%d").to_string()
+        };
         rule.push_str(&format!(";UNTIL={until}"));
     }
     Some(rule)
@@ -278,7 +283,7 @@ mod tests {
         let start = "2027-03-22".parse().unwrap();
         let xml = to_xml(rule, start, &TimeZone::UTC)?;
         let xml = xml.replacen("<t:Recurrence>", &format!("<t:Recurrence xmlns:t=\"{TYPES}\">"), 1);
-        Ok(from_xml(&Node::parse(&xml).unwrap(), Some("2027-03-22T09:00:00")).unwrap())
+        Ok(from_xml(&Node::parse(&xml).unwrap(), Some("2027-03-22T09:00:00"), &TimeZone::UTC).unwrap())
     }
 
     #[test]
@@ -298,6 +303,17 @@ mod tests {
         }
         assert_eq!(around("FREQ=WEEKLY").as_deref(), Ok("FREQ=WEEKLY;BYDAY=MO"));
         assert_eq!(around("FREQ=DAILY;BYDAY=MO,TU,WE,TH,FR").as_deref(), Ok("FREQ=WEEKLY;BYDAY=MO,TU,WE,TH,FR"));
+    }
+
+    #[test]
+    fn a_series_does_not_grow_by_a_day_where_clocks_are_ahead() {
+        let (start, zone) = ("2027-03-22".parse().unwrap(), TimeZone::get("Europe/London").unwrap());
+        let xml = |rule: &str| to_xml(rule, start, &zone).unwrap();
+        let summer = xml("FREQ=DAILY;UNTIL=20270630T225959Z");
+        assert!(summer.contains("<t:EndDate>2027-06-30</t:EndDate>"), "{summer}");
+        let typed = summer.replacen("<t:Recurrence>", &format!("<t:Recurrence xmlns:t=\"{TYPES}\">"), 1);
+        let rule = from_xml(&Node::parse(&typed).unwrap(), Some("2027-03-22T09:00:00"), &zone).unwrap();
+        assert_eq!(rule, "FREQ=DAILY;UNTIL=20270630T225959Z");
     }
 
     #[test]
