@@ -187,11 +187,11 @@ impl Version {
     }
 
     pub(crate) fn parse(text: &str) -> Version {
-        let mut parts = text.split('|');
-        let etag = parts.next().unwrap_or_default().to_owned();
+        let mut parts = text.split('|').map(opened);
+        let etag = parts.next().unwrap_or_default();
         let address = parts.next().filter(|key| !key.is_empty()).map(|key| Address {
-            key: key.to_owned(),
-            etag: parts.next().unwrap_or_default().to_owned(),
+            key,
+            etag: parts.next().unwrap_or_default(),
             modified: parts.next().and_then(|text| text.parse().ok()).unwrap_or_default(),
         });
         Version { etag, address }
@@ -200,12 +200,23 @@ impl Version {
 
 impl std::fmt::Display for Version {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(&self.etag)?;
+        f.write_str(&closed(&self.etag))?;
         match &self.address {
-            Some(address) => write!(f, "|{}|{}|{}", address.key, address.etag, address.modified),
+            Some(address) => {
+                write!(f, "|{}|{}|{}", closed(&address.key), closed(&address.etag), address.modified)
+            }
             None => Ok(()),
         }
     }
+}
+
+/// What a server names, without the sign that stands between the parts of a version.
+fn closed(part: &str) -> String {
+    part.replace('%', "%25").replace('|', "%7C")
+}
+
+fn opened(part: &str) -> String {
+    part.replace("%7C", "|").replace("%25", "%")
 }
 
 #[cfg(test)]

@@ -18,7 +18,8 @@ pub(crate) fn millis(json: &Json) -> Option<Millis> {
         return zoned.or_else(|| local().map(|zoned| zoned.timestamp())).map(Timestamp::as_millisecond);
     };
     // The offset only says how to show the moment.
-    let end = inside[1.min(inside.len())..].find(['+', '-']).map_or(inside.len(), |at| at + 1);
+    let sign = inside.find(|c: char| c.is_ascii_digit())?;
+    let end = inside[sign..].find(['+', '-']).map_or(inside.len(), |at| sign + at);
     inside[..end].parse().ok()
 }
 
