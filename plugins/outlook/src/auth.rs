@@ -28,6 +28,12 @@ const DELEGATED: &str = "Contacts.ReadWrite Calendars.ReadWrite MailboxSettings.
 /// So long before its end a token is not used any more.
 const MARGIN: Duration = Duration::from_secs(300);
 
+/// Seconds of the longest life of a token that is believed. They live for an hour or a day.
+const LONGEST_LIFE: u64 = 7 * 86_400;
+
+/// Seconds of the longest pause between two questions whether a person has signed in.
+const LONGEST_INTERVAL: u64 = 60;
+
 /// Who is logged in, with what.
 #[derive(Debug, Default)]
 pub(crate) struct Tokens {
@@ -191,7 +197,7 @@ impl Login {
             }
         }
         let granted = issuer.grant(cx, &form)?;
-        let lifetime = seconds(&granted.expires_in).unwrap_or(3_600);
+        let lifetime = seconds(&granted.expires_in).unwrap_or(3_600).min(LONGEST_LIFE);
         // A token that lives no longer than the margin is used for half of its life.
         let lifetime = Duration::from_secs(lifetime);
         let until = Instant::now() + lifetime.saturating_sub(MARGIN).max(lifetime / 2);
@@ -234,7 +240,7 @@ impl Issuer<'_> {
             let begun: Begun = serde_json::from_slice(&answer.body).map_err(|_| self.no_login_server(&answer))?;
             self.client.secrets().add(&begun.device_code);
             let secrets = BTreeMap::from([(DEVICE_CODE.to_owned(), begun.device_code)]);
-            let wait_ms = seconds(&begun.interval).unwrap_or(5) * 1000;
+            let wait_ms = seconds(&begun.interval).unwrap_or(5).min(LONGEST_INTERVAL) * 1000;
             return Ok(LoginResponse {
                 ask: Some(Ask { text: begun.message, wait_ms, secrets }),
                 ..LoginResponse::default()

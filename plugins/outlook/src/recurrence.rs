@@ -3,7 +3,7 @@
 //! The field holds lines as calendar files do (`RRULE:FREQ=WEEKLY;BYDAY=MO`), so that two calendars carry rules to each other.
 //! A rule that Graph has no pattern for is refused rather than bent.
 
-use jiff::civil::{Date, DateTime};
+use jiff::civil::{Date, DateTime, Time};
 use jiff::tz::TimeZone;
 use pairwise_plugin_api::Value;
 use serde_json::{Map, Value as Json, json};
@@ -195,7 +195,8 @@ fn last_day(until: &str, zone: Option<&str>) -> Option<String> {
     let day: Date = format!("{year}-{month}-{rest}").parse().ok()?;
     let Some(clock) = until.split_once('T').map(|(_, clock)| clock) else { return Some(day.to_string()) };
     let number = |range: std::ops::Range<usize>| clock.get(range)?.parse::<i8>().ok();
-    let moment: DateTime = day.at(number(0..2)?, number(2..4)?, number(4..6)?, 0);
+    let time = Time::new(number(0..2)?, number(2..4)?, number(4..6)?, 0).ok()?;
+    let moment: DateTime = day.to_datetime(time);
     let local = match zone.filter(|_| until.ends_with('Z')) {
         Some(zone) => crate::zones::local(moment, zone)?,
         None => moment,
