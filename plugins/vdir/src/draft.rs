@@ -157,13 +157,12 @@ impl<'s, 'a> Draft<'s, 'a> {
             Value::List(list) => list.iter().map(Value::as_text).collect(),
             _ => None,
         };
-        let properties: Option<Vec<Property>> = texts.and_then(|texts| {
-            let parse = |text: &str| Property::parse(text).filter(|found| found.name.eq_ignore_ascii_case(wanted));
-            texts.into_iter().map(parse).collect()
-        });
         let is_silent = self.sheet.schema.silent.iter().chain(self.sheet.schema.made).any(|name| *name == wanted);
-        let Some(mut properties) = properties.filter(|_| !is_silent) else { return self.refuse(name) };
+        let Some(texts) = texts.filter(|_| !is_silent) else { return self.refuse(name) };
+        let parse = |text: &str| Property::parse(text).filter(|found| found.name.eq_ignore_ascii_case(wanted));
+        let mut asked: Vec<(&str, Option<Property>)> = texts.into_iter().map(|text| (text, parse(text))).collect();
         let mut last = None;
+        let mut gone = Vec::new();
         for (index, property) in self.sheet.properties.iter().enumerate() {
             let Some(property) = property.as_ref().filter(|property| property.name.eq_ignore_ascii_case(wanted)) else {
                 continue;
@@ -172,14 +171,18 @@ impl<'s, 'a> Draft<'s, 'a> {
             if self.sheet.slot_of[index].is_some() || self.sheet.schema.is_silence(property) {
                 continue;
             }
-            match properties.iter().position(|wanted| wanted == property) {
-                Some(kept) => drop(properties.remove(kept)),
-                None => drop(self.replaced.insert(index, None)),
+            // A line that is asked for as it is told stays, whatever sense its text makes: quotes within quotes make none.
+            let told = property.to_string();
+            match asked.iter().position(|(text, parsed)| *text == told || parsed.as_ref() == Some(property)) {
+                Some(kept) => drop(asked.remove(kept)),
+                None => gone.push(index),
             }
         }
-        for property in properties {
-            self.added.push((last, property));
-        }
+        let Some(new) = asked.into_iter().map(|(_, parsed)| parsed).collect::<Option<Vec<_>>>() else {
+            return self.refuse(name);
+        };
+        self.replaced.extend(gone.into_iter().map(|index| (index, None)));
+        self.added.extend(new.into_iter().map(|property| (last, property)));
     }
 
     fn set_extended(&mut self, name: &Name, tail: &str, value: &Value) {

@@ -272,18 +272,7 @@ pub(crate) enum Encoded {
 
 /// Where the first colon outside of quotes is.
 fn colon(raw: &str) -> Option<usize> {
-    let mut quoted = false;
-    let mut first = None;
-    for (index, byte) in raw.bytes().enumerate() {
-        match byte {
-            b'"' => quoted = !quoted,
-            b':' if !quoted => return Some(index),
-            b':' => first = first.or(Some(index)),
-            _ => {}
-        }
-    }
-    // A quote that is never closed quotes nothing.
-    if quoted { first } else { None }
+    split_quoted(raw, ':').next().map(str::len).filter(|head| *head < raw.len())
 }
 
 fn split_group(name: Cow<'_, str>) -> (Cow<'_, str>, Cow<'_, str>) {
@@ -316,11 +305,15 @@ pub(crate) fn param_of(raw: &str) -> Param {
     Param { raw: raw.to_owned(), name, values }
 }
 
-/// Cuts at a separator that does not stand between quotes.
+/// Cuts at a separator that does not stand between quotes. A quote that is never closed quotes nothing.
 pub(crate) fn split_quoted(text: &str, separator: char) -> impl Iterator<Item = &str> {
     let mut quoted = false;
+    let mut quotes = text.matches('"').count();
     text.split(move |char| {
-        quoted ^= char == '"';
+        if char == '"' {
+            quotes -= 1;
+            quoted = !quoted && quotes > 0;
+        }
         char == separator && !quoted
     })
 }
