@@ -25,6 +25,8 @@ const COLLECT: Duration = Duration::from_secs(2);
 /// The first pause after a stream was lost; it doubles.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(300);
+/// Bytes of the largest envelope of a stream; those of the server have some thousand.
+const LARGEST_ENVELOPE: usize = 4 << 20;
 /// What is listened to.
 const EVENTS: [&str; 4] = ["CreatedEvent", "DeletedEvent", "ModifiedEvent", "MovedEvent"];
 
@@ -114,31 +116,35 @@ fn stream(exchange: &Exchange, cx: &Context, request: &WatchRequest, hear: Hear<
     listen(cx, &receiver, &subscriptions, hear)
 }
 
-/// Cuts the stream into envelopes.
+/// Cuts the stream into envelopes. It ends where one grows beyond all reason.
 fn forward(mut streaming: Streaming, to: &mpsc::SyncSender<String>) {
-    const END: &str = "Envelope>";
     let mut reader = streaming.reader();
     let (mut pending, mut chunk) = (Vec::new(), [0_u8; 8 * 1024]);
     while let Ok(count @ 1..) = reader.read(&mut chunk) {
         pending.extend_from_slice(&chunk[..count]);
-        while let Some(end) = end_of_envelope(&pending, END) {
+        while let Some(end) = end_of_envelope(&pending) {
             let envelope = String::from_utf8_lossy(&pending[..end]).into_owned();
             pending.drain(..end);
             if to.send(envelope).is_err() {
                 return;
             }
         }
+        if pending.len() > LARGEST_ENVELOPE {
+            return;
+        }
     }
 }
 
 /// Behind the end tag of the first envelope.
-fn end_of_envelope(bytes: &[u8], tag: &str) -> Option<usize> {
-    let at = bytes.windows(tag.len()).enumerate().find(|(at, window)| {
-        let before = &bytes[..*at];
-        let opened = before.iter().rposition(|byte| *byte == b'<');
-        *window == tag.as_bytes() && opened.is_some_and(|open| bytes.get(open + 1) == Some(&b'/'))
+pub(crate) fn end_of_envelope(bytes: &[u8]) -> Option<usize> {
+    const NAME: &[u8] = b"Envelope>";
+    let mut ends = bytes.windows(NAME.len()).enumerate().filter(|(_, window)| *window == NAME);
+    let at = ends.find(|(at, _)| {
+        // `</Envelope>`, or with a prefix.
+        let opened = bytes[..*at].iter().rposition(|byte| *byte == b'<');
+        opened.is_some_and(|open| bytes.get(open + 1) == Some(&b'/'))
     });
-    at.map(|(at, _)| at + tag.len())
+    at.map(|(at, _)| at + NAME.len())
 }
 
 fn listen(cx: &Context, from: &mpsc::Receiver<String>, subscriptions: &Subscriptions, hear: Hear<'_>) -> Result<bool> {
