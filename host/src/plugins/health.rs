@@ -51,19 +51,7 @@ impl Health {
     }
 
     pub(super) fn standing(&self, now: Millis) -> Standing {
-        let kept = self.read();
-        let recent = recent(&kept.failures, now);
-        match kept.failures.last() {
-            Some(last) if kept.quarantined => {
-                Standing::Quarantined { failures: kept.failures.len(), last: last.text.clone() }
-            }
-            Some(last) if recent > 0 => {
-                let doubled = FIRST_PAUSE.saturating_mul(1 << (recent - 1).min(16)).min(LONGEST_PAUSE);
-                let passed = Duration::from_millis(u64::try_from(now - last.at).unwrap_or(0));
-                Standing::Usable { pause: doubled.saturating_sub(passed) }
-            }
-            _ => Standing::Usable { pause: Duration::ZERO },
-        }
+        standing(&self.read(), now)
     }
 
     /// It fell over.
@@ -89,12 +77,37 @@ impl Health {
 
     /// What cannot be read is forgotten: it is a help, not a promise.
     fn read(&self) -> Kept {
-        fs::read(&self.file).ok().and_then(|json| serde_json::from_slice(&json).ok()).unwrap_or_default()
+        fs::read(&self.file).map(|json| parse(&json)).unwrap_or_default()
     }
 }
 
+fn parse(json: &[u8]) -> Kept {
+    serde_json::from_slice(json).unwrap_or_default()
+}
+
+fn standing(kept: &Kept, now: Millis) -> Standing {
+    let recent = recent(&kept.failures, now);
+    match kept.failures.last() {
+        Some(last) if kept.quarantined => {
+            Standing::Quarantined { failures: kept.failures.len(), last: last.text.clone() }
+        }
+        Some(last) if recent > 0 => {
+            let doubled = FIRST_PAUSE.saturating_mul(1 << (recent - 1).min(16)).min(LONGEST_PAUSE);
+            let passed = Duration::from_millis(u64::try_from(now.saturating_sub(last.at)).unwrap_or(0));
+            Standing::Usable { pause: doubled.saturating_sub(passed) }
+        }
+        _ => Standing::Usable { pause: Duration::ZERO },
+    }
+}
+
+/// Where a plugin stands of which this is kept.
+#[cfg(any(test, fuzzing))]
+pub(super) fn standing_of(json: &[u8], now: Millis) -> Standing {
+    standing(&parse(json), now)
+}
+
 fn is_recent(fall: &Fall, now: Millis) -> bool {
-    now - fall.at < Millis::try_from(WINDOW.as_millis()).unwrap_or(Millis::MAX)
+    now.saturating_sub(fall.at) < Millis::try_from(WINDOW.as_millis()).unwrap_or(Millis::MAX)
 }
 
 fn recent(failures: &[Fall], now: Millis) -> usize {
