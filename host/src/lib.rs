@@ -5,6 +5,9 @@ pub mod cli;
 pub mod config;
 #[cfg(feature = "sandbox")]
 pub mod demo;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzz;
 pub mod model;
 pub mod os;
 pub mod pipeline;

@@ -14,6 +14,9 @@ pub mod delta;
 mod entry;
 pub mod failure;
 mod forward;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzz;
 mod guard;
 pub mod header;
 pub mod manifest;

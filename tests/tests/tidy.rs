@@ -17,6 +17,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("pipeline", &["pipeline", "model", "chance"]),
     ("demo", &["demo"]),
     ("schedule", &["schedule", "pipeline", "plugins", "store", "config", "model", "chance", "os"]),
+    ("fuzz", &["schedule", "plugins", "store", "config"]),
     // The outermost layer wires all the others.
     ("cli", &["cli", "demo", "schedule", "pipeline", "plugins", "store", "config", "model", "chance", "os"]),
 ];

@@ -7,6 +7,8 @@ pub mod check;
 pub mod document;
 pub mod edit;
 pub mod find;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzz;
 pub mod kept;
 pub mod preset;
 pub mod problem;

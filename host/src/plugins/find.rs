@@ -1,7 +1,7 @@
 //! Discovery: which files are plugins, and what they say about themselves. Runs no code of theirs.
 
 use std::fs::{self, File};
-use std::io::{self, Read};
+use std::io::{self, Read, Seek};
 use std::path::{Path, PathBuf};
 
 use object::{Object, ObjectSection};
@@ -119,14 +119,20 @@ fn host_version() -> Version {
 
 /// The bytes of a plugin's section, without mapping the file: a file that is cut short is an error, not a signal.
 pub(super) fn section(file: &Path) -> Result<Vec<u8>, LoadError> {
+    let unreadable = |source| LoadError::Unreadable { file: file.to_owned(), source };
+    let opened = File::open(file).map_err(unreadable)?;
+    if !opened.metadata().map_err(unreadable)?.is_file() {
+        return Err(LoadError::NotAPlugin { file: file.to_owned(), why: "it is not a file".to_owned() });
+    }
+    section_in(file, opened)
+}
+
+/// The same, of a file that is open.
+pub(super) fn section_in(file: &Path, mut opened: impl Read + Seek) -> Result<Vec<u8>, LoadError> {
     let not = |why: &str| LoadError::NotAPlugin { file: file.to_owned(), why: why.to_owned() };
     let damaged = |why: object::Error| LoadError::Damaged { file: file.to_owned(), why: why.to_string() };
     let unreadable = |source| LoadError::Unreadable { file: file.to_owned(), source };
 
-    let mut opened = File::open(file).map_err(unreadable)?;
-    if !opened.metadata().map_err(unreadable)?.is_file() {
-        return Err(not("it is not a file"));
-    }
     let mut magic = Vec::new();
     opened.by_ref().take(4).read_to_end(&mut magic).map_err(unreadable)?;
     if magic != *b"\x7fELF" {

@@ -59,8 +59,13 @@ impl LockFile {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(LockFile::default()),
             Err(source) => return Err(LoadError::Unreadable { file: file.to_owned(), source }),
         };
+        LockFile::parse(file, &text)
+    }
+
+    /// Reads the file's text.
+    pub(super) fn parse(file: &Path, text: &str) -> Result<Self, LoadError> {
         let wrong = |why: String| LoadError::Lock { file: file.to_owned(), why };
-        let lock: LockFile = toml::from_str(&text).map_err(|error| wrong(error.to_string().trim_end().to_owned()))?;
+        let lock: LockFile = toml::from_str(text).map_err(|error| wrong(error.to_string().trim_end().to_owned()))?;
         if lock.format != FORMAT {
             return Err(wrong(format!("its format is {}, this Pairwise reads format {FORMAT}", lock.format)));
         }
@@ -70,15 +75,19 @@ impl LockFile {
     /// Replaces the file as a whole.
     pub(super) fn write(&self, file: &Path) -> Result<(), LoadError> {
         let write = || {
-            let text = toml::to_string(self).map_err(io::Error::other)?;
+            let text = self.text()?;
             let temporary = file.with_extension("lock.tmp");
             let mut target = File::create(&temporary)?;
-            target.write_all(INTRODUCTION.as_bytes())?;
             target.write_all(text.as_bytes())?;
             target.sync_all()?;
             fs::rename(&temporary, file)
         };
         write().map_err(|source| LoadError::Unreadable { file: file.to_owned(), source })
+    }
+
+    /// The text of the file.
+    pub(super) fn text(&self) -> io::Result<String> {
+        toml::to_string(self).map(|text| format!("{INTRODUCTION}{text}")).map_err(io::Error::other)
     }
 
     pub(super) fn of(&self, id: &str, version: &Version) -> Option<&Locked> {

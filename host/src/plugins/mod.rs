@@ -22,6 +22,8 @@ mod callbacks;
 mod error;
 mod find;
 mod frames;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzz;
 mod health;
 mod inside;
 mod instance;

@@ -14,6 +14,8 @@
 //! before anything is touched; a profile that is not ready does not stop the others.
 
 mod blackout;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzz;
 mod inspect;
 mod interlock;
 mod login;

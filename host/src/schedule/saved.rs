@@ -69,8 +69,13 @@ impl SavedPlan {
     /// [`PlanError::Unwritable`].
     pub fn write(&self, file: &Path) -> Result<(), PlanError> {
         let unwritable = |reason: String| PlanError::Unwritable { file: file.display().to_string(), reason };
-        let text = serde_json::to_string_pretty(self).map_err(|error| unwritable(error.to_string()))?;
-        std::fs::write(file, text + "\n").map_err(|error| unwritable(error.to_string()))
+        let text = self.text().map_err(|error| unwritable(error.to_string()))?;
+        std::fs::write(file, text).map_err(|error| unwritable(error.to_string()))
+    }
+
+    /// The text of its file.
+    pub(super) fn text(&self) -> serde_json::Result<String> {
+        serde_json::to_string_pretty(self).map(|text| text + "\n")
     }
 
     /// Reads one.
@@ -80,7 +85,13 @@ impl SavedPlan {
     pub fn read(file: &Path) -> Result<Self, PlanError> {
         let unreadable = |reason: String| PlanError::Unreadable { file: file.display().to_string(), reason };
         let text = std::fs::read_to_string(file).map_err(|error| unreadable(error.to_string()))?;
-        let plan: SavedPlan = serde_json::from_str(&text).map_err(|error| unreadable(error.to_string()))?;
+        SavedPlan::parse(file, &text)
+    }
+
+    /// Reads the file's text.
+    pub(super) fn parse(file: &Path, text: &str) -> Result<Self, PlanError> {
+        let unreadable = |reason: String| PlanError::Unreadable { file: file.display().to_string(), reason };
+        let plan: SavedPlan = serde_json::from_str(text).map_err(|error| unreadable(error.to_string()))?;
         if plan.format != FORMAT {
             return Err(unreadable(format!("it has format {}, this version knows {FORMAT}", plan.format)));
         }

@@ -18,6 +18,8 @@ mod aside;
 mod codes;
 mod conflicts;
 mod cursors;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzz;
 mod history;
 mod holds;
 mod inbox;
@@ -35,7 +37,7 @@ mod settle;
 mod transaction;
 mod work;
 
-#[cfg(test)]
+#[cfg(any(test, fuzzing))]
 mod testing;
 
 use std::cell::RefCell;

@@ -1,5 +1,6 @@
 //! Small worlds for the tests of this module.
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
+#![cfg_attr(fuzzing, allow(dead_code, reason = "the fuzz targets use a part of it"))]
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};

@@ -13,6 +13,9 @@ mod desk;
 mod event;
 mod fields;
 mod folders;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzz;
 mod item;
 mod kind;
 mod ntlm;

@@ -27,7 +27,7 @@ const MOST_FOUND: &str = "1000";
 
 /// How far each folder of a scope was told.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-struct Memory {
+pub(crate) struct Memory {
     /// Entity, folder, sync state.
     states: Vec<(String, String, String)>,
     /// The folder that is being told, by its place in the scope.
@@ -37,7 +37,7 @@ struct Memory {
 }
 
 impl Memory {
-    fn read(cursor: Option<&Cursor>) -> Result<Memory> {
+    pub(crate) fn read(cursor: Option<&Cursor>) -> Result<Memory> {
         let Some(cursor) = cursor else { return Ok(Memory { whole: true, ..Memory::default() }) };
         let parsed = || {
             let value: serde_json::Value = serde_json::from_slice(&cursor.0).ok()?;
@@ -52,7 +52,7 @@ impl Memory {
         parsed().ok_or_else(|| Failure::new(Class::CursorExpired, "the cursor is none of this connector"))
     }
 
-    fn write(&self) -> Cursor {
+    pub(crate) fn write(&self) -> Cursor {
         Cursor(json!({ "states": self.states, "at": self.at, "whole": self.whole }).to_string().into_bytes())
     }
 

@@ -148,7 +148,7 @@ fn resource(place: &str, item: &Item) -> Json {
 }
 
 /// The answer to one item of a batch.
-fn done(resource: Json) -> Option<Done> {
+pub(crate) fn done(resource: Json) -> Option<Done> {
     let diagnosis = Diagnosis::in_json(&resource);
     let Json::Object(mut entry) = resource else { return None };
     let status = entry.get("$httpStatus").and_then(|status| match status {

@@ -96,7 +96,7 @@ pub(crate) fn checked(server: &Server, cx: &Context, login: &Login, kind: &Kind,
     group
 }
 
-fn group_of(entry: &Entry, name: &str, family: &'static str) -> Result<Group> {
+pub(crate) fn group_of(entry: &Entry, name: &str, family: &'static str) -> Result<Group> {
     let broken = |what: &str| {
         let text = format!("the group `{name}` was told without {what}");
         Failure::new(Class::Protocol, text)

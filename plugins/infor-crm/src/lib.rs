@@ -31,6 +31,9 @@ mod cursor;
 mod entity;
 mod feed;
 mod find;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzz;
 mod groups;
 mod identity;
 mod login;

@@ -177,7 +177,7 @@ impl Graph {
 }
 
 impl Reply {
-    fn of(response: &Json) -> Self {
+    pub(crate) fn of(response: &Json) -> Self {
         let status = response["status"].as_u64().and_then(|status| u16::try_from(status).ok());
         let headers = response["headers"].as_object();
         let wait = headers.and_then(|headers| {

@@ -28,7 +28,7 @@ const PAGE: &str = "odata.maxpagesize=200";
 
 /// Where a round of reading stands: what a cursor holds.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
-struct Place {
+pub(crate) struct Place {
     sources: Vec<Source>,
     /// The source that is being read.
     at: usize,
@@ -74,12 +74,12 @@ impl Source {
 }
 
 impl Place {
-    fn read(cursor: &Cursor) -> Result<Self> {
+    pub(crate) fn read(cursor: &Cursor) -> Result<Self> {
         serde_json::from_slice(&cursor.0)
             .map_err(|_| Failure::new(Class::CursorExpired, "the cursor is not one of this connector"))
     }
 
-    fn cursor(&self) -> Result<Cursor> {
+    pub(crate) fn cursor(&self) -> Result<Cursor> {
         let written = serde_json::to_vec(self).map_err(|error| Failure::new(Class::Other, error.to_string()))?;
         Ok(Cursor(written))
     }
@@ -309,12 +309,12 @@ impl Reader<'_> {
 }
 
 /// The items that a page is about. One may stand there several times, in any order: as it is now counts.
-fn mentioned(body: &Json) -> BTreeSet<String> {
+pub(crate) fn mentioned(body: &Json) -> BTreeSet<String> {
     body["value"].as_array().into_iter().flatten().map(|line| record::id(line).to_owned()).collect()
 }
 
 /// Where a delta goes on, and whether it is at its end.
-fn following(body: &Json) -> Result<(String, bool)> {
+pub(crate) fn following(body: &Json) -> Result<(String, bool)> {
     let link = |name: &str| body[name].as_str().map(str::to_owned);
     match (link("@odata.nextLink"), link("@odata.deltaLink")) {
         (Some(next), _) => Ok((next, false)),

@@ -29,6 +29,9 @@ mod contact;
 mod event;
 mod feed;
 mod folders;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzz;
 mod graph;
 mod kind;
 mod notify;

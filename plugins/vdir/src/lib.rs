@@ -30,6 +30,9 @@ mod draft;
 mod durable;
 mod event;
 mod folder;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzz;
 mod lines;
 mod pages;
 mod people;
