@@ -21,6 +21,7 @@ mod guard;
 pub mod header;
 pub mod manifest;
 pub mod ops;
+pub mod overrides;
 #[doc(hidden)]
 pub mod raw;
 pub mod record;

@@ -207,8 +207,8 @@ impl Lane<'_> {
     }
 
     fn is_refused(&self, side: Side, path: &str, outcome: &Outcome) -> bool {
-        let native = || self.map.row(path).and_then(|row| row.native[side].first());
-        !outcome.refused_fields.is_empty() && native().is_some_and(|name| outcome.refused_fields.contains(name))
+        let native = || self.map.native(side, path);
+        !outcome.refused_fields.is_empty() && native().is_some_and(|name| outcome.refused_fields.contains(&name))
     }
 
     /// Whether a new record holds values that only its own side sets and that the other side is to hear of: the name of the

@@ -1,6 +1,6 @@
 //! What a write sends: the elements of a new item in the order of the schema, and of a changed one each property by itself.
 
-use pairwise_plugin_api::{Name, Outcome, Value, Write};
+use pairwise_plugin_api::{Name, Outcome, Value, Write, overrides};
 
 use crate::event::{self, Times};
 use crate::fields::{KEY, Place, Shape, Spec, UID, uri, write_own_uri};
@@ -146,6 +146,8 @@ impl Change {
                     let text = Some(text.as_str()).filter(|text| !text.is_empty());
                     change.pieces.push(Piece::own_property(&property_of(own), text));
                 }
+                // Occurrences are written after their series.
+                _ if kind == Kind::Event && overrides::parts(name).is_some() => {}
                 _ => change.refused.push(name.clone()),
             }
         }

@@ -1,5 +1,6 @@
 //! Events: fields that take several properties, attendees, and series.
 
+use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use pairwise_plugin_api::{
     Action, Answer, Condition, Fields, Participant, ParticipantKind, Record, Role, Value, Write,
@@ -7,13 +8,14 @@ use pairwise_plugin_api::{
 
 use crate::change::{Change, Piece, Refused, leaf, refused};
 use crate::recurrence;
+use crate::series::Series;
 use crate::times::{field, iana, moment, of_field, windows, written, zone};
 use crate::xml::{Node, Writer, is_true};
 
-const START: &str = "Start";
-const END: &str = "End";
-const ALL_DAY: &str = "IsAllDayEvent";
-const ZONE: &str = "StartTimeZone";
+pub(crate) const START: &str = "Start";
+pub(crate) const END: &str = "End";
+pub(crate) const ALL_DAY: &str = "IsAllDayEvent";
+pub(crate) const ZONE: &str = "StartTimeZone";
 const REMINDER: &str = "ReminderMinutesBeforeStart";
 /// The rule of a series, and the occurrences that were taken out of it, as lines of iCalendar.
 const RRULE: &str = "recurrence";
@@ -31,16 +33,15 @@ pub(crate) struct Times {
     pub(crate) home: String,
 }
 
-/// Whether an update needs to know what the event holds now.
+/// Whether an update needs to know what the event holds now: its other times, and the occurrences that differ, which the
+/// server forgets together with the old times.
 pub(crate) fn needs_current(write: &Write) -> bool {
-    let has = |name: &str| write.fields.get(name).is_some();
     write.action == Action::Update
-        && [START, END, ALL_DAY, ZONE, RRULE].iter().any(|name| has(name))
-        && ![START, END, ALL_DAY, ZONE].iter().all(|name| has(name))
+        && [START, END, ALL_DAY, ZONE, RRULE].iter().any(|name| write.fields.get(name).is_some())
 }
 
-/// Reads what makes an event of an item into its record.
-pub(crate) fn read(item: &Node, mailbox: &str, record: &mut Record) {
+/// Reads what makes an event of an item into its record; of a series also which of its occurrences differ.
+pub(crate) fn read(item: &Node, mailbox: &str, record: &mut Record) -> Option<Series> {
     let text = |name: &str| item.text_of(name);
     let fields = &mut record.fields;
     let kind = text("CalendarItemType").unwrap_or("Single");
@@ -55,14 +56,8 @@ pub(crate) fn read(item: &Node, mailbox: &str, record: &mut Record) {
             ..Condition::unreadable(format!("nobody knows the time zone `{named}` that this event is written in"))
         });
     }
-    let tz = known.and_then(zone).unwrap_or(TimeZone::UTC);
-    let told = |time: Option<&str>| -> Value {
-        let Some(time) = time.and_then(moment) else { return Value::Null };
-        if all_day {
-            return time.to_zoned(tz.clone()).date().to_string().into();
-        }
-        field(time, &tz, is_utc).into()
-    };
+    let clock = Clock { tz: known.and_then(zone).unwrap_or(TimeZone::UTC), is_utc };
+    let told = |time: Option<&str>| time.and_then(moment).map_or(Value::Null, |time| clock.told(time, all_day));
     fields.set(START, told(text(START)));
     fields.set(END, told(text(END)));
     fields.set(ALL_DAY, all_day);
@@ -88,12 +83,30 @@ pub(crate) fn read(item: &Node, mailbox: &str, record: &mut Record) {
     fields.set(RRULE, rule.map_or(Value::Null, |rule| vec![Value::from(format!("RRULE:{rule}"))].into()));
     let deleted = item.child("DeletedOccurrences").into_iter().flat_map(|all| all.all("DeletedOccurrence"));
     let left_out: Vec<Value> =
-        deleted.filter_map(|one| left_out(one.text_of("Start")?, &tz, known, is_utc, all_day)).collect();
+        deleted.filter_map(|one| left_out(one.text_of("Start")?, &clock.tz, known, is_utc, all_day)).collect();
     fields.set(LEFT_OUT, if left_out.is_empty() { Value::Null } else { left_out.into() });
     record.uid = text("UID").map(str::to_owned).or(record.uid.take());
     record.occurrence = original.filter(|_| matches!(kind, "Occurrence" | "Exception"));
     if meeting {
         record.participants = participants(item, organizer, mailbox);
+    }
+    (kind == "RecurringMaster").then(|| Series::of(item, clock, record))
+}
+
+/// The clock that an event is told by.
+#[derive(Debug, Clone)]
+pub(crate) struct Clock {
+    pub(crate) tz: TimeZone,
+    is_utc: bool,
+}
+
+impl Clock {
+    /// A moment as a field: of whole days the date alone.
+    pub(crate) fn told(&self, time: Timestamp, all_day: bool) -> Value {
+        match all_day {
+            true => time.to_zoned(self.tz.clone()).date().to_string().into(),
+            false => field(time, &self.tz, self.is_utc).into(),
+        }
     }
 }
 

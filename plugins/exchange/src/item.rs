@@ -5,6 +5,7 @@ use pairwise_plugin_api::{Condition, Fields, Name, Record, RecordRef, Value};
 use crate::event;
 use crate::fields::{KEY, Place, SEARCH_KEY, Shape, Spec, UID};
 use crate::kind::{EXTENDED, Kind, property_of};
+use crate::series::Series;
 use crate::times::{day_of, millis};
 use crate::xml::Node;
 
@@ -16,6 +17,8 @@ pub(crate) struct Read {
     pub(crate) key: Option<String>,
     /// The folder it lies in, by its id.
     pub(crate) folder: Option<String>,
+    /// Of a series: which of its occurrences differ.
+    pub(crate) series: Option<Series>,
 }
 
 /// Id and change key.
@@ -50,11 +53,9 @@ pub(crate) fn read(kind: Kind, item: &Node, mailbox: &str, extended: &[String]) 
         fields,
         ..Record::default()
     };
-    if kind == Kind::Event {
-        event::read(item, mailbox, &mut record);
-    }
+    let series = if kind == Kind::Event { event::read(item, mailbox, &mut record) } else { None };
     let folder = item.child("ParentFolderId").and_then(|folder| folder.attribute("Id")).map(str::to_owned);
-    Some(Read { record, key: own_property(item, KEY), folder })
+    Some(Read { record, key: own_property(item, KEY), folder, series })
 }
 
 /// A record that the server would not show.

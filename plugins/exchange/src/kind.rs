@@ -1,6 +1,6 @@
 //! The two kinds of records, and what is asked of the server to read one.
 
-use pairwise_plugin_api::{Catalogue, Class, Entity, EntityKind, Failure, Field, FieldType, Result};
+use pairwise_plugin_api::{Catalogue, Class, Entity, EntityKind, Failure, Field, FieldType, Result, overrides};
 
 use crate::fields::{CONTACT, EVENT, KEY, Place, SEARCH_KEY, Spec, UID, uri, write_own_uri};
 use crate::xml::Writer;
@@ -32,6 +32,7 @@ const BESIDE_EVENT: &[&str] = &[
     "OptionalAttendees",
     "Resources",
     "Recurrence",
+    "ModifiedOccurrences",
     "DeletedOccurrences",
     "StartTimeZone",
     "IsOrganizer",
@@ -148,6 +149,9 @@ impl Kind {
         for name in extended {
             let path = format!("{EXTENDED}{name}");
             fields.push(Field::new(path.as_str(), FieldType::Text).path(path.as_str()));
+        }
+        if self == Kind::Event {
+            fields.push(overrides::family());
         }
         let (label, kind) = match self {
             Kind::Contact => ("Contacts", EntityKind::Contact),

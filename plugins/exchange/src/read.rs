@@ -297,14 +297,7 @@ impl Desk<'_> {
     }
 
     fn chunk(&self, kind: Kind, ids: &[&str]) -> Result<Vec<Result2>> {
-        let mut body = Writer::new();
-        body.start("m:GetItem");
-        kind.write_shape(&mut body, &self.exchange.config.extended);
-        body.start("m:ItemIds");
-        for id in ids {
-            body.empty("t:ItemId", &[("Id", id)]);
-        }
-        let answer = self.read(&body.done())?;
+        let answer = self.read(&self.get_body(kind, ids))?;
         let messages = answer.messages();
         if messages.len() != ids.len() {
             let text = format!("{} items were answered with {} messages", ids.len(), messages.len());
@@ -314,7 +307,21 @@ impl Desk<'_> {
             let item = message.child("Items").and_then(|items| items.children.first())?;
             item::read(kind, item, self.name(), &self.exchange.config.extended)
         };
-        Ok(messages.into_iter().map(|message| message.fine().map(read)).collect())
+        let mut items: Vec<Result2> = messages.into_iter().map(|message| message.fine().map(read)).collect();
+        self.add_exceptions(&mut items)?;
+        Ok(items)
+    }
+
+    /// The request for items by their ids.
+    pub(crate) fn get_body(&self, kind: Kind, ids: &[&str]) -> String {
+        let mut body = Writer::new();
+        body.start("m:GetItem");
+        kind.write_shape(&mut body, &self.exchange.config.extended);
+        body.start("m:ItemIds");
+        for id in ids {
+            body.empty("t:ItemId", &[("Id", id)]);
+        }
+        body.done()
     }
 
     /// Records whose fields have one of the values, or that bear one of the keys.

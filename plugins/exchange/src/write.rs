@@ -3,7 +3,9 @@
 use std::collections::HashMap;
 
 use pairwise_plugin_api::ops::WriteRequest;
-use pairwise_plugin_api::{Action, Certainty, Class, Failure, Outcome, Record, RecordRef, Result, Status, Write};
+use pairwise_plugin_api::{
+    Action, Certainty, Class, Failure, Outcome, Record, RecordRef, Result, Status, Write, overrides,
+};
 
 use crate::change::{Change, field_of};
 use crate::desk::{Answered, Desk, Folder};
@@ -16,11 +18,14 @@ use crate::soap::Trouble;
 use crate::xml::{Node, Writer};
 
 /// What became of each write of a batch, as far as it is known.
-struct Batch<'a> {
-    writes: &'a [Write],
-    outcomes: Vec<Option<Outcome>>,
+pub(crate) struct Batch<'a> {
+    pub(crate) writes: &'a [Write],
+    pub(crate) outcomes: Vec<Option<Outcome>>,
     /// Items that were made or changed: where they are, and with which version.
-    done: Vec<(usize, Kind, String, Option<String>)>,
+    pub(crate) done: Vec<(usize, Kind, String, Option<String>)>,
+    /// What items held that were read before they were changed. With other times the server forgets all occurrences of a
+    /// series that differ.
+    pub(crate) before: HashMap<usize, Read>,
     /// Something was sent; from then on a failure is told write by write.
     sent: bool,
 }
@@ -30,7 +35,7 @@ impl Batch<'_> {
         self.outcomes[place].is_none()
     }
 
-    fn settle(&mut self, place: usize, outcome: Outcome) {
+    pub(crate) fn settle(&mut self, place: usize, outcome: Outcome) {
         self.outcomes[place] = Some(outcome);
     }
 }
@@ -44,9 +49,11 @@ impl Desk<'_> {
             writes: &request.writes,
             outcomes: vec![None; request.writes.len()],
             done: Vec::new(),
+            before: HashMap::new(),
             sent: false,
         };
         let worked = self.work(request, &mut batch);
+        self.write_occurrences(&mut batch);
         if let Err(failure) = worked {
             if !batch.sent {
                 return Err(failure);
@@ -71,6 +78,7 @@ impl Desk<'_> {
             let current = self.look_before(kind, batch, &removals, &updates)?;
             self.create(kind, batch, of(&[Action::Create]), request)?;
             self.update(kind, batch, updates, &current, request)?;
+            batch.before.extend(current);
             self.remove(kind, batch, removals)?;
         }
         for place in 0..request.writes.len() {
@@ -167,8 +175,11 @@ impl Desk<'_> {
                 let write = &batch.writes[place];
                 match self.change_of(kind, write, current.get(&place)) {
                     Ok(change) if change.pieces.is_empty() => {
-                        let record =
-                            Record { at: write.at.clone(), version: write.expect.clone(), ..Record::default() };
+                        let (at, version) = (write.at.clone(), write.expect.clone());
+                        if !overrides::of(&write.fields).is_empty() {
+                            batch.done.push((place, kind, at.id.clone(), version.clone()));
+                        }
+                        let record = Record { at, version, ..Record::default() };
                         batch.settle(place, Outcome { refused_fields: change.refused, ..Outcome::applied(record) });
                     }
                     Ok(change) => members.push((place, change)),
@@ -398,7 +409,7 @@ fn delete_body(ids: &[&str], action: Action, invite: bool) -> String {
 }
 
 /// Mail leaves only where the write asks for it.
-fn sends(invite: bool) -> &'static str {
+pub(crate) fn sends(invite: bool) -> &'static str {
     if invite { "SendToAllAndSaveCopy" } else { "SendToNone" }
 }
 
@@ -408,7 +419,7 @@ fn refusal(kind: Kind, trouble: &Trouble) -> Outcome {
 }
 
 /// What a failed request means for one of its writes.
-fn lost(failure: &Failure, was_sent: bool) -> Outcome {
+pub(crate) fn lost(failure: &Failure, was_sent: bool) -> Outcome {
     let status = match (failure.certainty, failure.class) {
         (Certainty::Unknown, _) if was_sent => Status::Unknown,
         (_, Class::Auth) => Status::Auth,

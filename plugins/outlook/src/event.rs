@@ -1,4 +1,4 @@
-//! Events: single ones and series. A series is one record; its exceptions stay untouched by whatever is written to it.
+//! Events: single ones and series. A series is one record; its occurrences that differ are overrides of its fields.
 
 use std::sync::Arc;
 
@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use jiff::civil::DateTime;
 use pairwise_plugin_api::{
     Answer, Condition, Entity, EntityKind, Field, FieldType, Fields, Level, Name, Participant, ParticipantKind,
-    Principal, Record, Role, Severity, Value, Write,
+    Principal, Record, Role, Severity, Value, Write, overrides,
 };
 use serde_json::{Map, Value as Json, json};
 
@@ -15,7 +15,7 @@ use crate::folders::{FOLDER, Folder};
 use crate::graph::query;
 use crate::property::{self, OWN};
 use crate::settings::Config;
-use crate::{recurrence, zones};
+use crate::{recurrence, series, zones};
 
 /// The members of an event that are asked for.
 const SELECT: &str = "id,changeKey,createdDateTime,lastModifiedDateTime,subject,body,start,end,originalStartTimeZone,isAllDay,\
@@ -75,7 +75,7 @@ impl Shape {
             name: "event".to_owned(),
             label: "Events".to_owned(),
             kind: EntityKind::Event,
-            fields: FIELDS.iter().map(field).collect(),
+            fields: FIELDS.iter().map(field).chain([overrides::family()]).collect(),
             selectors: vec![FOLDER.to_owned()],
         }
     }
@@ -86,6 +86,11 @@ impl Shape {
 
     pub(crate) fn expand(&self) -> String {
         property::expand(OWN.into_iter())
+    }
+
+    /// What is asked for only of one event by its id, as Graph tells it only there: which occurrences of a series differ.
+    pub(crate) fn of_series(&self) -> (String, String) {
+        (format!("{},{}", self.select(), series::CANCELLED), format!("{},{}", self.expand(), series::EXCEPTIONS))
     }
 
     /// The view's window was set at this time: whether it should move on.
@@ -142,6 +147,13 @@ impl Shape {
         let internal =
             organizer.as_ref().map_or(Value::Null, |person| Value::Bool(person.kind == ParticipantKind::Internal));
         set("organizerIsInternal", internal);
+        if is_series {
+            series::add(&mut fields, event, |occurrence| {
+                let mut told = Record::default();
+                self.fill(&as_one_of(occurrence, event), false, &mut told);
+                told.fields
+            });
+        }
         record.fields = fields;
         record.participants = organizer.into_iter().chain(people).collect();
         // The calendar's own UID cannot be chosen: that of the counterpart stands beside it.
@@ -150,6 +162,10 @@ impl Shape {
     }
 
     pub(crate) fn needs_present(&self, fields: &Fields) -> bool {
+        self.has_times(fields) || !overrides::of(fields).is_empty()
+    }
+
+    fn has_times(&self, fields: &Fields) -> bool {
         TIMES.iter().any(|name| fields.get(name).is_some())
     }
 
@@ -189,11 +205,17 @@ impl Shape {
                     }
                 }
                 name if TIMES.contains(&name) => {}
+                // Occurrences are written after their series.
+                name if overrides::parts(name).is_some() => {}
                 _ => refused.push(name.clone()),
             }
         }
-        if self.needs_present(&write.fields) {
-            self.write_times(&write.fields, present, &mut body, &mut refused);
+        if self.has_times(&write.fields) {
+            let mut now = Record::default();
+            if !present.is_null() {
+                self.fill(present, false, &mut now);
+            }
+            write_times(&write.fields, &now.fields, &mut body, &mut refused);
         }
         // Whoever is named gets mail from the server: people are written only if that is wanted.
         if let Some(people) = write.participants.as_ref().filter(|_| write.invite) {
@@ -203,44 +225,53 @@ impl Shape {
         (body, refused)
     }
 
-    /// Start and end go together, each with its zone.
-    fn write_times(&self, fields: &Fields, present: &Json, body: &mut Map<String, Json>, refused: &mut Vec<Name>) {
-        let mut now = Record::default();
-        if !present.is_null() {
-            self.fill(present, false, &mut now);
+    /// The JSON of a write of one occurrence, which then holds all of this.
+    pub(crate) fn write_occurrence(&self, write: &Write, mut whole: Fields) -> Map<String, Json> {
+        // The rule is the series' own.
+        whole.remove(recurrence::FIELD);
+        let plain = write.fields.iter().filter(|(name, _)| !TIMES.contains(&&***name));
+        let plain =
+            Write { fields: plain.map(|(name, value)| (name.clone(), value.clone())).collect(), ..write.clone() };
+        let (mut body, _) = self.write(&plain, &Json::Null);
+        if self.has_times(&write.fields) {
+            write_times(&write.fields, &whole, &mut body, &mut Vec::new());
         }
-        let value = |name: &str| fields.get(name).or_else(|| now.fields.get(name)).cloned().unwrap_or_default();
-        let zone = value("timeZone").as_text().map(str::to_owned);
-        let start = value("start").to_string();
-        let all_day = value("isAllDay") == Value::Bool(true) || !start.contains('T');
-        let moment = |text: &str| {
-            let clock = text.trim_end_matches('Z');
-            let clock = if clock.contains('T') { clock.to_owned() } else { format!("{clock}T00:00:00") };
-            let clock = if all_day { format!("{}T00:00:00", clock.get(..10)?) } else { clock };
-            clock.parse::<DateTime>().ok()?;
-            let zone = zone.as_deref().filter(|_| !text.ends_with('Z') && !all_day);
-            Some(json!({ "dateTime": clock, "timeZone": zone.map_or_else(|| "UTC".to_owned(), zones::wire) }))
-        };
-        let changes = |names: &[&str]| names.iter().any(|name| fields.get(name).is_some());
-        if changes(&["start", "end", "timeZone", "isAllDay"]) {
-            match (moment(&start), moment(&value("end").to_string())) {
-                (Some(start), Some(end)) => {
-                    body.insert("isAllDay".to_owned(), json!(all_day));
-                    body.insert("start".to_owned(), start);
-                    body.insert("end".to_owned(), end);
-                }
-                _ => refused.extend(
-                    ["start", "end"].iter().filter(|name| fields.get(name).is_some()).map(|name| Arc::from(*name)),
-                ),
+        body
+    }
+}
+
+/// Start and end go together, each with its zone. `now` is what the event holds beside what is written.
+fn write_times(fields: &Fields, now: &Fields, body: &mut Map<String, Json>, refused: &mut Vec<Name>) {
+    let value = |name: &str| fields.get(name).or_else(|| now.get(name)).cloned().unwrap_or_default();
+    let zone = value("timeZone").as_text().map(str::to_owned);
+    let start = value("start").to_string();
+    let all_day = value("isAllDay") == Value::Bool(true) || !start.contains('T');
+    let moment = |text: &str| {
+        let clock = text.trim_end_matches('Z');
+        let clock = if clock.contains('T') { clock.to_owned() } else { format!("{clock}T00:00:00") };
+        let clock = if all_day { format!("{}T00:00:00", clock.get(..10)?) } else { clock };
+        clock.parse::<DateTime>().ok()?;
+        let zone = zone.as_deref().filter(|_| !text.ends_with('Z') && !all_day);
+        Some(json!({ "dateTime": clock, "timeZone": zone.map_or_else(|| "UTC".to_owned(), zones::wire) }))
+    };
+    let changes = |names: &[&str]| names.iter().any(|name| fields.get(name).is_some());
+    if changes(&["start", "end", "timeZone", "isAllDay"]) {
+        match (moment(&start), moment(&value("end").to_string())) {
+            (Some(start), Some(end)) => {
+                body.insert("isAllDay".to_owned(), json!(all_day));
+                body.insert("start".to_owned(), start);
+                body.insert("end".to_owned(), end);
             }
+            _ => refused
+                .extend(["start", "end"].iter().filter(|name| fields.get(name).is_some()).map(|name| Arc::from(*name))),
         }
-        let rule = value(recurrence::FIELD);
-        // The range of a series begins with its start, so that it moves along.
-        if fields.get(recurrence::FIELD).is_some() || (changes(&["start"]) && !rule.is_empty()) {
-            match recurrence::write(&rule, &start, zone.as_deref()) {
-                Some(recurrence) => drop(body.insert("recurrence".to_owned(), recurrence)),
-                None => refused.push(Arc::from(recurrence::FIELD)),
-            }
+    }
+    let rule = value(recurrence::FIELD);
+    // The range of a series begins with its start, so that it moves along.
+    if fields.get(recurrence::FIELD).is_some() || (changes(&["start"]) && !rule.is_empty()) {
+        match recurrence::write(&rule, &start, zone.as_deref()) {
+            Some(recurrence) => drop(body.insert("recurrence".to_owned(), recurrence)),
+            None => refused.push(Arc::from(recurrence::FIELD)),
         }
     }
 }
@@ -282,6 +313,13 @@ fn read_time(moment: &Json, all_day: bool, zone: Option<&str>) -> Value {
         Some(local) => Value::from(printed(local)),
         None => Value::from(format!("{}Z", printed(read))),
     }
+}
+
+/// An occurrence is told by the clocks of its series.
+fn as_one_of(occurrence: &Json, series: &Json) -> Json {
+    let mut one = occurrence.clone();
+    one["originalStartTimeZone"] = series["originalStartTimeZone"].clone();
+    one
 }
 
 fn unknown_zone(zone: &str) -> Condition {

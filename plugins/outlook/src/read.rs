@@ -24,7 +24,10 @@ const FILTERED: usize = 15;
 impl Outlook {
     /// The request for one item, with all that a record needs.
     pub(crate) fn item(&self, principal: &Principal, kind: Kind, id: &str) -> Part {
-        let (select, expand) = (self.select(kind), self.expand(kind));
+        let (select, expand) = match kind {
+            Kind::Contact => (self.select(kind), self.expand(kind)),
+            Kind::Event => self.events.of_series(),
+        };
         let query = query(&[("$select", &select), ("$expand", &expand)]);
         let mailbox = self.graph.mailbox(principal);
         Part::get(format!("{mailbox}/{}/{}{query}", kind.collection(), segment(id)))
@@ -164,6 +167,9 @@ impl Outlook {
                 cx.progress(0, 0);
             }
         }
+        if kind == Kind::Event {
+            self.complete(cx, &request.principal, &tree, found.values_mut().flatten())?;
+        }
         let answer = |value: &String| {
             let records = found.get(&fold(value)).cloned().unwrap_or_default();
             records.into_iter().map(|mut record| {
@@ -172,6 +178,26 @@ impl Outlook {
             })
         };
         Ok(request.values.iter().map(|value| answer(value).collect()).collect())
+    }
+
+    /// A listing does not tell which occurrences of a series differ.
+    fn complete<'a>(
+        &self,
+        cx: &Context,
+        principal: &Principal,
+        tree: &Tree,
+        found: impl Iterator<Item = &'a mut Record>,
+    ) -> Result<()> {
+        let series: Vec<&mut Record> =
+            found.filter(|record| record.fields.get("recurring") == Some(&Value::Bool(true))).collect();
+        let ids: Vec<String> = series.iter().map(|record| record.at.id.clone()).collect();
+        let ids: Vec<&str> = ids.iter().map(String::as_str).collect();
+        for (record, item) in series.into_iter().zip(self.items(cx, principal, Kind::Event, &ids)?) {
+            if let Some(item) = item {
+                *record = self.record(Kind::Event, &item, Some(tree), &[]);
+            }
+        }
+        Ok(())
     }
 
     /// Filters that find the values, where Graph can search for them.

@@ -19,11 +19,11 @@ use crate::property::{self, KEY, UID};
 use crate::record::{self, etag};
 
 /// A write on its way.
-struct Job<'a> {
-    write: &'a Write,
-    kind: Kind,
+pub(crate) struct Job<'a> {
+    pub(crate) write: &'a Write,
+    pub(crate) kind: Kind,
     /// The item as it is now, where the write needs to know.
-    present: Option<Json>,
+    pub(crate) present: Option<Json>,
     refused: Vec<Name>,
 }
 
@@ -45,10 +45,10 @@ impl Next {
 type Trees = HashMap<Kind, Arc<Tree>>;
 
 /// What all writes of a call share.
-struct Writer<'a> {
-    outlook: &'a Outlook,
-    cx: &'a Context,
-    request: &'a WriteRequest,
+pub(crate) struct Writer<'a> {
+    pub(crate) outlook: &'a Outlook,
+    pub(crate) cx: &'a Context,
+    pub(crate) request: &'a WriteRequest,
 }
 
 impl Outlook {
@@ -83,7 +83,7 @@ impl Outlook {
 }
 
 /// What a failed call means for each of its writes.
-fn outcome_of(failure: &Failure) -> Outcome {
+pub(crate) fn outcome_of(failure: &Failure) -> Outcome {
     let status = match (failure.certainty, failure.class) {
         (Certainty::Unknown, _) => Status::Unknown,
         (_, Class::Auth) => Status::Auth,
@@ -136,6 +136,7 @@ impl Writer<'_> {
             }
             self.settle(&jobs, &doubtful, &trees, &mut outcomes);
         }
+        self.write_occurrences(&jobs, &mut outcomes);
         Ok(outcomes.into_iter().map(Option::unwrap_or_default).collect())
     }
 
@@ -207,6 +208,12 @@ impl Writer<'_> {
                 let present = job.present.clone().unwrap_or_default();
                 let (body, refused) = self.outlook.body(job.kind, job.write, &present);
                 job.refused = refused;
+                if body.is_empty() && !present.is_null() {
+                    // Only occurrences are to change.
+                    let record = self.outlook.record(job.kind, &present, None, &[]);
+                    let outcome = Outcome { refused_fields: job.refused.clone(), ..Outcome::applied(record) };
+                    return Ok(Next::done(outcome));
+                }
                 Part { body: Some(Json::Object(body)), if_match, ..Part::new(Method::Patch, item) }
             }
             Action::Trash => Part { if_match, ..Part::new(Method::Delete, item) },

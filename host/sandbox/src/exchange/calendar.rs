@@ -59,6 +59,20 @@ pub(super) fn is_master(item: &Item) -> bool {
     item.fields.get("Recurrence").is_some_and(Value::is_array)
 }
 
+/// When the occurrence of this number would be, counted from one, whether or not it was deleted.
+pub(super) fn start_of(item: &Item, number: usize) -> Option<Timestamp> {
+    series(&item.fields)?.starts().get(number.checked_sub(1)?).copied()
+}
+
+/// A series whose times changed has none of its exceptions and gaps any more.
+pub(super) fn forget_exceptions(before: &Fields, fields: &mut Fields) {
+    let moved = |name: &&str| before.get(*name) != fields.get(*name);
+    if ["Start", "End", "Recurrence", "StartTimeZone", "IsAllDayEvent"].iter().any(moved) {
+        fields.remove(EXCEPTIONS);
+        fields.remove(DELETED);
+    }
+}
+
 /// What takes place of an event: itself, or the occurrences of its series that were not deleted.
 pub(super) fn occurrences(item: &Item) -> Vec<Occurrence> {
     let (Some(start), Some(end)) = (time(&item.fields, "Start"), time(&item.fields, "End")) else { return Vec::new() };

@@ -1,5 +1,6 @@
 //! Items: reading, making, changing, moving, deleting.
 
+use jiff::Timestamp;
 use roxmltree::Node;
 use serde_json::{Value, json};
 
@@ -33,18 +34,20 @@ impl Call<'_> {
             let found = store.get(id).filter(|item| item.owner == self.mailbox && item.entity != mailbox::FOLDER);
             found.ok_or_else(Problem::item_not_found)
         };
-        let nth = |master: &'s Item, fits: &dyn Fn(usize, &calendar::Occurrence) -> bool| {
-            let all = calendar::occurrences(master);
-            let found = all.into_iter().enumerate().find(|(index, found)| fits(*index, found)).map(|(_, found)| found);
-            found.map(|found| Asked::Occurrence(master, Box::new(found))).ok_or_else(|| {
-                Problem::new("ErrorCalendarOccurrenceIndexIsOutOfRecurrenceRange", "The occurrence does not exist.")
-            })
+        let at = |master: &'s Item, original: Timestamp| {
+            let found = calendar::occurrences(master).into_iter().find(|found| found.original == original);
+            found.map(|found| Asked::Occurrence(master, Box::new(found)))
         };
         match node.tag_name().name() {
             "OccurrenceItemId" => {
                 let master = mine(node.attribute("RecurringMasterId").unwrap_or_default())?;
                 let index: usize = node.attribute("InstanceIndex").and_then(|text| text.parse().ok()).unwrap_or(0);
-                nth(master, &|at, _| at + 1 == index)
+                let original = calendar::start_of(master, index).ok_or_else(|| {
+                    Problem::new("ErrorCalendarOccurrenceIndexIsOutOfRecurrenceRange", "The occurrence does not exist.")
+                })?;
+                at(master, original).ok_or_else(|| {
+                    Problem::new("ErrorCalendarOccurrenceIsDeletedFromRecurrence", "The occurrence was deleted.")
+                })
             }
             "RecurringMasterItemId" => {
                 let id = node.attribute("OccurrenceId").unwrap_or_default();
@@ -53,8 +56,7 @@ impl Call<'_> {
             _ => {
                 let id = node.attribute("Id").unwrap_or_default();
                 match of_occurrence(id) {
-                    Some((master, original)) => nth(mine(&master)?, &|_, found| found.original == original)
-                        .map_err(|_| Problem::item_not_found()),
+                    Some((master, original)) => at(mine(&master)?, original).ok_or_else(Problem::item_not_found),
                     None => mine(id).map(Asked::Item),
                 }
             }
@@ -167,6 +169,9 @@ impl Call<'_> {
                     apply(update, &mut fields)?;
                 }
                 finish(&item.entity, &mut fields, Some(&before), self.zone.as_deref())?;
+                if occurrence.is_none() {
+                    calendar::forget_exceptions(&before, &mut fields);
+                }
                 store.change(at, &item.id, |stored| match &occurrence {
                     None => *stored = fields,
                     Some(found) => except(stored, &stored_start(found), &before, fields),

@@ -216,19 +216,29 @@ impl Graph {
             return Err(Reply::not_found());
         }
         match (call.method.as_str(), words) {
-            ("GET", []) => Ok(Reply::ok(self.event(call, &event))),
+            ("GET", []) => Ok(Reply::ok(self.series(call, &event))),
             ("PATCH", []) => {
                 item::precondition(call, &event)?;
-                let changed = self.change_item(&event, |fields| set(fields, members(&call.body)?))?;
+                let changed = self.change_item(&event, |fields| {
+                    let before = fields.clone();
+                    set(fields, members(&call.body)?)?;
+                    forget_exceptions(&before, fields);
+                    Ok(())
+                })?;
                 Ok(Reply::ok(self.event(call, &changed)))
             }
             ("DELETE", []) => self.remove_item(call, &event, false),
             ("POST", ["permanentdelete" | "microsoft.graph.permanentdelete"]) => self.remove_item(call, &event, true),
             ("GET", ["instances"]) => {
                 let (from, until) = span(call)?;
+                let select = call.option("select").unwrap_or_default();
+                let chosen = |one: Value| match one {
+                    Value::Object(one) => item::choose(one, &event, select, ""),
+                    other => other,
+                };
                 let page: Vec<Value> = occurrences(&event.fields, from, until)
                     .iter()
-                    .map(|one| self.occurrence(call, &event, one, false))
+                    .map(|one| chosen(self.occurrence(call, &event, one, false)))
                     .collect();
                 Ok(Reply::ok(json!({ "value": page })))
             }
@@ -249,6 +259,24 @@ impl Graph {
         }
     }
 
+    /// An event by its id: of a series the occurrences that differ, where they are asked for.
+    fn series(&self, call: &Call, event: &Item) -> Value {
+        let mut shown = self.event(call, event);
+        let asks = |option: &str, member: &str| call.option(option).is_some_and(|list| list.contains(member));
+        let name = |date: &Value| format!("OID.{}.{}", item::shown_id(event, call), date.as_str().unwrap_or_default());
+        if asks("select", "cancelledOccurrences") {
+            let gaps = event.fields.get(CANCELLED).and_then(Value::as_array);
+            shown["cancelledOccurrences"] = gaps.into_iter().flatten().map(name).collect();
+        }
+        if asks("expand", "exceptionOccurrences") {
+            let all = occurrences(&event.fields, i64::MIN, i64::MAX);
+            let exceptions = all.iter().filter(|one| one.exception.is_some());
+            shown["exceptionOccurrences"] =
+                exceptions.map(|one| without_properties(self.occurrence(call, event, one, false))).collect();
+        }
+        shown
+    }
+
     /// One occurrence of a series: `OID.<series>.<date>`. Changing it makes an exception, deleting it a gap.
     fn one_occurrence(&self, call: &Call, user: &str, part: &str, words: &[&str]) -> Answer {
         let (series, date) = part.rsplit_once('.').ok_or_else(Reply::not_found)?;
@@ -258,12 +286,22 @@ impl Graph {
         match (call.method.as_str(), words) {
             ("GET", []) => Ok(Reply::ok(self.occurrence(call, &event, one, false))),
             ("PATCH", []) => {
-                let changes = members(&call.body)?.clone();
+                let changes = members(&call.body)?;
+                if changes.contains_key("recurrence") {
+                    let message = "The recurrence can be changed only on the series master.";
+                    return Err(Reply::error(400, "ErrorPropertyValidationFailure", message));
+                }
                 let changed = self.change_item(&event, |fields| {
                     let mut known = fields.get(EXCEPTIONS).and_then(Value::as_object).cloned().unwrap_or_default();
                     let entry = known.entry(date).or_insert_with(|| json!({}));
                     if let Some(entry) = entry.as_object_mut() {
-                        entry.extend(changes);
+                        // What is written is checked and respelled as for any event.
+                        let mut whole = fields.clone();
+                        ["recurrence", EXCEPTIONS, CANCELLED].iter().for_each(|name| drop(whole.remove(*name)));
+                        whole.extend(entry.clone());
+                        set(&mut whole, changes)?;
+                        let written = changes.keys().filter_map(|name| Some((name.clone(), whole.get(name)?.clone())));
+                        entry.extend(written.collect::<Vec<_>>());
                     }
                     fields.insert(EXCEPTIONS.to_owned(), Value::Object(known));
                     Ok(())
@@ -303,6 +341,7 @@ impl Graph {
         let lines = [
             ("@odata.etag", json!(item::etag(series))),
             ("id", json!(id)),
+            ("occurrenceId", json!(id)),
             ("type", json!(kind)),
             ("seriesMasterId", json!(item::shown_id(series, call))),
             ("start", utc(one.start)),
@@ -362,6 +401,14 @@ impl Graph {
             lines.push(without_properties(Value::Object(self.whole_event(call, event))));
         }
         lines
+    }
+}
+
+/// A series whose times changed has none of its exceptions and gaps any more.
+fn forget_exceptions(before: &Fields, fields: &mut Fields) {
+    if ["start", "end", "isAllDay", "recurrence"].iter().any(|name| before.get(*name) != fields.get(*name)) {
+        fields.remove(EXCEPTIONS);
+        fields.remove(CANCELLED);
     }
 }
 

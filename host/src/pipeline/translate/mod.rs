@@ -77,6 +77,12 @@ impl Row {
         self.key.ends_with("/*")
     }
 
+    /// What a side calls the field that is written; `key` may be a member of the row's family.
+    fn name(&self, side: Side, key: &str) -> Option<Name> {
+        let native = self.native[side].first()?;
+        Some(tail(&self.key, key).map_or_else(|| native.clone(), |tail| member(native, tail)))
+    }
+
     /// A native value as the rest of the run sees it.
     fn take_in(&self, side: Side, value: &Value) -> Result<Value, String> {
         if self.steps.is_empty() {
@@ -151,6 +157,12 @@ impl FieldMap {
             }
             Err(_) => self.families.iter().map(|index| &self.rows[*index]).find(|row| tail(&row.key, key).is_some()),
         }
+    }
+
+    /// What a side calls the field of a key.
+    #[must_use]
+    pub fn native(&self, side: Side, key: &str) -> Option<Name> {
+        self.row(key)?.name(side, key)
     }
 
     /// The same map, which reads only some of its rows.
@@ -243,8 +255,7 @@ impl FieldMap {
         let mut fields = Fields::with_capacity(values.len());
         for (key, value) in values.iter() {
             let Some(row) = self.row(key).filter(|row| row.reaches(side, create)) else { continue };
-            let Some(native) = row.native[side].first() else { continue };
-            let name = tail(&row.key, key).map_or_else(|| native.clone(), |tail| member(native, tail));
+            let Some(name) = row.name(side, key) else { continue };
             let value = row.give_out(side, value).map_err(|text| TranslateProblem { field: key.clone(), text })?;
             fields.set(name, value);
         }

@@ -217,6 +217,7 @@ fn members_of_a_family_may_have_rows_of_their_own_or_stay_at_home() {
     assert_eq!(across(&map, Side::Left, told), fields(&[("extended/region", "EU"), ("property/X-FOO", "1")]));
     let told = fields(&[("property/X-REGION", "old"), ("property/X-SECRET", "s"), ("property/X-BAR", "2")]);
     assert_eq!(across(&map, Side::Right, told), fields(&[("x/X-BAR", "2")]));
+    assert_eq!(map.native(Side::Left, "vcard/property/X-BAR").as_deref(), Some("x/X-BAR"));
 }
 
 #[test]

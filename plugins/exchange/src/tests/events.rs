@@ -87,15 +87,36 @@ fn nobody_is_told_of_a_meeting_unless_it_is_asked_for() {
     assert_eq!((stage.one(cancel).status, mails()), (Status::Applied, 2));
 }
 
+/// A weekly series of five, on Tuesdays at ten in Berlin.
+fn series() -> Vec<(&'static str, Value)> {
+    let rule = Value::List(vec!["RRULE:FREQ=WEEKLY;BYDAY=TU;COUNT=5".into()]);
+    meeting().into_iter().chain([("recurrence", rule)]).collect()
+}
+
+/// The name of an override of an occurrence of [`series`].
+fn of(day: &str, path: &str) -> String {
+    format!("recurrenceOverrides/2026-12-{day}T10:00:00/{path}")
+}
+
+fn overridden(record: &Record) -> Vec<(String, String)> {
+    record
+        .fields
+        .with_prefix("recurrenceOverrides/")
+        .map(|(name, value)| (name.to_string(), value.to_string()))
+        .collect()
+}
+
 #[test]
 fn a_series_is_one_record_and_keeps_its_exceptions() {
     let stage = Stage::new(0);
-    let rule = Value::List(vec!["RRULE:FREQ=WEEKLY;BYDAY=TU;COUNT=5".into()]);
-    let mut fields = meeting();
-    fields.push(("recurrence", rule.clone()));
-    let record = stage.one(create("event", "E1", &fields)).record.unwrap();
+    let record = stage.one(create("event", "E1", &series())).record.unwrap();
+    let rule = series().pop().unwrap().1;
     assert_eq!((record.fields.get("recurrence"), record.fields.get("recurring")), (Some(&rule), Some(&true.into())));
-    let exceptions = json!({ "2026-12-15T09:00:00Z": { "Subject": "Elsewhere", "Location": "R9" } });
+    assert_eq!(overridden(&record), []);
+    // A person moves one occurrence to another room and an hour later, and takes another one out.
+    let exceptions = json!({ "2026-12-15T09:00:00Z": {
+        "Subject": "Elsewhere", "Location": "R9", "Start": "2026-12-15T10:00:00Z", "End": "2026-12-15T11:00:00Z",
+    } });
     let id = &record.at.id;
     stage.edit(
         "event",
@@ -103,10 +124,20 @@ fn a_series_is_one_record_and_keeps_its_exceptions() {
         json!({ "Exceptions": exceptions, "DeletedOccurrences": ["2026-12-22T09:00:00Z"] }),
         None,
     );
+    let since = stage.now();
     let page = stage.changes("event", None);
+    assert_eq!(stage.operations(since), ["SyncFolderItems", "GetItem", "GetItem"], "all exceptions at once");
     let [series] = records(&page)[..] else { panic!("one record") };
     let left_out = Value::List(vec!["EXDATE;TZID=Europe/Berlin:20261222T100000".into()]);
     assert_eq!(series.fields.get("leftOut"), Some(&left_out));
+    let told = [
+        (of("15", "end"), "2026-12-15T12:00:00".to_owned()),
+        (of("15", "locations/1/name"), "R9".to_owned()),
+        (of("15", "start"), "2026-12-15T11:00:00".to_owned()),
+        (of("15", "title"), "Elsewhere".to_owned()),
+        (of("22", "excluded"), "true".to_owned()),
+    ];
+    assert_eq!(overridden(series), told);
     let since = stage.now();
     let renamed = stage.one(update(series, &[("Subject", "Weekly".into())]));
     assert_eq!(renamed.status, Status::Applied);
@@ -114,6 +145,77 @@ fn a_series_is_one_record_and_keeps_its_exceptions() {
     assert!(!sent.body.contains("Recurrence"), "{}", sent.body);
     let item = stage.items("event").pop().unwrap();
     assert_eq!((&item.fields["Exceptions"], &item.fields["Subject"]), (&exceptions, &json!("Weekly")));
+}
+
+#[test]
+fn single_occurrences_are_written() {
+    let stage = Stage::new(0);
+    let gap = of("08", "excluded");
+    let moved = [(of("15", "start"), "2026-12-15T14:00:00"), (of("15", "end"), "2026-12-15T15:30:00")];
+    let (start, end) = (moved[0].0.as_str(), moved[1].0.as_str());
+    let mut fields: Fields = series().into_iter().collect();
+    fields.set(gap.as_str(), true);
+    moved.iter().for_each(|(name, value)| drop(fields.set(name.as_str(), *value)));
+    let made = stage.one(Write { fields, ..create("event", "E1", &[]) });
+    assert_eq!((made.status, made.refused_fields.len()), (Status::Applied, 0), "{made:?}");
+    let record = made.record.unwrap();
+    let told = vec![
+        (gap.clone(), "true".to_owned()),
+        (end.to_owned(), moved[1].1.to_owned()),
+        (start.to_owned(), moved[0].1.to_owned()),
+    ];
+    assert_eq!(overridden(&record), told);
+    let item = stage.items("event").pop().unwrap();
+    assert_eq!(item.fields["DeletedOccurrences"], json!(["2026-12-08T09:00:00Z"]));
+    assert_eq!(item.fields["Exceptions"]["2026-12-15T09:00:00Z"]["Start"], json!("2026-12-15T13:00:00Z"));
+
+    // Another time of the whole series: the server forgets its exceptions, the connector does not.
+    let longer = stage.one(update(&record, &[("End", "2026-12-01T11:30:00".into())])).record.unwrap();
+    assert_eq!(overridden(&longer), told, "what was moved stays where it was moved to");
+
+    // The moved one goes back to its place and gets another room; one that there never was cannot be changed.
+    let since = stage.now();
+    let (room, never) = (of("15", "locations/1/name"), of("16", "title"));
+    let back = [
+        (start, Value::Null),
+        (end, Value::Null),
+        (room.as_str(), "R9".into()),
+        (never.as_str(), "On a Wednesday".into()),
+    ];
+    let back: Fields = back.into_iter().collect();
+    let outcome = stage.one(Write { fields: back, ..update(&longer, &[]) });
+    assert_eq!((outcome.status, outcome.refused_fields), (Status::Applied, vec![never.as_str().into()]));
+    let record = outcome.record.unwrap();
+    assert_eq!(overridden(&record), [told[0].clone(), (room, "R9".to_owned())]);
+    assert_eq!(
+        stage.operations(since).iter().filter(|name| *name == "UpdateItem").count(),
+        1,
+        "the series is not touched"
+    );
+
+    // What was taken out cannot be put back, and an old version is a conflict.
+    let again =
+        stage.one(Write { fields: [(gap.as_str(), Value::Null)].into_iter().collect(), ..update(&record, &[]) });
+    assert_eq!(again.refused_fields, vec![gap.as_str().into()]);
+    let stale = Write { fields: [(gap.as_str(), true)].into_iter().collect(), ..update(&longer, &[]) };
+    assert_eq!(stage.one(stale).status, Status::Conflict);
+}
+
+#[test]
+fn an_answer_lost_between_a_series_and_its_occurrences_is_told_as_unknown() {
+    let stage = Stage::new(0);
+    let mut fields: Fields = series().into_iter().collect();
+    fields.set(of("08", "excluded").as_str(), true);
+    stage.fault(json!({ "match": { "operation": "DeleteItem" }, "drop_connection": true, "times": 0 }));
+    let made = stage.one(Write { fields, ..create("event", "E1", &[]) });
+    assert_eq!(made.status, Status::Unknown, "{made:?}");
+    assert_eq!(stage.find("event", &[], &["E1"])[0].len(), 1, "the host finds it by its key");
+}
+
+#[test]
+fn rules_that_exchange_cannot_hold_are_refused() {
+    let stage = Stage::new(0);
+    let mut fields = series();
     let odd = Value::List(vec!["RRULE:FREQ=YEARLY;INTERVAL=2".into()]);
     fields.retain(|(name, _)| *name != "recurrence");
     fields.push(("recurrence", odd));

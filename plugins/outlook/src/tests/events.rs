@@ -119,6 +119,19 @@ fn whole_days_are_dates() {
     }
 }
 
+/// The name of an override of the occurrence of a day.
+fn of(days: i64, path: &str) -> String {
+    format!("recurrenceOverrides/{}/{path}", nine(days))
+}
+
+fn overridden(record: &Record) -> Vec<(String, String)> {
+    record
+        .fields
+        .with_prefix("recurrenceOverrides/")
+        .map(|(name, value)| (name.to_string(), value.to_string()))
+        .collect()
+}
+
 #[test]
 fn a_series_is_one_record_and_its_exceptions_stay() {
     let world = World::of(0);
@@ -138,6 +151,8 @@ fn a_series_is_one_record_and_its_exceptions_stay() {
     });
     let next = world.changes("event", &Scope::new(), first.cursor).unwrap();
     assert_eq!((next.records.len(), next.removed.len()), (1, 0));
+    let told = [(of(2, "title"), "Daily, in another room".to_owned()), (of(4, "excluded"), "true".to_owned())];
+    assert_eq!(overridden(&next.records[0]), told);
     let title: Fields = [("subject", "Stand-up")].into_iter().collect();
     let outcome = world.write(vec![update(&next.records[0], title)]).remove(0);
     assert_eq!(outcome.status, Status::Applied, "{outcome:?}");
@@ -145,6 +160,61 @@ fn a_series_is_one_record_and_its_exceptions_stay() {
     assert_eq!(item.fields["subject"], "Stand-up");
     assert_eq!(item.fields["#exceptions"][&nine(2)[..10]]["subject"], "Daily, in another room");
     assert!(item.fields["#cancelled"].as_array().is_some_and(|gaps| gaps.len() == 1));
+}
+
+#[test]
+fn single_occurrences_are_written() {
+    let world = World::of(0);
+    let gap = of(3, "excluded");
+    let (start, end) = (of(4, "start"), of(4, "end"));
+    let rule = Value::List(vec!["RRULE:FREQ=DAILY;COUNT=5".into()]);
+    let fields = [
+        ("subject", "Daily".into()),
+        ("start", nine(2).into()),
+        ("end", ten(2).into()),
+        ("timeZone", "Europe/Berlin".into()),
+        ("recurrence", rule),
+        (gap.as_str(), true.into()),
+        (start.as_str(), nine(4).replace("T09", "T14").into()),
+        (end.as_str(), nine(4).replace("T09", "T16").into()),
+    ];
+    let outcome = world.write(vec![event("K", &fields)]).remove(0);
+    assert_eq!((outcome.status, outcome.refused_fields.len()), (Status::Applied, 0), "{outcome:?}");
+    let record = outcome.record.unwrap();
+    let told = vec![
+        (gap.clone(), "true".to_owned()),
+        (end.clone(), nine(4).replace("T09", "T16")),
+        (start.clone(), nine(4).replace("T09", "T14")),
+    ];
+    assert_eq!(overridden(&record), told);
+    assert_eq!(overridden(&world.changes("event", &Scope::new(), None).unwrap().records[0]), told);
+
+    // Another time of the whole series: the server forgets its exceptions, the connector does not.
+    let longer: Fields = [("end", ten(2).replace("T10", "T11"))].into_iter().collect();
+    let record = world.write(vec![update(&record, longer)]).remove(0).record.unwrap();
+    assert_eq!(overridden(&record), told);
+
+    // The moved one goes back to its place and gets another room; one that there never was cannot be changed.
+    let (room, never) = (of(4, "locations/1/name"), of(30, "title"));
+    let back: Fields = [
+        (start.as_str(), Value::Null),
+        (end.as_str(), Value::Null),
+        (room.as_str(), "R9".into()),
+        (never.as_str(), "Much later".into()),
+    ]
+    .into_iter()
+    .collect();
+    let stale = record.clone();
+    let outcome = world.write(vec![update(&record, back)]).remove(0);
+    assert_eq!((outcome.status, outcome.refused_fields), (Status::Applied, vec![never.as_str().into()]));
+    let record = outcome.record.unwrap();
+    assert_eq!(overridden(&record), [told[0].clone(), (room, "R9".to_owned())]);
+
+    // What was taken out cannot be put back, and an old version is a conflict.
+    let again: Fields = [(gap.as_str(), Value::Null)].into_iter().collect();
+    assert_eq!(world.write(vec![update(&record, again)])[0].refused_fields, vec![gap.as_str().into()]);
+    let late: Fields = [(of(5, "excluded").as_str(), Value::from(true))].into_iter().collect();
+    assert_eq!(world.write(vec![update(&stale, late)])[0].status, Status::Conflict);
 }
 
 #[test]

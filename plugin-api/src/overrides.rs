@@ -1,0 +1,56 @@
+//! What single occurrences of a series do otherwise, as JSCalendar's `recurrenceOverrides`: an open family of fields.
+//!
+//! A member is named after the original start of its occurrence, on the clocks of the series, and the canonical path of what
+//! differs there: `recurrenceOverrides/2027-03-29T09:00:00/title`. An occurrence that does not take place has the one member
+//! `excluded`. What an occurrence does as its series does has no member, so that an exception that became like the others
+//! again is one no more.
+
+use std::collections::BTreeMap;
+
+use crate::value::{Fields, Name};
+use crate::{Field, FieldType};
+
+/// What the names of all members start with.
+const FAMILY: &str = "recurrenceOverrides/";
+
+/// The path of an occurrence that does not take place; its value is true.
+pub const EXCLUDED: &str = "excluded";
+
+/// The open family, for a catalogue.
+#[must_use]
+pub fn family() -> Field {
+    let name = format!("{FAMILY}*");
+    Field::new(name.as_str(), FieldType::Text).path(name.as_str())
+}
+
+/// The name of a member.
+#[must_use]
+pub fn name(original: &str, path: &str) -> Name {
+    Name::from(format!("{FAMILY}{original}/{path}"))
+}
+
+/// The original start and the path that a member is named after; `None` for any other field.
+#[must_use]
+pub fn parts(name: &str) -> Option<(&str, &str)> {
+    name.strip_prefix(FAMILY)?.split_once('/').filter(|(original, path)| !original.is_empty() && !path.is_empty())
+}
+
+/// The overrides among the fields of a record or write: values by path, by original start.
+///
+/// ```
+/// use pairwise_plugin_api::{Fields, overrides};
+/// let name = overrides::name("2027-03-29T09:00:00", "locations/1/name");
+/// let fields: Fields = [("title", "Weekly"), (&*name, "Room 9")].into_iter().collect();
+/// let all = overrides::of(&fields);
+/// assert_eq!(all["2027-03-29T09:00:00"].text("locations/1/name"), Some("Room 9"));
+/// ```
+#[must_use]
+pub fn of(fields: &Fields) -> BTreeMap<String, Fields> {
+    let mut all: BTreeMap<String, Fields> = BTreeMap::new();
+    for (name, value) in fields.with_prefix(FAMILY) {
+        if let Some((original, path)) = parts(name) {
+            all.entry(original.to_owned()).or_default().set(path, value.clone());
+        }
+    }
+    all
+}
