@@ -229,9 +229,19 @@ def calendar(acc, other):
     master = acc.calendar.get(id=series.id)
     assert master.type == "RecurringMaster" and len(master.modified_occurrences) == 1 and len(master.deleted_occurrences) == 1
     assert master.recurrence.pattern.weekdays, master.recurrence
+    # Numbers of occurrences are those of the rule, whatever was taken out of it.
+    raises(errors.ErrorCalendarOccurrenceIsDeletedFromRecurrence, series.occurrence(3).refresh)
+    fourth = series.occurrence(4)
+    fourth.refresh()
+    assert fourth.start.astimezone(BERLIN).day == 12, fourth.start
     seen = [(item.subject, item.type) for item in acc.calendar.view(**window)]
     assert seen == [("Weekly", "Occurrence"), ("Changed", "Exception"), ("Weekly", "Occurrence")], seen
     assert [c for c, _ in acc.calendar.sync_items()].count("create") == 4, "a series is one item"
+    # With another time the exceptions are forgotten.
+    master.end = EWSDateTime(2027, 3, 22, 11, tzinfo=BERLIN)
+    master.save(update_fields=["end"], send_meeting_invitations=SEND_TO_NONE)
+    master = acc.calendar.get(id=series.id)
+    assert not master.modified_occurrences and not master.deleted_occurrences
     for item in (quiet, loud, whole, series):
         item.delete(send_meeting_cancellations=SEND_TO_NONE)
 

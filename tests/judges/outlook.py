@@ -146,6 +146,22 @@ assert "Bring figures" in review.body and [one.address for one in review.attende
 review.subject = "Second review"
 assert review.save()
 assert calendar.get_event(review.object_id).subject == "Second review"
+# Single occurrences of a series.
+weekly = calendar.get_event(series.object_id)
+span = (start - dt.timedelta(days=1), start + dt.timedelta(days=9))
+occurrences = sorted(weekly.get_occurrences(*span), key=lambda one: one.start)
+assert [one.event_type.value for one in occurrences] == ["occurrence"] * 5, occurrences
+occurrences[1].subject = "Daily, longer"
+occurrences[1].end = occurrences[1].start + dt.timedelta(hours=1)
+assert occurrences[1].save() and occurrences[3].delete()
+occurrences = sorted(weekly.get_occurrences(*span), key=lambda one: one.start)
+assert [one.event_type.value for one in occurrences] == ["occurrence", "exception", "occurrence", "occurrence"], occurrences
+assert [one.subject for one in occurrences] == ["Daily", "Daily, longer", "Daily", "Daily"]
+whole = f"{base}/v1.0/users/{mailbox}/events/{series.object_id}?$select=subject,cancelledOccurrences&$expand=exceptionOccurrences"
+whole = office.connection.get(whole).json()
+assert [one["subject"] for one in whole["exceptionOccurrences"]] == ["Daily, longer"], whole
+fourth = (start + dt.timedelta(days=3)).date()
+assert [one.rsplit(".", 1)[1] for one in whole["cancelledOccurrences"]] == [str(fourth)], whole
 assert review.delete() and series.delete()
 
 # Changes, as the client pages through whatever it is given.

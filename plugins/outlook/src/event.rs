@@ -121,7 +121,9 @@ impl Shape {
         set("end", time(&event["end"]));
         set("timeZone", known.clone().filter(|_| !all_day).map_or(Value::Null, Value::from));
         set("isAllDay", Value::Bool(all_day));
-        set("showAs", Value::from(if event["showAs"] == "free" { "free" } else { "busy" }));
+        // Busy is what an event is that says nothing of it.
+        let is_free = matches!(event["showAs"].as_str(), Some("free" | "workingElsewhere"));
+        set("showAs", if is_free { Value::from("free") } else { Value::Null });
         set(
             "sensitivity",
             match event["sensitivity"].as_str() {
