@@ -79,7 +79,7 @@ pub(crate) fn read(item: &Node, mailbox: &str, record: &mut Record) -> Option<Se
     let organizer = item.at(&["Organizer", "Mailbox"]);
     let address = organizer.and_then(|organizer| organizer.text_of("EmailAddress")).unwrap_or_default();
     fields.set("organizerIsInternal", !meeting || same_domain(address, mailbox));
-    let rule = item.child("Recurrence").and_then(|found| recurrence::from_xml(found, fields.text(START), &tz));
+    let rule = item.child("Recurrence").and_then(|found| recurrence::from_xml(found, fields.text(START), &clock.tz));
     fields.set(RRULE, rule.map_or(Value::Null, |rule| vec![Value::from(format!("RRULE:{rule}"))].into()));
     let deleted = item.child("DeletedOccurrences").into_iter().flat_map(|all| all.all("DeletedOccurrence"));
     let left_out: Vec<Value> =
