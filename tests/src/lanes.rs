@@ -50,6 +50,7 @@ pub fn mirror() -> LaneSpec {
         map: MapSpec { join: true, ..MapSpec::default() },
         references: Vec::new(),
         map_change: MapChange::Ask,
+        conditions: Default::default(),
         attempts: 5,
         batch: 20,
     }

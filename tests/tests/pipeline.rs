@@ -1,8 +1,11 @@
 //! The pipeline over two systems in memory: what a person would see after each run.
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
-use pairwise_host::model::{Direction, LaneReport, LaneState, Op, Predicate, Removal, Repair, Side, Test, Winner};
+use pairwise_host::model::{
+    Direction, LaneReport, LaneState, OnCondition, Op, Predicate, Removal, Repair, Side, Test, Winner,
+};
 use pairwise_host::store::Chosen;
+use pairwise_plugin_api::{Condition, Level};
 use pairwise_tests::lanes::mirror;
 use pairwise_tests::memory::Trouble;
 use pairwise_tests::twins::World;
@@ -220,6 +223,42 @@ fn a_lost_answer_of_an_update_is_no_edit() {
     assert_eq!(world.right.field(&there, "notes/1"), "second");
     assert_eq!(world.left.field("a", "notes/1"), "second");
     assert_eq!(written(&world.run()), 0);
+}
+
+/// What a stream says about a code counts, whatever the system thinks of it.
+#[test]
+fn a_stream_says_what_a_condition_means() {
+    let condition = |level| Condition {
+        code: "no_country".into(),
+        level,
+        text: "the country has no code".into(),
+        ..Condition::default()
+    };
+    let cases = [
+        (None, (2, 0, 0, 1)),
+        (Some(OnCondition::Allow), (2, 0, 0, 0)),
+        (Some(OnCondition::Report), (2, 0, 0, 1)),
+        (Some(OnCondition::Skip), (1, 1, 0, 0)),
+        (Some(OnCondition::Fail), (1, 0, 1, 0)),
+    ];
+    for (on, expected) in cases {
+        let mut world = World::default();
+        people(&world, 2);
+        let id = world.left.ids().remove(0);
+        world.left.remark(&id, condition(Level::Field));
+        world.spec.conditions = on.map(|on| ("no_country".to_owned(), on)).into_iter().collect();
+        let report = world.run();
+        let told = report.notes.iter().filter(|note| note.contains("no_country")).count();
+        assert_eq!((report.right.created, report.refused, report.quarantined, told), expected, "{on:?}: {report:#?}");
+    }
+    // Of a whole side: nothing begins, or it does.
+    for (on, state) in [(OnCondition::Fail, LaneState::Misconfigured), (OnCondition::Report, LaneState::Done)] {
+        let mut world = World::default();
+        people(&world, 1);
+        world.left.complain(condition(Level::Stream));
+        world.spec.conditions = [("no_country".to_owned(), on)].into();
+        assert_eq!(world.run().state, state, "{on:?}");
+    }
 }
 
 #[test]

@@ -62,7 +62,6 @@ fn later_keys(table: &[&str]) -> &'static [&'static str] {
         ["directory"] => &["unique", "verify"],
         ["streams", _] => &[
             "acknowledge",
-            "conditions",
             "container",
             "copies",
             "expand",

@@ -1,5 +1,6 @@
 //! A stream as meant: every key checked and given its default.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use jiff::tz::TimeZone;
@@ -12,8 +13,8 @@ use super::raw::{self, OneOrMany, PerSide, Scalar};
 use super::units;
 use crate::model::{
     ConflictPolicy, Direction, FieldRow, GuardPolicy, LaneKey, LaneSpec, Lookup, MapChange, MapSpec, MatchPolicy,
-    Matching, Per, Pick, Predicate, Reference, Removal, RemovalPolicy, Repair, Scan, Several, Side, Sides, Template,
-    Test, Transform, TrashPolicy, When, Winner, Within, nearest,
+    Matching, OnCondition, Per, Pick, Predicate, Reference, Removal, RemovalPolicy, Repair, Scan, Several, Side, Sides,
+    Template, Test, Transform, TrashPolicy, When, Winner, Within, nearest,
 };
 
 /// Runs between two whole listings of a side with a feed.
@@ -28,6 +29,8 @@ const MAX_SKEW: Duration = Duration::from_secs(300);
 const REMOVALS_SHARE: f64 = 0.25;
 /// The key of a scope that is no selector.
 const JOIN: &str = "join";
+/// The code of a record that its system cannot tell.
+const UNREADABLE: &str = "unreadable";
 /// See [`REMOVALS_SHARE`].
 const REMOVALS_ABOVE: u64 = 5;
 
@@ -82,6 +85,7 @@ pub(super) fn lane(around: &Around<'_>, name: &str, raw: &raw::Stream, problems:
         map,
         references,
         map_change: raw.map_change.unwrap_or(MapChange::Ask),
+        conditions: stream.conditions(),
         attempts: raw.attempts.unwrap_or(ATTEMPTS),
         batch: raw.batch.unwrap_or(BATCH),
     }
@@ -103,6 +107,16 @@ impl StreamReader<'_> {
             _ => self.root.place(&pointer),
         };
         self.problems.push(Problem::at(mark, message, expected));
+    }
+
+    /// What cannot be read must not pass for something that was emptied.
+    fn conditions(&mut self) -> BTreeMap<String, OnCondition> {
+        let passes = |on: &OnCondition| matches!(on, OnCondition::Allow | OnCondition::Report);
+        if self.raw.conditions.get(UNREADABLE).is_some_and(passes) {
+            let message = "a record that cannot be read cannot take part";
+            self.wrong(&["conditions", UNREADABLE], message, "expected `skip` or `fail`");
+        }
+        self.raw.conditions.clone()
     }
 
     fn entities(&mut self, side: Side) -> Vec<String> {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use pairwise_plugin_api::ops::Scope;
-use pairwise_plugin_api::{Name, Principal, Value};
+use pairwise_plugin_api::{Condition, Level, Name, Principal, Severity, Value};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -78,13 +78,47 @@ pub struct LaneSpec {
     pub references: Vec<Reference>,
     /// What happens when the field map is not the one of the last run.
     pub map_change: MapChange,
+    /// What is done about conditions that a side tells, by their code; others count by their severity.
+    pub conditions: BTreeMap<String, OnCondition>,
     /// How often a record may fail in a passing way before it is set aside.
     pub attempts: u32,
     /// Records in one page, and writes in one call unless the connector takes fewer.
     pub batch: u32,
 }
 
+/// What a stream does about a condition, of a record or of a whole side.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum OnCondition {
+    /// Nothing.
+    Allow,
+    /// It is told once a run.
+    Report,
+    /// The record does not take part; of a side it is told.
+    Skip,
+    /// The record is quarantined; of a side nothing begins.
+    Fail,
+}
+
 impl LaneSpec {
+    /// What is done about a condition: as the stream says for its code, else by its severity.
+    #[must_use]
+    pub fn on(&self, condition: &Condition) -> OnCondition {
+        let said = self.conditions.get(&condition.code).copied();
+        said.unwrap_or(match condition.severity {
+            Severity::Error => OnCondition::Fail,
+            Severity::Warning => OnCondition::Report,
+            Severity::Info => OnCondition::Allow,
+        })
+    }
+
+    /// Whether work cannot begin because of what a side says of itself.
+    #[must_use]
+    pub fn is_blocked_by(&self, condition: &Condition) -> bool {
+        let whole = matches!(condition.level, Level::Profile | Level::Stream | Level::User);
+        whole && self.on(condition) == OnCondition::Fail
+    }
+
     /// Whether a removal on the other side may ask for this on `side`.
     #[must_use]
     pub fn may_ask(&self, side: Side, removal: Removal) -> bool {

@@ -13,8 +13,8 @@ pub mod value;
 
 pub use lane::{
     ConflictPolicy, Direction, FieldRow, GuardPolicy, LaneKey, LaneSpec, MapChange, MapSpec, MatchPolicy, Matching,
-    NoTrash, Per, Pick, Predicate, Removal, RemovalPolicy, Repair, Scan, Several, Test, Transform, TrashPolicy, When,
-    Winner, Within,
+    NoTrash, OnCondition, Per, Pick, Predicate, Removal, RemovalPolicy, Repair, Scan, Several, Test, Transform,
+    TrashPolicy, When, Winner, Within,
 };
 pub use link::{End, Link, LinkId, LinkState};
 pub use plan::{Counts, FieldChange, Item, LaneReport, LaneState, Op};

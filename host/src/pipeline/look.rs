@@ -4,7 +4,7 @@ use pairwise_plugin_api::{Name, Reason, Record, RecordRef};
 
 use super::absence::{gone_for_certain, gone_twice};
 use super::calls::is_gone;
-use super::pull::{problem, quarantined};
+use super::pull::{quarantined, set_aside};
 use super::reconcile::{Seen, Told, is_echo};
 use super::{Lane, Stop};
 use crate::model::{Aside, Conflict, InboxId, Link, LinkId, LinkState, News, Settlement, Side, Sides, Work};
@@ -64,13 +64,14 @@ fn translated(lane: &Lane<'_>, work: Work) -> Result<Looked, Box<Aside>> {
     };
     for announced in [work.news.left, work.news.right].into_iter().flatten() {
         let side = announced.side;
+        // A write may have met a record that cannot take part.
+        if let News::Here(record) = &announced.news
+            && let Some(aside) = set_aside(lane.spec, side, record)
+        {
+            return Err(Box::new(aside));
+        }
         looked.told[side] = match announced.news {
             News::Gone(reason) => Told::Gone(reason),
-            // A write may have met it.
-            News::Here(record) if problem(&record).is_some() => {
-                let (code, text) = problem(&record).unwrap_or_default();
-                return Err(Box::new(quarantined(side, &record, code, text)));
-            }
             News::Here(record) => match lane.map.translate_in(side, &record) {
                 Ok(values) => Told::Here(Box::new(Seen { record: *record, values })),
                 Err(problem) => {
@@ -137,8 +138,10 @@ fn read_afresh(
     for (place, found) in places.into_iter().zip(found) {
         if is_gone(&found) && all[place].link.as_ref().is_some_and(|link| gone.contains(&link.id)) {
             all[place].told[side] = Told::Gone(Reason::Deleted);
-        } else if let Some(seen) =
-            found.record.filter(|record| problem(record).is_none()).and_then(|record| lane.seen(side, record))
+        } else if let Some(seen) = found
+            .record
+            .filter(|record| set_aside(lane.spec, side, record).is_none())
+            .and_then(|record| lane.seen(side, record))
         {
             all[place].told[side] = Told::Here(seen);
         } else {

@@ -1,7 +1,7 @@
 //! Opens the sides, asks them whether work can start, and compiles the field map. Nothing is written to a side here.
 
 use pairwise_plugin_api::ops::{CheckRequest, DiscoverRequest};
-use pairwise_plugin_api::{Capabilities, Failure, Level, Severity};
+use pairwise_plugin_api::{Capabilities, Failure};
 
 use super::filter::Filters;
 use super::resolve::References;
@@ -9,8 +9,8 @@ use super::translate::FieldMap;
 use super::{Lane, Stop};
 use crate::model::value::same;
 use crate::model::{
-    LaneMemory, LaneReport, LaneSpec, Lease, LinkChange, News, NoTrash, Remote, Removal, Settlement, Side, Sides,
-    Staged, Store,
+    LaneMemory, LaneReport, LaneSpec, Lease, LinkChange, News, NoTrash, OnCondition, Remote, Removal, Settlement, Side,
+    Sides, Staged, Store,
 };
 
 /// What `prepare` finds out.
@@ -48,11 +48,10 @@ pub(super) fn prepare(
             .map_err(failed(side))?;
         for condition in conditions {
             let connection = spec.connections[side].clone();
-            let blocks = matches!(condition.level, Level::Profile | Level::Stream | Level::User);
-            if blocks && condition.severity == Severity::Error {
+            if spec.is_blocked_by(&condition) {
                 return Err(Stop::Blocked { side, connection, text: condition.text });
             }
-            if condition.severity != Severity::Info {
+            if spec.on(&condition) != OnCondition::Allow {
                 report.notes.push(format!("connection `{connection}` ({side}): {}", condition.text));
             }
         }

@@ -7,13 +7,13 @@ use std::collections::HashMap;
 use std::thread::Scope;
 
 use pairwise_plugin_api::ops::{ChangesRequest, ListDetail, ListRequest};
-use pairwise_plugin_api::{Change, Class, Cursor, Failure, Millis, Page, Reason, Record, RecordRef, Removed, Severity};
+use pairwise_plugin_api::{Change, Class, Cursor, Failure, Level, Millis, Page, Reason, Record, RecordRef, Removed};
 
 use super::absence::{self, Sighted};
 use super::calls::Ahead;
 use super::keys::match_keys;
 use super::{Lane, Stop, filter};
-use crate::model::{Aside, AsideKind, Known, Matching, News, Scan, Settlement, Side, Staged};
+use crate::model::{Aside, AsideKind, Known, LaneSpec, Matching, News, OnCondition, Scan, Settlement, Side, Staged};
 
 /// What a side is asked for first.
 pub(super) enum Ask {
@@ -243,12 +243,12 @@ fn stage_all(lane: &mut Lane<'_>, side: Side, arrived: Vec<(Record, Known)>) -> 
     let mut aside = Vec::new();
     for (record, known) in arrived {
         lane.report.pulled[side] += 1;
-        for remark in record.conditions.iter().filter(|condition| condition.severity == Severity::Warning) {
+        for remark in record.conditions.iter().filter(|condition| lane.spec.on(condition) == OnCondition::Report) {
             let told = lane.remarks.entry((side, remark.code.clone()));
             told.or_insert_with(|| (remark.text.clone(), 0)).1 += 1;
         }
-        if let Some((code, text)) = problem(&record) {
-            aside.push(quarantined(side, &record, code, text));
+        if let Some(kept_out) = set_aside(lane.spec, side, &record) {
+            aside.push(kept_out);
         } else if known.link.is_some() && no_longer_wanted(lane, side, &record) {
             staged.push(gone(side, record.at, Reason::LeftScope));
         } else {
@@ -327,15 +327,19 @@ pub(super) fn gone(side: Side, at: RecordRef, reason: Reason) -> Staged {
     Staged { side, at, version: None, news: News::Gone(reason), keys: Vec::new(), candidate: false }
 }
 
-/// A condition that keeps the whole record out.
-pub(super) fn problem(record: &Record) -> Option<(&str, &str)> {
-    record
-        .conditions
-        .iter()
-        .find(|condition| {
-            condition.level == pairwise_plugin_api::Level::Record && condition.severity == Severity::Error
-        })
-        .map(|condition| (condition.code.as_str(), condition.text.as_str()))
+/// A record that a condition keeps out, as it is set aside; `None` for one that takes part.
+pub(super) fn set_aside(spec: &LaneSpec, side: Side, record: &Record) -> Option<Aside> {
+    record.conditions.iter().find_map(|condition| {
+        let kind = match spec.on(condition) {
+            OnCondition::Skip => AsideKind::Refused,
+            // What is wrong with a part of it keeps the record out only where the stream says so.
+            OnCondition::Fail if condition.level == Level::Record || spec.conditions.contains_key(&condition.code) => {
+                AsideKind::Quarantined
+            }
+            _ => return None,
+        };
+        Some(Aside { kind, ..quarantined(side, record, &condition.code, &condition.text) })
+    })
 }
 
 /// A record that cannot take part, as it is set aside.

@@ -86,7 +86,7 @@ impl Inspected {
                     return;
                 }
             }
-            if let Some(condition) = self.conditions[side].iter().find(|condition| blocks(condition)) {
+            if let Some(condition) = self.conditions[side].iter().find(|condition| lane.is_blocked_by(condition)) {
                 let problem =
                     Problem::new(format!("connection `{}` ({side}): {}", lane.connections[side], condition.text));
                 self.unready = Some(problem.into());

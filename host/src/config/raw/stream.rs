@@ -8,7 +8,8 @@ use serde::Deserialize;
 
 use super::{Both, OneOrMany, PerSide, Schedule};
 use crate::model::{
-    Direction, MapChange, Missing, NoTrash, Per, Pick, Referent, Removal, Repair, Scan, Side, Winner, Within,
+    Direction, MapChange, Missing, NoTrash, OnCondition, Per, Pick, Referent, Removal, Repair, Scan, Side, Winner,
+    Within,
 };
 
 /// One kind of record that is kept in step.
@@ -60,6 +61,8 @@ pub struct Stream {
     pub without: Vec<String>,
     /// Fields of new records that point at other records, by native name.
     pub references: BTreeMap<String, Reference>,
+    /// What is done about conditions that a system tells, by their code: `{ no_country = "skip" }`.
+    pub conditions: BTreeMap<String, OnCondition>,
     /// How often a record may fail in a passing way before it is set aside; 5 unless said otherwise.
     #[schemars(range(min = 1))]
     pub attempts: Option<u32>,
