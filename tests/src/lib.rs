@@ -1,12 +1,14 @@
 //! What the tests of the whole program share: a world to run it in, the plugins, people, and outside programs as judges.
 #![allow(clippy::expect_used, reason = "a test may panic")]
 
+pub mod crm;
 pub mod judges;
 pub mod lanes;
 pub mod memory;
 pub mod migration;
 pub mod office;
 pub mod processes;
+pub mod rules;
 pub mod sim;
 pub mod stage;
 pub mod twins;

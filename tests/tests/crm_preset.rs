@@ -2,22 +2,26 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic")]
 
 use std::fs;
+use std::ops::Deref;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use pairwise_sandbox::faults::{Fault, Match};
-use pairwise_sandbox::population::Spread;
 use pairwise_sandbox::store::Item;
-use pairwise_sandbox::system::Edit;
-use pairwise_sandbox::{Options, Sandbox};
-use pairwise_tests::world::{World, cards};
+use pairwise_tests::crm::CRM;
+use pairwise_tests::office::Office;
+use pairwise_tests::world::cards;
 use serde_json::{Value, json};
 
-const CRM: &str = "infor-crm";
+/// A CRM and a folder of cards, which the preset pairs for Lee.
+struct Pair(Office);
 
-struct Pair {
-    sandbox: Sandbox,
-    world: World,
+impl Deref for Pair {
+    type Target = Office;
+
+    fn deref(&self) -> &Office {
+        &self.0
+    }
 }
 
 impl Pair {
@@ -34,30 +38,17 @@ impl Pair {
     }
 
     fn seeded(contacts: u32, seed: u64) -> Pair {
-        let (systems, spread) = (vec![CRM.into()], Spread::Crm);
-        let options = Options { systems, users: 2, contacts, spread, seed, ..Options::default() };
-        let sandbox = Sandbox::start(options).unwrap();
-        let world = World::empty();
-        fs::create_dir_all(world.right().join("contacts")).unwrap();
-        world.put("lee.secret", "lee-secret");
-        world.put("crm.secret", "admin-secret");
-        let url = sandbox.info(CRM).url;
-        world.put(
-            "pairwise.toml",
-            &format!(
-                "[connections.crm]\nplugin = \"infor-crm\"\nsettings = {{ url = \"{url}\", username = \"admin\" }}\n\
-                 secrets = {{ password = {{ file = \"crm.secret\" }} }}\n\n\
-                 [connections.office]\nplugin = \"vdir\"\nsettings = {{ path = \"right\", trash = \"trash\" }}\n"
-            ),
-        );
-        world.put(
+        let office = Office::with_cards(contacts, seed, "admin", ", trash = \"trash\"");
+        fs::create_dir(office.world.right().join("contacts")).unwrap();
+        office.world.put("lee.secret", "lee-secret");
+        office.world.put(
             "profiles/sales.toml",
-            "preset = \"infor-crm-outlook\"\nleft = \"crm\"\nright = \"office\"\nenabled = true\n\n\
+            "preset = \"infor-crm-outlook\"\nleft = \"crm\"\nright = \"cards\"\nenabled = true\n\n\
              [[users]]\nleft = \"lee\"\nright = \"lee@example.com\"\n\
              secrets = { left = { password = { file = \"lee.secret\" } } }\ngrants = [\"contact_sync\"]\n\n\
              [streams.contacts]\nscope.left.group = \"Contact Sync\"\n",
         );
-        Pair { sandbox, world }
+        Pair(office)
     }
 
     fn folder(&self) -> PathBuf {
@@ -77,7 +68,7 @@ impl Pair {
     }
 
     fn asks_at_most(&self, enough: usize) {
-        let before = self.sandbox.requests(CRM, 0).last().map_or(0, |request| request.number);
+        let before = self.last(CRM);
         let run = self.sync();
         for side in ["left", "right"] {
             for what in ["created", "updated", "deleted"] {
@@ -94,19 +85,9 @@ impl Pair {
         assert!(requests.iter().all(|request| request.method == "GET"), "{asked:#?}");
     }
 
-    fn items(&self, entity: &str) -> Vec<Item> {
-        self.sandbox.records(CRM, Some(entity), None)
-    }
-
-    /// A person's edit in the CRM.
-    fn edit(&self, id: &str, fields: &Value) {
-        let fields = fields.as_object().unwrap().clone().into_iter().collect();
-        self.sandbox.edit(CRM, Edit { user: "lee".into(), id: Some(id.into()), fields, ..Edit::default() }).unwrap();
-    }
-
     /// A person's edit of a card: this line goes, that one comes.
     fn edit_card(&self, with: &str, line: &str, instead: &str) {
-        let (name, card) = self.card_with(with);
+        let (name, card) = self.card_with(&self.folder(), with);
         let lines = card.replace("\r\n ", "");
         let kept: Vec<&str> = lines.lines().filter(|other| line.is_empty() || !other.starts_with(line)).collect();
         let text = kept.join("\r\n").replace("END:VCARD", &format!("{instead}\r\nEND:VCARD\r\n"));
@@ -115,10 +96,6 @@ impl Pair {
         // Clearly after what the CRM did last: its clock is told in seconds, and in the same second the CRM wins (IC-36).
         let file = fs::File::options().write(true).open(path).unwrap();
         file.set_modified(std::time::SystemTime::now() + std::time::Duration::from_secs(5)).unwrap();
-    }
-
-    fn by_id(&self, id: &str) -> Item {
-        self.items("contacts").into_iter().find(|item| item.id == id).unwrap()
     }
 
     /// A member of the group with its address.
@@ -131,24 +108,9 @@ impl Pair {
         self.sandbox.command(CRM, name, arguments).unwrap();
     }
 
-    fn contact(&self, email: &str) -> Item {
-        self.items("contacts").into_iter().find(|item| item.fields.get("Email") == Some(&json!(email))).unwrap()
-    }
-
-    fn members(&self) -> Vec<String> {
-        let groups = self.items("groups");
-        let group = groups.iter().find(|group| group.fields["userId"] == "UDEMOA000001").unwrap();
-        serde_json::from_value(group.fields["adHocIds"].clone()).unwrap()
-    }
-
     fn card(&self, name: &str, lines: &str) {
         let text = format!("BEGIN:VCARD\r\nVERSION:3.0\r\nUID:{name}\r\n{lines}\r\nEND:VCARD\r\n");
         self.world.put(&format!("right/contacts/{name}.vcf"), &text);
-    }
-
-    fn card_with(&self, text: &str) -> (String, String) {
-        let found = cards(&self.folder()).into_iter().find(|(_, card)| card.replace("\r\n ", "").contains(text));
-        found.unwrap_or_else(|| panic!("no card with `{text}`"))
     }
 }
 
@@ -180,8 +142,11 @@ fn rule_ic_12_to_33_the_first_sync_links_and_creates() {
         let key = item.fields["Account"].as_str().unwrap().to_owned();
         pair.items("accounts").into_iter().find(|account| account.id == key).unwrap()
     };
-    assert_eq!(account(&pair.contact("ada@new.example")).fields["AccountName"].as_str(), Some(company.as_str()));
-    let made = account(&pair.contact("charles@new.example")).fields;
+    assert_eq!(
+        account(&pair.contact("Email", "ada@new.example")).fields["AccountName"].as_str(),
+        Some(company.as_str())
+    );
+    let made = account(&pair.contact("Email", "charles@new.example")).fields;
     let field = |name: &str| made.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
     assert_eq!(
         [
@@ -194,10 +159,10 @@ fn rule_ic_12_to_33_the_first_sync_links_and_creates() {
         ],
         ["Analytical Engines", "Prospect", "Active", "SYST00000001", "UDEMOA000001", ""]
     );
-    assert_eq!(account(&pair.contact("mary@new.example")).fields["AccountName"], "Somerville, Mary");
+    assert_eq!(account(&pair.contact("Email", "mary@new.example")).fields["AccountName"], "Somerville, Mary");
     let now = pair.members();
     for email in ["ada@new.example", "charles@new.example", "mary@new.example"] {
-        assert!(now.contains(&pair.contact(email).id), "{email}");
+        assert!(now.contains(&pair.contact("Email", email).id), "{email}");
     }
     assert!(now.contains(&stranger.id));
     assert_eq!(now.len(), 44);
@@ -212,21 +177,21 @@ fn rule_ic_38_40_41_43_46_what_removals_and_moves_mean() {
     let [left, deleted, dropped, moved] = [0, 1, 2, 3].map(|place| pair.member(place));
     // IC-40: a deleted entry leaves the group; the contact stays as it is.
     let before = pair.by_id(&dropped.0);
-    fs::remove_file(pair.folder().join(pair.card_with(&dropped.1).0)).unwrap();
+    fs::remove_file(pair.folder().join(pair.card_with(&pair.folder(), &dropped.1).0)).unwrap();
     // IC-38: a deleted contact's entry goes to the deleted items. IC-43: one that left the group keeps its entry.
     pair.sandbox.delete(CRM, "admin", &deleted.0).unwrap();
     pair.command("leave", &json!({ "user": "lee", "group": "Contact Sync", "ids": [left.0] }));
     // IC-46: the company follows the account.
     let other = pair.items("accounts")[5].clone();
-    pair.edit(&moved.0, &json!({ "Account": { "$key": other.id } }));
+    pair.edit_contact(&moved.0, json!({ "Account": { "$key": other.id } }));
     let run = pair.sync();
     assert_eq!((&run["right"]["deleted"], &run["right"]["updated"]), (&json!(1), &json!(1)), "{run:#}");
     assert!(fs::read_dir(pair.world.path("trash")).unwrap().count() > 0);
     assert!(!pair.members().contains(&dropped.0));
     assert_eq!(pair.by_id(&dropped.0), before);
-    pair.card_with(&left.1);
+    pair.card_with(&pair.folder(), &left.1);
     let shown = other.fields["AccountName"].as_str().unwrap().split(',').next().unwrap().to_owned();
-    assert!(pair.card_with(&moved.1).1.replace("\r\n ", "").contains(&shown));
+    assert!(pair.card_with(&pair.folder(), &moved.1).1.replace("\r\n ", "").contains(&shown));
     // IC-41: nobody comes back by itself. The first run still hears of what we wrote.
     pair.sync();
     pair.quiet();
@@ -245,7 +210,7 @@ fn rule_ic_44_an_edited_company_is_put_back() {
     assert_eq!((after.fields["Account"].clone(), pair.items("accounts")), before);
     assert_eq!(after.fields["Pager"], "4711");
     pair.sync();
-    assert!(!pair.card_with(&email).1.contains("Somewhere Else"));
+    assert!(!pair.card_with(&pair.folder(), &email).1.contains("Somewhere Else"));
     pair.quiet();
 }
 
@@ -254,7 +219,7 @@ fn rule_ic_44_an_edited_company_is_put_back() {
 fn rule_ic_34_the_latest_change_wins() {
     let pair = Pair::of(6);
     let (id, email) = pair.member(2);
-    pair.edit(&id, &json!({ "Title": "Theirs", "Department": "Theirs" }));
+    pair.edit_contact(&id, json!({ "Title": "Theirs", "Department": "Theirs" }));
     // The card changes afterwards, by the clock of its file.
     pair.edit_card(&email, "TITLE", "TITLE:Ours");
     pair.sync();
@@ -314,17 +279,17 @@ fn version_7_5_4_is_kept_in_step_too() {
     let email = theirs.fields["Email"].as_str().unwrap().to_owned();
     pair.card("theirs", &format!("FN:T\r\nN:T;;;;\r\nEMAIL:{email}"));
     pair.sync();
-    for item in [pair.contact("ada@new.example"), pair.by_id(&theirs.id)] {
+    for item in [pair.contact("Email", "ada@new.example"), pair.by_id(&theirs.id)] {
         assert_eq!(item.fields["Categories"], "sync:Contact Sync");
     }
     pair.sync();
-    let ada = pair.contact("ada@new.example");
-    fs::remove_file(pair.folder().join(pair.card_with("ada@new.example").0)).unwrap();
+    let ada = pair.contact("Email", "ada@new.example");
+    fs::remove_file(pair.folder().join(pair.card_with(&pair.folder(), "ada@new.example").0)).unwrap();
     pair.sync();
     assert_eq!(pair.by_id(&ada.id).fields.get("Categories"), None);
-    pair.edit(&theirs.id, &json!({ "Title": "Still here" }));
+    pair.edit_contact(&theirs.id, json!({ "Title": "Still here" }));
     pair.sync();
-    pair.card_with("Still here");
+    pair.card_with(&pair.folder(), "Still here");
     pair.quiet();
 }
 
@@ -363,7 +328,7 @@ fn storms_change_nothing_in_the_end() {
             let ran = pair.world.run(["sync"]);
             assert!([Some(0), Some(1), Some(3)].contains(&ran.code), "seed {seed}: {ran:?}");
             if round == 1 {
-                pair.edit(&pair.members()[1], &json!({ "Title": "Theirs" }));
+                pair.edit_contact(&pair.members()[1], json!({ "Title": "Theirs" }));
                 pair.edit_card("ada7@example.com", "TITLE", "TITLE:Ours");
             }
         }
@@ -382,8 +347,8 @@ fn storms_change_nothing_in_the_end() {
         assert_eq!((held.len(), now.len()), (contacts + 20, 50), "seed {seed}");
         assert_eq!(pair.items("accounts").len(), accounts + 4, "seed {seed}: one account for each company");
         assert_eq!(cards(&pair.folder()).len(), 50, "seed {seed}");
-        pair.card_with("Theirs");
-        let ours = pair.contact("ada7@example.com");
+        pair.card_with(&pair.folder(), "Theirs");
+        let ours = pair.contact("Email", "ada7@example.com");
         assert_eq!(ours.fields.get("Title"), Some(&json!("Ours")), "seed {seed}");
         pair.quiet();
     }

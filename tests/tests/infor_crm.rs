@@ -3,22 +3,26 @@
 
 use std::fs;
 use std::io::Write;
+use std::ops::Deref;
 use std::process::Stdio;
 
 use pairwise_sandbox::faults::{Fault, Match};
-use pairwise_sandbox::population::Spread;
 use pairwise_sandbox::store::Item;
 use pairwise_sandbox::system::Edit;
-use pairwise_sandbox::{Options, Sandbox};
-use pairwise_tests::world::{Ran, World, cards};
+use pairwise_tests::crm::CRM;
+use pairwise_tests::office::Office;
+use pairwise_tests::world::{Ran, cards};
 use serde_json::{Value, json};
 
-const CRM: &str = "infor-crm";
+/// A CRM that Lee logs in to and a folder of cards, which the profile `people` pairs.
+struct Pair(Office);
 
-/// A simulated CRM as the connection `crm`, a folder `right`, and the profile `people` that pairs them.
-struct Pair {
-    sandbox: Sandbox,
-    world: World,
+impl Deref for Pair {
+    type Target = Office;
+
+    fn deref(&self) -> &Office {
+        &self.0
+    }
 }
 
 impl Pair {
@@ -27,67 +31,19 @@ impl Pair {
     }
 
     fn seeded(preset: &str, contacts: u32, scope: &str, seed: u64) -> Pair {
-        let (systems, spread) = (vec![CRM.into()], Spread::Crm);
-        let options = Options { systems, users: 2, contacts, spread, seed, ..Options::default() };
-        let sandbox = Sandbox::start(options).unwrap();
-        let world = World::empty();
-        fs::create_dir(world.right()).unwrap();
-        world.put("crm.secret", "lee-secret");
-        world.put(
+        let office = Office::with_cards(contacts, seed, "lee", "");
+        office.world.put(
             "profiles/people.toml",
             &format!(
-                "preset = \"{preset}\"\nleft = \"crm\"\nright = \"folder\"\nenabled = true\n\n[streams.contacts]\n\
+                "preset = \"{preset}\"\nleft = \"crm\"\nright = \"cards\"\nenabled = true\n\n[streams.contacts]\n\
                  entities.left = [\"contacts\"]\n{scope}\n"
             ),
         );
-        let pair = Pair { sandbox, world };
-        pair.connect(&pair.sandbox.info(CRM).url);
-        pair
-    }
-
-    /// Writes the connections.
-    fn connect(&self, url: &str) {
-        self.world.put(
-            "pairwise.toml",
-            &format!(
-                "[connections.crm]\nplugin = \"infor-crm\"\nsettings = {{ url = \"{url}\", username = \"lee\" }}\n\
-                 secrets = {{ password = {{ file = \"crm.secret\" }} }}\n\n\
-                 [connections.folder]\nplugin = \"vdir\"\nsettings = {{ path = \"right\" }}\n"
-            ),
-        );
+        Pair(office)
     }
 
     fn sync(&self) -> Value {
         self.world.json(["sync"]).0.exits(0).json()["runs"][0].clone()
-    }
-
-    /// Requests since a number that went over the wire: all, and those that wrote.
-    fn requests(&self, since: u64) -> (usize, usize) {
-        let requests = self.sandbox.requests(CRM, since);
-        let wire = requests.iter().filter(|request| request.part_of.is_none()).count();
-        let writes = requests.iter().filter(|request| {
-            request.method != "GET" && !request.path.contains("$service") && request.status != Some(401)
-        });
-        (wire, writes.count())
-    }
-
-    fn last_request(&self) -> u64 {
-        self.sandbox.requests(CRM, 0).last().map_or(0, |request| request.number)
-    }
-
-    fn edit(&self, id: &str, fields: Value) {
-        let fields = fields.as_object().unwrap().clone().into_iter().collect();
-        self.sandbox.edit(CRM, Edit { user: "lee".into(), id: Some(id.into()), fields, ..Edit::default() }).unwrap();
-    }
-
-    fn contacts(&self) -> Vec<Item> {
-        self.sandbox.records(CRM, Some("contacts"), None)
-    }
-
-    fn members(&self) -> Vec<String> {
-        let groups = self.sandbox.records(CRM, Some("groups"), None);
-        let group = groups.iter().find(|group| group.fields["userId"] == "UDEMOA000001").unwrap();
-        serde_json::from_value(group.fields["adHocIds"].clone()).unwrap()
     }
 
     fn cards(&self) -> Vec<(String, String)> {
@@ -95,9 +51,8 @@ impl Pair {
     }
 
     /// The card that holds a text.
-    fn card_with(&self, text: &str) -> (String, String) {
-        let found = self.cards().into_iter().find(|(_, card)| card.replace("\r\n ", "").contains(text));
-        found.unwrap_or_else(|| panic!("no card with `{text}`"))
+    fn card(&self, text: &str) -> (String, String) {
+        self.card_with(&self.world.right(), text)
     }
 }
 
@@ -110,7 +65,7 @@ fn a_group_is_copied_into_a_folder() {
     assert_eq!(run["right"]["created"], 230, "{run}");
     assert_eq!(pair.cards().len(), 230);
     let first = pair.contacts().into_iter().find(|item| item.id == pair.members()[0]).unwrap();
-    let (_, card) = pair.card_with(first.fields["Email"].as_str().unwrap());
+    let (_, card) = pair.card(first.fields["Email"].as_str().unwrap());
     for name in ["LastName", "AccountName"] {
         assert!(
             card.contains(first.fields[name].as_str().unwrap().split([',', ';']).next().unwrap()),
@@ -119,10 +74,10 @@ fn a_group_is_copied_into_a_folder() {
     }
 
     // Nothing happened: no write, and four requests.
-    let before = pair.last_request();
+    let before = pair.last(CRM);
     let run = pair.sync();
     assert_eq!((&run["right"]["created"], &run["right"]["updated"]), (&json!(0), &json!(0)), "{run}");
-    let (asked, written) = pair.requests(before);
+    let (asked, written) = pair.asked_crm(before);
     assert!(asked <= 4 && written == 0, "{asked} requests, {written} writes");
 
     // One deleted, one out of the group, one changed, one more.
@@ -131,14 +86,14 @@ fn a_group_is_copied_into_a_folder() {
     pair.sandbox
         .command(CRM, "leave", &json!({ "user": "lee", "group": "Contact Sync", "ids": [members[1]] }))
         .unwrap();
-    pair.edit(&members[2], json!({ "Title": "Head of Everything" }));
+    pair.edit_contact(&members[2], json!({ "Title": "Head of Everything" }));
     let stranger = pair.contacts().into_iter().find(|item| !members.contains(&item.id)).unwrap().id;
     pair.sandbox.command(CRM, "join", &json!({ "user": "lee", "group": "Contact Sync", "ids": [stranger] })).unwrap();
     let run = pair.sync();
     let right = &run["right"];
     assert_eq!([&right["created"], &right["updated"], &right["deleted"]], [&json!(1), &json!(1), &json!(1)], "{run}");
     assert_eq!(pair.cards().len(), 230, "the one that left the group keeps its card");
-    pair.card_with("Head of Everything");
+    pair.card("Head of Everything");
 }
 
 /// IC-1, IC-2, IC-7: edits travel both ways, and nothing else does.
@@ -147,19 +102,19 @@ fn a_mirror_carries_edits_both_ways() {
     let pair = Pair::of("mirror", 40, GROUP);
     assert_eq!(pair.sync()["right"]["created"], 40);
     let members = pair.members();
-    pair.edit(&members[0], json!({ "WorkPhone": "+49 40 4711" }));
+    pair.edit_contact(&members[0], json!({ "WorkPhone": "+49 40 4711" }));
     let email = pair.contacts().into_iter().find(|item| item.id == members[1]).unwrap();
     let email = email.fields["Email"].as_str().unwrap().to_owned();
-    let (name, card) = pair.card_with(&email);
+    let (name, card) = pair.card(&email);
     fs::write(
         pair.world.right().join(&name),
         card.replace("END:VCARD", "NICKNAME:Nick\r\nTEL;TYPE=pager:4712\r\nEND:VCARD"),
     )
     .unwrap();
-    let before = pair.last_request();
+    let before = pair.last(CRM);
     let run = pair.sync();
     assert_eq!((&run["left"]["updated"], &run["right"]["updated"]), (&json!(1), &json!(1)), "{run}");
-    pair.card_with("+49 40 4711");
+    pair.card("+49 40 4711");
     let held = pair.contacts().into_iter().find(|item| item.id == members[1]).unwrap();
     assert_eq!(held.fields["Pager"], "4712");
     let puts: Vec<String> = {
@@ -202,7 +157,7 @@ fn trouble_is_told_before_anything_is_written() {
         let text = format!("{}{}", ran.stdout, ran.stderr).split_whitespace().collect::<Vec<_>>().join(" ");
         assert!(words.iter().all(|word| text.contains(word)), "{words:?} in: {text}");
     };
-    let before = pair.last_request();
+    let before = pair.last(CRM);
 
     pair.world.put("crm.secret", "wrong-secret");
     told(&check(), 3, &["lee", "password is wrong"]);
@@ -210,11 +165,11 @@ fn trouble_is_told_before_anything_is_written() {
     pair.world.put("crm.secret", "lee-secret");
 
     let base = pair.sandbox.info(CRM).base_url;
-    pair.connect(&format!("{base}/elsewhere"));
+    pair.connect(&format!("{base}/elsewhere"), "lee", "");
     told(&check(), 2, &["SData is not enabled at this address", "url"]);
-    pair.connect("http://127.0.0.1:9");
+    pair.connect("http://127.0.0.1:9", "lee", "");
     told(&check(), 3, &["cannot be reached"]);
-    pair.connect(&base);
+    pair.connect(&base, "lee", "");
 
     pair.sandbox.command(CRM, "settings", &json!({ "off": true })).unwrap();
     told(&check(), 2, &["SData is not enabled"]);
@@ -227,7 +182,7 @@ fn trouble_is_told_before_anything_is_written() {
     let profile = pair.world.text("profiles/people.toml");
     pair.world.put("profiles/people.toml", &profile.replace("Contact Sync", "No Such Group"));
     told(&pair.world.run(["sync"]), 2, &["No Such Group", "lee"]);
-    assert_eq!(pair.requests(before).1, 0);
+    assert_eq!(pair.asked_crm(before).1, 0);
     assert_eq!(pair.cards(), []);
     pair.world.put("profiles/people.toml", &profile);
     assert_eq!(pair.sync()["right"]["created"], 5);
@@ -339,7 +294,7 @@ fn faults_change_nothing_in_the_end() {
             assert!([Some(0), Some(1), Some(3)].contains(&ran.code), "seed {seed}: {ran:?}");
             if round == 1 {
                 let theirs = leads()[1].id.clone();
-                pair.edit(&theirs, json!({ "Title": "Theirs" }));
+                pair.edit_contact(&theirs, json!({ "Title": "Theirs" }));
                 let path = pair.world.right().join("new-7.vcf");
                 let card = fs::read_to_string(&path).unwrap();
                 fs::write(path, card.replace("END:VCARD", "TITLE:Ours\r\nEND:VCARD")).unwrap();
@@ -363,12 +318,12 @@ fn faults_change_nothing_in_the_end() {
             "seed {seed}: no lead is missing, none there twice"
         );
         assert_eq!(pair.cards().len(), before + 20, "seed {seed}");
-        pair.card_with("Theirs");
+        pair.card("Theirs");
         let ours =
             leads().into_iter().find(|lead| lead.fields.get("Email") == Some(&json!("ada7@example.com"))).unwrap();
         assert_eq!(ours.fields.get("Title").and_then(Value::as_str), Some("Ours"), "seed {seed}");
-        let last = pair.last_request();
+        let last = pair.last(CRM);
         pair.sync();
-        assert_eq!(pair.requests(last).1, 0, "seed {seed}: in the end nothing is left to do");
+        assert_eq!(pair.asked_crm(last).1, 0, "seed {seed}: in the end nothing is left to do");
     }
 }

@@ -4,16 +4,17 @@
 
 use std::io::{Read, Write};
 use std::net::TcpListener;
+use std::ops::Deref;
 use std::time::Duration;
 
 use pairwise_sandbox::Options;
 use pairwise_sandbox::population::Spread;
 use pairwise_sandbox::store::{Fields, Item};
 use pairwise_sandbox::system::Edit;
+use pairwise_tests::crm::CRM;
 use pairwise_tests::office::Office;
 use serde_json::{Value, json};
 
-const CRM: &str = "infor-crm";
 const LEE: &str = "lee";
 const LEES: &str = "lee@example.com";
 const GROUP: &str = "[streams.contacts]\nscope.left.group = \"Contact Sync\"\n";
@@ -34,6 +35,14 @@ fn with_both(contacts: u32, spread: Spread, test: impl Fn(&Pair)) {
 
 fn object(value: Value) -> Fields {
     value.as_object().cloned().unwrap()
+}
+
+impl Deref for Pair {
+    type Target = Office;
+
+    fn deref(&self) -> &Office {
+        &self.office
+    }
 }
 
 impl Pair {
@@ -68,10 +77,6 @@ impl Pair {
         run
     }
 
-    fn last(&self, system: &str) -> u64 {
-        self.office.sandbox.core(system).journal().last()
-    }
-
     /// Requests since then that wrote, as method and path or operation.
     fn writes(&self, system: &str, since: u64) -> Vec<String> {
         let requests = self.office.sandbox.requests(system, since);
@@ -86,27 +91,6 @@ impl Pair {
             }
         });
         writes.map(|request| format!("{} {} {}", request.method, request.path, request.body)).collect()
-    }
-
-    fn contacts(&self) -> Vec<Item> {
-        self.office.sandbox.records(CRM, Some("contacts"), None)
-    }
-
-    fn members(&self) -> Vec<String> {
-        let groups = self.office.sandbox.records(CRM, Some("groups"), None);
-        let group = groups.iter().find(|group| group.fields["userId"] == "UDEMOA000001").unwrap();
-        serde_json::from_value(group.fields["adHocIds"].clone()).unwrap()
-    }
-
-    /// Somebody's contact in the CRM, by a field.
-    fn contact(&self, field: &str, value: &str) -> Item {
-        let found = self.contacts().into_iter().find(|item| item.fields.get(field) == Some(&json!(value)));
-        found.unwrap_or_else(|| panic!("no contact with {field} = {value}"))
-    }
-
-    fn edit_contact(&self, id: &str, fields: Value) {
-        let edit = Edit { user: LEE.into(), id: Some(id.into()), fields: object(fields), ..Edit::default() };
-        self.office.sandbox.edit(CRM, edit).unwrap();
     }
 
     /// Lee's entries, those in the deleted items left out.
@@ -124,10 +108,6 @@ impl Pair {
     /// Deletes an entry or moves it to another folder of contacts.
     fn delete_entry(&self, id: &str) {
         self.office.sandbox.delete(self.mail, LEES, id).unwrap();
-    }
-
-    fn accounts(&self) -> Vec<Item> {
-        self.office.sandbox.records(CRM, Some("accounts"), None)
     }
 
     /// A person's own fields, as the mail system calls them.
@@ -276,14 +256,14 @@ fn rule_ic_12_ic_33_people_of_both_systems_are_linked_and_not_doubled() {
 #[test]
 fn rule_ic_21_to_ic_28_an_account_is_found_or_made() {
     with_both(5, Spread::Crm, |pair| {
-        let there = pair.accounts()[0].fields["AccountName"].as_str().unwrap().to_owned();
-        let before = pair.accounts().len();
+        let there = pair.items("accounts")[0].fields["AccountName"].as_str().unwrap().to_owned();
+        let before = pair.items("accounts").len();
         pair.put_entry("Ada", "Byron", "ada@engines.example", "Analytical Engines");
         pair.put_entry("Ben", "Byron", "ben@engines.example", "Analytical Engines");
         pair.put_entry("Cid", "Byron", "cid@engines.example", &there);
         let since = pair.last(CRM);
         pair.settle();
-        let accounts = pair.accounts();
+        let accounts = pair.items("accounts");
         assert_eq!(accounts.len(), before + 1, "one for equal names");
         let account = accounts.iter().find(|item| item.fields["AccountName"] == "Analytical Engines").unwrap();
         assert_eq!([&account.fields["Type"], &account.fields["Status"]], [&json!("Prospect"), &json!("Active")]);
@@ -382,13 +362,13 @@ fn rule_ic_44_the_company_never_leads() {
     with_both(10, Spread::Crm, |pair| {
         pair.settle();
         let id = pair.members()[0].clone();
-        let (mail, accounts) = (pair.email(&id), pair.accounts());
+        let (mail, accounts) = (pair.email(&id), pair.items("accounts"));
         let company = pair.contact("Email", &mail).fields["AccountName"].clone();
         pair.edit_entry(&pair.entry(&mail).id, json!({ "companyName": "Mine" }), json!({ "CompanyName": "Mine" }));
         pair.settle();
         let entry = pair.entry(&mail);
         assert!(Value::Object(entry.fields).to_string().contains(company.as_str().unwrap()));
-        assert_eq!(pair.accounts(), accounts);
+        assert_eq!(pair.items("accounts"), accounts);
     });
 }
 
