@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use pairwise_host::model::Remote;
 use pairwise_host::plugins::{Deadlines, Isolation, LoadError, LockState, OpenError, PluginStatus, Session};
 use pairwise_plugin_api::ops::{GetRequest, ListRequest, LoginRequest, WriteRequest};
-use pairwise_plugin_api::{Certainty, Class, Failure, Principal};
+use pairwise_plugin_api::{Action, Certainty, Class, Failure, Principal, RecordRef, Status, Write};
 use pairwise_tests::stage::Stage;
 use pairwise_tests::{plugin_path, program};
 use semver::VersionReq;
@@ -247,6 +247,43 @@ fn a_new_worker_is_logged_in_again() {
     assert_eq!(list(&session).unwrap(), 0);
     assert_eq!(get(&session).unwrap_err().class, Class::Crashed);
     assert_eq!(list(&session).unwrap(), 0);
+}
+
+/// A session that was cut is mended by one login; a login that is of no use any more is told, and not tried again and again.
+#[test]
+fn a_login_that_was_good_is_made_again_once() {
+    let stage = Stage::new();
+    fs::create_dir(stage.path("crm")).unwrap();
+    let settings = json!({
+        "state_dir": "crm",
+        "login": { "secrets": ["password"] },
+        "faults": [
+            { "operation": "list", "does": "fail", "class": "auth", "nth": 2 },
+            { "operation": "get", "does": "fail", "class": "auth" },
+            { "operation": "write", "does": "outcome", "status": "auth", "nth": 1 },
+        ]
+    });
+    let session = Session::open(stage.mock(settings)).unwrap();
+    let logins = || {
+        let journal = fs::read_to_string(stage.path("crm/journal.jsonl")).unwrap();
+        journal.lines().filter(|line| line.contains("\"operation\":\"login\"")).count()
+    };
+    let secrets = [("password".to_owned(), "open sesame".to_owned())].into();
+    session.login(LoginRequest { principal: Principal::connection(), secrets }).unwrap();
+    assert_eq!(get(&session).unwrap_err().class, Class::Auth);
+    assert_eq!(logins(), 1, "that login never was good");
+    assert_eq!((list(&session).unwrap(), logins()), (0, 1));
+    assert_eq!((list(&session).unwrap(), logins()), (0, 2), "it was good, and is again");
+    for _ in 0..3 {
+        assert_eq!(get(&session).unwrap_err().class, Class::Auth);
+        assert_eq!(logins(), 3);
+    }
+    assert_eq!(list(&session).unwrap(), 0);
+    let create =
+        Write { action: Action::Create, key: "K".into(), at: RecordRef::new("contact", ""), ..Write::default() };
+    let request = WriteRequest { writes: vec![create], ..WriteRequest::default() };
+    let outcome = Remote::write(&session, &request).unwrap().pop().unwrap();
+    assert_eq!((outcome.status, logins()), (Status::Applied, 4), "{outcome:?}");
 }
 
 #[test]

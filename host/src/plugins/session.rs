@@ -1,6 +1,6 @@
 //! One connection in use: its connector, wherever it runs, and what happens when it falls over.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Deref;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -113,6 +113,8 @@ pub struct Session {
     description: Description,
     /// Who is logged in, to log them in again after a restart.
     logins: Mutex<BTreeMap<Principal, LoginRequest>>,
+    /// Principals whose login was good for a call since it was made.
+    working: Mutex<BTreeSet<Principal>>,
 }
 
 /// Where the connector is at present.
@@ -191,6 +193,7 @@ impl Session {
             gate: Gate::default(),
             description: Description::default(),
             logins: Mutex::default(),
+            working: Mutex::default(),
             spec,
         })
     }
@@ -259,6 +262,43 @@ impl Session {
         let response = self.send::<Login>(&request)?;
         self.remember(request, &response);
         Ok(response)
+    }
+
+    /// Notes that the login of a principal was good for a call.
+    pub(super) fn login_works(&self, principal: &Principal) {
+        if let Some(login) = self.login_of(principal) {
+            lock(&self.working).insert(login);
+        }
+    }
+
+    /// Logs a principal in again, once after its login was good for something. Whether that helped, the next call shows.
+    pub(super) fn log_in_anew(&self, principal: &Principal) -> bool {
+        let was_good = self.login_of(principal).filter(|login| lock(&self.working).remove(login));
+        let Some(login) = was_good.and_then(|login| lock(&self.logins).get(&login).cloned()) else { return false };
+        tracing::info!(connection = self.spec.connection, "a login that was good is refused: logging in again");
+        match self.login(login.clone()) {
+            Ok(response) => {
+                self.keep(&login.principal, &response);
+                true
+            }
+            Err(failure) => {
+                tracing::warn!(connection = self.spec.connection, "logging in again: {failure}");
+                false
+            }
+        }
+    }
+
+    /// Whose login a principal's calls use: its own, or that of the connection.
+    fn login_of(&self, principal: &Principal) -> Option<Principal> {
+        let logins = lock(&self.logins);
+        let connection = Principal::connection();
+        [principal, &connection].into_iter().find(|login| logins.contains_key(*login)).cloned()
+    }
+
+    fn keep(&self, principal: &Principal, response: &LoginResponse) {
+        if let Some(keep) = self.spec.keep.as_ref().filter(|_| !response.keep.is_empty()) {
+            keep(principal, &response.keep);
+        }
     }
 
     /// Listens until the connector ends it or the session is cancelled.
@@ -450,9 +490,7 @@ impl Session {
                 Seat::Empty => return Ok(()),
             };
             let response: LoginResponse = self.read::<Login>(&answer?)?;
-            if let Some(keep) = self.spec.keep.as_ref().filter(|_| !response.keep.is_empty()) {
-                keep(&login.principal, &response.keep);
-            }
+            self.keep(&login.principal, &response);
             self.remember(login, &response);
         }
         Ok(())
