@@ -323,6 +323,9 @@ pub struct ChangesRequest {
     pub limit: u32,
     /// Only these fields; empty is all.
     pub fields: Vec<Name>,
+    /// A record that still is as a write of this connector left it, and whose outcome told all there is to tell, may be left
+    /// out: the host knows it.
+    pub skip_own: bool,
 }
 
 /// Request of [`List`].

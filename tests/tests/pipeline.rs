@@ -476,3 +476,26 @@ fn a_moved_record_keeps_its_counterpart() {
     assert!(world.right.column("notes/1").contains(&"moved and changed".to_owned()));
     assert_eq!(written(&world.run()), 0);
 }
+
+/// A record that was just made is changed by nobody but us: whoever edits the one that it was made of, wins, however soon.
+#[test]
+fn an_edit_right_after_the_creation_of_the_counterpart_is_kept() {
+    let mut world = World::of_crm("");
+    world.right.at(1_000);
+    world.right.put("b", &[("name/surname", "Byron"), ("emails/1/address", "ada@x")]);
+    // The account's name travels back in the same run, and meets the edit.
+    world.left.at(5_400);
+    world.right.at(5_500);
+    world.right.trouble(Trouble::Edited("b".into(), "phones/work/number", "1"));
+    for _ in 0..2 {
+        let report = world.run();
+        assert_eq!(report.state, LaneState::Done, "{report:#?}");
+    }
+    let there = world.left.one("emails/1/address", "ada@x");
+    for (side, id) in [(&world.left, there.as_str()), (&world.right, "b")] {
+        assert_eq!(
+            (side.field(id, "phones/work/number"), side.field(id, "organizations/1/name")),
+            ("1".into(), "Byron".into())
+        );
+    }
+}

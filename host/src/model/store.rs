@@ -216,8 +216,8 @@ pub struct Intent {
     pub asked: Fields,
     /// The source's end, and what it holds beside `asked`. Once the write is settled, its shadow is both together.
     pub source: Option<(End, Fields)>,
-    /// Of an update of a record that had told something itself: when it had changed, and its values by field-map row. A write
-    /// that is done in part is a later change, but nobody's edit.
+    /// Of an update of a record that had told something itself: when it had changed, and its values by field-map row. Of a
+    /// create: when the record changed that it is made of. A write of ours is a later change, but nobody's edit.
     pub before: Option<(Option<Millis>, Fields)>,
     /// The announcements it answers.
     pub inbox: Vec<InboxId>,

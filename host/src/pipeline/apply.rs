@@ -7,7 +7,7 @@ use std::collections::HashSet;
 use std::thread::{self, Scope};
 
 use pairwise_plugin_api::ops::{EnsureContainerRequest, WriteRequest};
-use pairwise_plugin_api::{Action, Certainty, Class, Failure, Outcome, RecordRef, Status, Write};
+use pairwise_plugin_api::{Action, Certainty, Class, Failure, Fields, Outcome, RecordRef, Status, Write};
 
 use super::calls::Ahead;
 use super::decide::{Case, decide};
@@ -21,6 +21,10 @@ use crate::model::{
     Aside, AsideKind, End, InboxId, Intent, Item, Link, LinkChange, LinkId, LinkState, Lost, News, Op, Removal, Select,
     Settlement, Side, Sides, Work,
 };
+
+/// Calls that write to one side at the same time, where it allows that: while one is on the wire, another is put together or
+/// read.
+const CALLS_AT_ONCE: usize = 2;
 
 /// Settles what the inbox holds, as far as it can be settled now. While the writes of one page are under way, the page before
 /// it is settled and the page after it is decided.
@@ -200,7 +204,7 @@ fn write_down(lane: &mut Lane<'_>, mut cases: Vec<Case>, settlements: Vec<Settle
     Ok(Ready { cases, settlements, intents, calls })
 }
 
-/// Sends a page's writes, call after call, until one fails in a way that makes the others pointless.
+/// Sends a page's writes, as many calls at a time as the sides bear, until one fails in a way that makes the others pointless.
 fn start<'scope, 'env>(lane: &Lane<'env>, scope: &'scope Scope<'scope, 'env>, mut page: Ready) -> Flight<'scope> {
     let caller = lane.caller();
     let requests: Vec<(Side, WriteRequest)> = page
@@ -213,14 +217,26 @@ fn start<'scope, 'env>(lane: &Lane<'env>, scope: &'scope Scope<'scope, 'env>, mu
         })
         .collect();
     let overlap = lane.options.overlap && !requests.is_empty();
+    let at_once = Sides::from_fn(|side| match lane.abilities[side].max_parallel_per_principal {
+        _ if !lane.options.overlap => 1,
+        limit => (limit as usize).clamp(1, CALLS_AT_ONCE),
+    });
     let answers = Ahead::start(scope, overlap, move || {
         let mut answers = Vec::with_capacity(requests.len());
-        for (side, request) in requests {
-            let answer = caller.call(side, |remote| remote.write(&request));
-            let pointless = answer.as_ref().is_err_and(ends_run);
-            answers.push(answer);
-            if pointless {
-                break;
+        // Requests of one side stand together.
+        for requests in requests.chunk_by(|(one, _), (two, _)| one == two) {
+            for requests in requests.chunks(requests.first().map_or(1, |(side, _)| at_once[*side])) {
+                let call = |(side, request): &(Side, WriteRequest)| caller.call(*side, |remote| remote.write(request));
+                answers.extend(thread::scope(|scope| {
+                    let flying: Vec<_> = requests
+                        .iter()
+                        .map(|request| Ahead::start(scope, requests.len() > 1, move || call(request)))
+                        .collect();
+                    flying.into_iter().map(Ahead::wait).collect::<Vec<_>>()
+                }));
+                if answers.iter().any(|answer: &Answer| answer.as_ref().is_err_and(ends_run)) {
+                    return answers;
+                }
             }
         }
         answers
@@ -318,8 +334,12 @@ fn payload(lane: &Lane<'_>, case: &Case, side: Side, planned: Planned) -> Result
         }
     }
     let source_end = case.judgement.link.ends[source_side].clone();
-    let before = match &case.looked.told[side] {
-        Told::Here(seen) if write.action == Action::Update => Some((seen.record.modified, seen.values.clone())),
+    let before = match (&case.looked.told[side], source) {
+        (Told::Here(seen), _) if write.action == Action::Update => Some((seen.record.modified, seen.values.clone())),
+        // By the clock of the side on which it is made.
+        (_, Some(source)) if creates => {
+            Some((source.modified.map(|time| time - lane.skew[source_side] + lane.skew[side]), Fields::new()))
+        }
         _ => None,
     };
     Ok(Some(Intent {

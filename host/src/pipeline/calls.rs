@@ -101,7 +101,7 @@ impl<'a> Lane<'a> {
                 principal: self.spec.principals[side].clone(),
                 scope: self.spec.scope[side].clone(),
                 at: chunk.to_vec(),
-                fields: Vec::new(),
+                fields: self.fields[side].clone(),
             };
             let found = self.must(side, |remote| remote.get(&request))?;
             if found.len() != chunk.len() {

@@ -119,16 +119,10 @@ impl Lane<'_> {
         let action = intent.write.action;
         Ok(match (outcome.status, action) {
             (Status::Applied, Action::Create | Action::Update) => {
-                self.settle_write(intent, &outcome, link);
                 for field in &outcome.refused_fields {
                     *self.unwritable.entry((side, field.clone())).or_default() += 1;
                 }
-                if action == Action::Create
-                    && let Some(record) = outcome.record.filter(|record| self.tells_more(side, record, link))
-                {
-                    settlement.announce.push(announce(self, side, record, false, false));
-                    self.again = true;
-                }
+                self.settle_told(intent, outcome, link, settlement);
                 Part::Done
             }
             (Status::Applied, _) | (Status::Gone, Action::Delete | Action::Trash | Action::Exclude) => Part::Done,
@@ -160,10 +154,30 @@ impl Lane<'_> {
         })
     }
 
+    /// The remote confirms the write and tells what it holds now. What of it the other side does not know yet is announced.
+    pub(super) fn settle_told(
+        &mut self,
+        intent: &mut Intent,
+        outcome: Outcome,
+        link: &mut Link,
+        settlement: &mut Settlement,
+    ) {
+        let told = outcome.record.clone().map(|record| self.unless_edited(intent, record));
+        self.settle_write(intent, &outcome, link);
+        if let Some(record) = told.filter(|record| self.tells_more(intent.side, record, link)) {
+            settlement.announce.push(announce(self, intent.side, record, false, false));
+            self.again = true;
+        }
+    }
+
     /// A record that a write of ours met or left. If each of its values is the one before or the one that we asked for, nobody
-    /// else has edited it, and it must not win as the latest over what we mean to write to it.
+    /// else has edited it, and it must not win as the latest over what we mean to write to it. Nor has anybody edited one that
+    /// we have just made: it is no later than the record that it was made of.
     pub(super) fn unless_edited(&self, intent: &Intent, record: Record) -> Record {
         let Some((modified, before)) = &intent.before else { return record };
+        if intent.write.action == Action::Create {
+            return Record { modified: *modified, ..record };
+        }
         let Ok(now) = self.map.translate_in(intent.side, &record) else { return record };
         let known = |path: &Name, now: &Value| {
             let same = |value: &Value| self.map.row(path).is_none_or(|row| same(row.compare, now, value));
@@ -211,20 +225,22 @@ impl Lane<'_> {
         !outcome.refused_fields.is_empty() && native().is_some_and(|name| outcome.refused_fields.contains(&name))
     }
 
-    /// Whether a new record holds values that only its own side sets and that the other side is to hear of: the name of the
-    /// account that it was given.
+    /// Whether a record that we wrote holds what the other side is to hear of: values that only its own side sets, as the name
+    /// of the account that it was given, and what its server made of ours.
     fn tells_more(&self, side: Side, record: &Record, link: &Link) -> bool {
         let other = side.other();
-        let back = |row: &super::translate::Row| !row.direction.reaches(side) && row.reaches(other, false);
         // What a record does not carry of an open family counts as empty, so that it must be whole.
-        let mut rows = self.map.rows().iter();
-        if rows.clone().any(super::translate::Row::is_family) || !rows.any(back) {
+        if !self.spec.update[other] || self.map.rows().iter().any(super::translate::Row::is_family) {
             return false;
         }
         let Ok(values) = self.map.translate_in(side, record) else { return false };
         values.iter().any(|(path, value)| {
-            self.map.row(path).is_some_and(|row| {
-                back(row) && !same(row.compare, value, link.shadows[other].get(path).unwrap_or(&Value::Null))
+            self.map.row(path).filter(|row| row.reaches(other, false)).is_some_and(|row| {
+                if row.direction.reaches(side) {
+                    // What was never settled waits for a decision, and is no news.
+                    return link.shadows[side].get(path).is_some_and(|known| !same(row.compare, value, known));
+                }
+                !same(row.compare, value, link.shadows[other].get(path).unwrap_or(&Value::Null))
             })
         })
     }
@@ -372,6 +388,7 @@ impl Lane<'_> {
     }
 
     fn count(&mut self, intent: &Intent, fate: Fate) {
+        self.wrote[intent.side] = true;
         let counts = self.report.side(intent.side);
         match intent.write.action {
             Action::Create => counts.created += 1,

@@ -38,6 +38,27 @@ impl Filters {
         }
         Ok(filters)
     }
+
+    /// The fields that a side's predicates look at.
+    pub(super) fn fields(&self, side: Side) -> Vec<Name> {
+        let mut names = Vec::new();
+        for predicate in self.admit[side].iter().chain(&self.follow[side]) {
+            collect_names(&predicate.test, &mut names);
+        }
+        names
+    }
+}
+
+fn collect_names(test: &Test, names: &mut Vec<Name>) {
+    match test {
+        Test::Present(name)
+        | Test::Absent(name)
+        | Test::In(name, _)
+        | Test::NotIn(name, _)
+        | Test::Before(name, _)
+        | Test::After(name, _) => names.push(name.clone()),
+        Test::Any(tests) => tests.iter().for_each(|test| collect_names(test, names)),
+    }
 }
 
 fn name_natively(test: &mut Test, native: &dyn Fn(&Name) -> Result<Name, MapProblem>) -> Result<(), MapProblem> {

@@ -206,7 +206,7 @@ fn look_up_candidates(lane: &mut Lane<'_>, target: Side, policy: &MatchPolicy) -
                     by: by.clone(),
                     values: chunk.to_vec(),
                     case_sensitive: policy.case_sensitive,
-                    fields: Vec::new(),
+                    fields: lane.fields[target].clone(),
                 };
                 let found = lane.must(target, |remote| remote.find(&request))?;
                 let records: Vec<_> = found.into_iter().flatten().collect();

@@ -65,6 +65,7 @@ fn send(lane: &mut Lane<'_>, side: Side, joining: &[Joining]) -> Result<Vec<Inbo
         match outcome.status {
             // One that is gone meanwhile is told by its side.
             Status::Applied | Status::Exists | Status::Gone => {
+                lane.wrote[side] = true;
                 lane.tell(Item {
                     op: Op::Include,
                     side,

@@ -113,6 +113,7 @@ fn run_leased(
         lease,
         abilities: prepared.abilities,
         keys: matching::rows_of_keys(spec, &prepared.map),
+        fields: Sides::from_fn(|side| wanted(&prepared.map, &prepared.filters, side)),
         map: prepared.map,
         filters: prepared.filters,
         references: prepared.references,
@@ -134,6 +135,7 @@ fn run_leased(
         same_folders: prepared.same_folders,
         unplanned: 0,
         again: false,
+        wrote: Sides::default(),
         report,
     };
     recover::recover(&mut lane)?;
@@ -171,8 +173,18 @@ fn run_leased(
         matching::match_unlinked(&mut lane)?;
     }
     observer.stage(Stage::Report);
+    pull::hear_echoes(&mut lane)?;
     prepare::finish(&mut lane)?;
     Ok(lane.guarded)
+}
+
+/// The fields that a lane reads of a side's records, by native name; none means all.
+fn wanted(map: &FieldMap, filters: &filter::Filters, side: Side) -> Vec<Name> {
+    let Some(mut names) = map.natives(side) else { return Vec::new() };
+    names.extend(filters.fields(side));
+    names.sort_unstable();
+    names.dedup();
+    names
 }
 
 /// One lane's run: what all stages share.
@@ -189,6 +201,8 @@ struct Lane<'a> {
     lease: Lease,
     abilities: Sides<Capabilities>,
     map: FieldMap,
+    /// What records are asked for on each side: the fields that travel and those that predicates look at. None means all.
+    fields: Sides<Vec<Name>>,
     filters: filter::Filters,
     /// What new records refer to.
     references: resolve::References,
@@ -228,6 +242,8 @@ struct Lane<'a> {
     open: HashSet<IntentId>,
     /// Something was put back into the inbox and should be looked at once more.
     again: bool,
+    /// Sides that this run has changed.
+    wrote: Sides<bool>,
     report: &'a mut LaneReport,
 }
 

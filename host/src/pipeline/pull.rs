@@ -4,7 +4,7 @@
 //! is not the one we know are read. Both ways end in the same announcements.
 
 use std::collections::HashMap;
-use std::thread::Scope;
+use std::thread::{self, Scope};
 
 use pairwise_plugin_api::ops::{ChangesRequest, ListDetail, ListRequest};
 use pairwise_plugin_api::{Change, Class, Cursor, Failure, Level, Millis, Page, Reason, Record, RecordRef, Removed};
@@ -19,6 +19,8 @@ use crate::model::{Aside, AsideKind, Known, LaneSpec, Matching, News, OnConditio
 pub(super) enum Ask {
     /// What changed since a cursor; without one everything that is there.
     Feed(ChangesRequest),
+    /// What changed since a cursor that was read up to in this very run: mostly what the run has written itself.
+    Echo(ChangesRequest),
     /// Everything in scope.
     List(ListRequest),
 }
@@ -33,7 +35,7 @@ impl Ask {
         if lane.abilities[side].feed {
             let sweep_due = lane.spec.sweep_every > 0 && lane.memory.since_sweep[side] + 1 >= lane.spec.sweep_every;
             let whole = lane.options.full || lane.spec.scan[side] == Scan::Full || sweep_due;
-            return Ask::feed(lane, side, cursor.filter(|_| !whole));
+            return Ask::Feed(Ask::since(lane, side, cursor.filter(|_| !whole)));
         }
         // The first listing needs every record anyway.
         let whole = cursor.is_none() || lane.spec.scan[side] == Scan::Full;
@@ -44,25 +46,27 @@ impl Ask {
             previous: cursor,
             limit: if whole { lane.spec.batch } else { LIST_PAGE },
             detail: if whole { ListDetail::Full } else { ListDetail::Ids },
+            fields: lane.fields[side].clone(),
             ..ListRequest::default()
         })
     }
 
-    fn feed(lane: &Lane<'_>, side: Side, cursor: Option<Cursor>) -> Ask {
-        Ask::Feed(ChangesRequest {
+    fn since(lane: &Lane<'_>, side: Side, cursor: Option<Cursor>) -> ChangesRequest {
+        ChangesRequest {
             principal: lane.spec.principals[side].clone(),
             scope: lane.spec.scope[side].clone(),
             entities: lane.spec.entities[side].clone(),
             cursor,
             limit: lane.spec.batch,
-            fields: Vec::new(),
-        })
+            fields: lane.fields[side].clone(),
+            skip_own: lane.knows_own_writes(),
+        }
     }
 
     /// Where the first page begins.
     fn beginning(&self) -> Option<Cursor> {
         match self {
-            Ask::Feed(request) => request.cursor.clone(),
+            Ask::Feed(request) | Ask::Echo(request) => request.cursor.clone(),
             Ask::List(request) => request.page.clone(),
         }
     }
@@ -86,7 +90,7 @@ impl Ask {
     ) -> Asked<'scope> {
         let (caller, overlap) = (lane.caller(), lane.options.overlap);
         match self {
-            Ask::Feed(request) => {
+            Ask::Feed(request) | Ask::Echo(request) => {
                 let request = ChangesRequest { cursor: from, ..request.clone() };
                 Ahead::start(scope, overlap, move || {
                     (caller.call(side, |remote| remote.changes(&request)), caller.chance.now())
@@ -116,12 +120,37 @@ pub(super) fn pull<'scope, 'env>(
                 "connection `{}` ({side}): the server no longer knows how far it was read; everything was listed again",
                 lane.spec.connections[side]
             ));
-            let again = Ask::feed(lane, side, None);
+            let again = Ask::Feed(Ask::since(lane, side, None));
             let first = again.start(lane, side, scope);
             pages(lane, side, scope, &again, first)
         }
         done => done,
     }
+}
+
+/// Reads on, at the end of a run that wrote: the feed tells what the run has done, while the connector still knows what that
+/// was, and the next run begins with what others did. That which others did meanwhile is staged for it.
+pub(super) fn hear_echoes(lane: &mut Lane<'_>) -> Result<(), Stop> {
+    for side in Side::BOTH {
+        let tells = lane.abilities[side].feed && lane.spec.reads(side) && lane.knows_own_writes();
+        if !tells || !lane.wrote[side] {
+            continue;
+        }
+        let Some(cursor) = lane.store.memory(&lane.lease)?.cursors[side].take() else { continue };
+        let ask = Ask::Echo(Ask::since(lane, side, Some(cursor)));
+        let heard = thread::scope(|scope| {
+            let first = ask.start(lane, side, scope);
+            pages(lane, side, scope, &ask, first)
+        });
+        match heard {
+            // The run's own work is done, and the next run asks again.
+            Err(Stop::Remote { failure, .. }) => {
+                tracing::debug!(%side, "the echo of our writes was not heard: {failure}")
+            }
+            heard => heard?,
+        }
+    }
+    Ok(())
 }
 
 /// Goes through the pages of a feed or listing. While one is worked on, the next is asked for.
@@ -160,7 +189,12 @@ fn take(lane: &mut Lane<'_>, side: Side, ask: &Ask, sighted: &mut Sighted, page:
             Change { record: Some(record), .. } => {
                 sighted.note(&known);
                 lane.answers[side].set(true);
-                if matches!(ask, Ask::Feed(_)) || !is_as_known(&record, &known) {
+                let is_news = match ask {
+                    Ask::Feed(_) => true,
+                    Ask::Echo(_) => !is_as_known(&record, &known) || known.incarnation != record.incarnation,
+                    Ask::List(_) => !is_as_known(&record, &known),
+                };
+                if is_news {
                     arrived.push((record, known));
                 }
             }
@@ -176,10 +210,10 @@ fn take(lane: &mut Lane<'_>, side: Side, ask: &Ask, sighted: &mut Sighted, page:
     let next = page.next.as_ref();
     let same_store = match ask {
         // A feed's cursor may go along with each page.
-        Ask::Feed(request) if request.cursor.is_some() || page.more => {
+        Ask::Feed(request) | Ask::Echo(request) if request.cursor.is_some() || page.more => {
             return Ok(lane.store.stage(&lane.lease, &staged, next.map(|next| (side, next)))?);
         }
-        Ask::Feed(_) => true,
+        Ask::Feed(_) | Ask::Echo(_) => true,
         Ask::List(request) => request.previous.is_none() || page.same_store,
     };
     lane.store.stage(&lane.lease, &staged, None)?;
@@ -292,6 +326,12 @@ fn measure_skew(lane: &mut Lane<'_>, side: Side, page: &Page, answered: Millis) 
 }
 
 impl Lane<'_> {
+    /// Whether the answers to our writes settle all that there is to know of what we wrote. What a record does not carry of an
+    /// open family counts as empty, so that only a read of the whole record does.
+    fn knows_own_writes(&self) -> bool {
+        Side::BOTH.into_iter().all(|side| self.map.natives(side).is_some())
+    }
+
     /// Sets records aside and tells so.
     pub(super) fn quarantine(&mut self, aside: Vec<Aside>) -> Result<(), Stop> {
         for aside in &aside {

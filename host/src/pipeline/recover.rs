@@ -123,6 +123,7 @@ fn by_key(lane: &mut Lane<'_>, side: Side, intents: &[&Intent]) -> Result<Vec<Op
             entity: same.first().map(|intent| intent.write.at.entity.clone()).unwrap_or_default(),
             values: same.iter().map(|intent| intent.write.key.clone()).collect(),
             case_sensitive: true,
+            fields: lane.fields[side].clone(),
             ..FindRequest::default()
         };
         match lane.call(side, |remote| remote.find(&request)) {
@@ -172,6 +173,7 @@ fn by_nature(lane: &mut Lane<'_>, intent: &Intent) -> Result<Option<Option<Recor
         by: row.native[side].clone(),
         values: vec![value.to_owned()],
         case_sensitive: false,
+        fields: lane.fields[side].clone(),
         ..FindRequest::default()
     };
     let found = match lane.call(side, |remote| remote.find(&request)) {
@@ -264,7 +266,7 @@ impl Lane<'_> {
         let mut intent = intent.clone();
         match outcome.status {
             Status::Applied => {
-                self.settle_write(&mut intent, &outcome, &mut link);
+                self.settle_told(&mut intent, outcome, &mut link, &mut settlement);
                 self.report.side(intent.side).created += 1;
             }
             Status::Exists => {

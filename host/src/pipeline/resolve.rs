@@ -196,7 +196,7 @@ fn look_up(lane: &Lane<'_>, side: Side, lookup: &Lookup, names: &[String]) -> Re
         by: vec![lookup.by.clone()],
         values: names.to_vec(),
         case_sensitive: lookup.case_sensitive,
-        fields: Vec::new(),
+        fields: vec![lookup.by.clone()],
     };
     let answered = lane.must(side, |remote| remote.find(&request))?;
     if answered.len() != names.len() {

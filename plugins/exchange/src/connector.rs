@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use pairwise_http::{Options, base_url};
+use pairwise_http::{Options, OwnWrites, base_url};
 use pairwise_plugin_api::ops::{
     ChangesRequest, CheckRequest, Container, ContainersRequest, Description, DiscoverRequest, EnsureContainerRequest,
     FindRequest, GetRequest, ListRequest, LoginRequest, LoginResponse, Problem, WatchRequest, WatchResponse,
@@ -34,6 +34,7 @@ pub struct Exchange {
     logins: Mutex<HashMap<Principal, Login>>,
     folder_ids: Mutex<FolderIds>,
     folder_paths: Mutex<FolderPaths>,
+    pub(crate) written: OwnWrites,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -78,13 +79,14 @@ impl Connector for Exchange {
             Auth::Ntlm => Some(Scheme::Ntlm("NTLM")),
         };
         let options = Options { ca_file: config.ca_file.clone(), proxy: config.proxy.clone(), ..Options::default() };
-        let server = Server::new(url, scheme, options)?;
+        let server = Server::new(url, scheme, options, config.connections as usize)?;
         Ok(Exchange {
             config,
             server,
             logins: Mutex::default(),
             folder_ids: Mutex::default(),
             folder_paths: Mutex::default(),
+            written: OwnWrites::default(),
         })
     }
 
@@ -105,7 +107,7 @@ impl Connector for Exchange {
             server_time: true,
             largest_batch: self.config.batch.clamp(1, 500),
             max_parallel: self.config.connections.clamp(1, 20),
-            max_parallel_per_principal: 1,
+            max_parallel_per_principal: self.config.connections.clamp(1, 2),
             ..Capabilities::default()
         };
         let identity = match &self.config.mailbox {

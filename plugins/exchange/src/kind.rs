@@ -1,6 +1,6 @@
 //! The two kinds of records, and what is asked of the server to read one.
 
-use pairwise_plugin_api::{Catalogue, Class, Entity, EntityKind, Failure, Field, FieldType, Result, overrides};
+use pairwise_plugin_api::{Catalogue, Class, Entity, EntityKind, Failure, Field, FieldType, Name, Result, overrides};
 
 use crate::fields::{CONTACT, EVENT, KEY, Place, SEARCH_KEY, Spec, UID, uri, write_own_uri};
 use crate::xml::Writer;
@@ -103,13 +103,16 @@ impl Kind {
     }
 
     /// What is asked of an item: everything that we read.
-    pub(crate) fn write_shape(self, out: &mut Writer, extended: &[String]) {
+    pub(crate) fn write_shape(self, out: &mut Writer, extended: &[String], fields: &[Name]) {
+        // Fields of events are made of more than one property each.
+        let wanted =
+            |name: &str| self == Kind::Event || fields.is_empty() || fields.iter().any(|field| **field == *name);
         let mut elements: Vec<&str> = BESIDE.to_vec();
         if self == Kind::Event {
             elements.extend(BESIDE_EVENT);
         }
         let mut tags = Vec::new();
-        for spec in self.specs() {
+        for spec in self.specs().iter().filter(|spec| wanted(spec.name)) {
             match spec.place {
                 Place::Element(_) if spec.shape == crate::fields::Shape::Own => {}
                 Place::Element(name) | Place::Entry(name, ..) if !elements.contains(&name) => elements.push(name),
@@ -130,7 +133,7 @@ impl Kind {
         for name in [KEY, UID] {
             write_own_uri(out, name);
         }
-        for name in extended {
+        for name in extended.iter().filter(|name| wanted(&format!("{EXTENDED}{name}"))) {
             write_own_uri(out, &property_of(name));
         }
         out.end().end();

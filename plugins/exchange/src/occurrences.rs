@@ -41,7 +41,7 @@ impl Desk<'_> {
             .collect();
         for chunk in wanted.chunks(self.exchange.batch()) {
             let ids: Vec<&str> = chunk.iter().map(|(.., id)| id.as_str()).collect();
-            let answer = self.read(&self.get_body(Kind::Event, &ids))?;
+            let answer = self.read(&self.get_body(Kind::Event, &ids, &[]))?;
             for ((at, original, _), message) in chunk.iter().zip(answer.messages()) {
                 let Some(Ok(Some(read))) = items.get_mut(*at) else { continue };
                 let occurrence = match message.fine() {
@@ -95,7 +95,7 @@ impl Desk<'_> {
     ) -> Result<()> {
         let ids: Vec<&str> = wanted.iter().map(|(_, id)| id.as_str()).collect();
         let mut steps = Vec::new();
-        for ((place, _), read) in wanted.iter().zip(self.items(Kind::Event, &ids)?) {
+        for ((place, _), read) in wanted.iter().zip(self.items(Kind::Event, &ids, &[])?) {
             let Ok(Some(now)) = read else {
                 batch.settle(*place, Outcome::of(Status::Unknown));
                 continue;

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use pairwise_http::abreast;
 use pairwise_plugin_api::ops::{ChangesRequest, FindRequest, GetRequest, ListDetail, ListRequest, Scope};
 use pairwise_plugin_api::{
     Absent, Change, Class, Cursor, Failure, Fields, Found, Name, Page, Reason, Record, RecordRef, Result, Value,
@@ -84,6 +85,18 @@ struct Told {
     server_time: Option<i64>,
 }
 
+/// Requests of one call that read items at the same time.
+const AT_ONCE: usize = 2;
+
+/// What a page is to tell of records.
+#[derive(Clone, Copy)]
+struct Wanted<'a> {
+    detail: ListDetail,
+    fields: &'a [Name],
+    /// Not of those that are as we wrote them.
+    skip_own: bool,
+}
+
 /// The kinds that a request names.
 pub(crate) fn kinds(entities: &[String]) -> Result<Vec<Kind>> {
     if entities.is_empty() {
@@ -105,14 +118,15 @@ impl Desk<'_> {
     /// A page of what changed.
     pub(crate) fn changes(&self, request: &ChangesRequest) -> Result<Page> {
         let memory = Memory::read(request.cursor.as_ref())?;
-        self.page(&request.entities, &request.scope, memory, request.limit, ListDetail::Full, &request.fields)
+        let wanted = Wanted { detail: ListDetail::Full, fields: &request.fields, skip_own: request.skip_own };
+        self.page(&request.entities, &request.scope, memory, request.limit, wanted)
     }
 
     /// A page of everything: the same feed, from its beginning.
     pub(crate) fn list(&self, request: &ListRequest) -> Result<Page> {
         let memory = Memory::read(request.page.as_ref())?;
-        let mut page =
-            self.page(&request.entities, &request.scope, memory, request.limit, request.detail, &request.fields)?;
+        let wanted = Wanted { detail: request.detail, fields: &request.fields, skip_own: false };
+        let mut page = self.page(&request.entities, &request.scope, memory, request.limit, wanted)?;
         if !page.more {
             page.next = None;
             page.same_store = true;
@@ -126,8 +140,7 @@ impl Desk<'_> {
         scope: &Scope,
         mut memory: Memory,
         limit: u32,
-        detail: ListDetail,
-        fields: &[Name],
+        wanted: Wanted<'_>,
     ) -> Result<Page> {
         let places = self.all_places(entities, scope)?;
         let limit = usize::try_from(limit).unwrap_or(MOST_CHANGES).clamp(1, MOST_CHANGES);
@@ -135,7 +148,7 @@ impl Desk<'_> {
         while let Some(place) = places.get(memory.at) {
             let told = self.sync(place, memory.state(place), limit - page.changes.len())?;
             page.server_time = told.server_time;
-            self.take(place, told.lines, detail, fields, &mut page)?;
+            self.take(place, told.lines, wanted, &mut page)?;
             memory.set(place, told.state);
             if told.last {
                 memory.at += 1;
@@ -190,11 +203,19 @@ impl Desk<'_> {
     fn take(
         &self,
         place: &Place,
-        lines: Vec<Line>,
-        detail: ListDetail,
-        fields: &[Name],
+        mut lines: Vec<Line>,
+        Wanted { detail, fields, skip_own }: Wanted<'_>,
         page: &mut Page,
     ) -> Result<()> {
+        if skip_own {
+            let own = |line: &Line| match line {
+                Line::Here(id, version) => {
+                    version.as_ref().is_some_and(|version| self.exchange.written.left(&self.mailbox, id, version))
+                }
+                Line::Gone(_) => false,
+            };
+            lines.retain(|line| !own(line));
+        }
         let entity = place.kind.entity();
         let container = Some(place.path.clone());
         let wanted: Vec<(String, Option<String>)> = lines
@@ -207,7 +228,7 @@ impl Desk<'_> {
         let mut read: HashMap<String, Result2> = HashMap::new();
         if detail == ListDetail::Full {
             let ids: Vec<&str> = wanted.iter().map(|(id, _)| id.as_str()).collect();
-            read = ids.iter().map(|id| (*id).to_owned()).zip(self.items(place.kind, &ids)?).collect();
+            read = ids.iter().map(|id| (*id).to_owned()).zip(self.items(place.kind, &ids, fields)?).collect();
         }
         let known = |id: &str| page_has(page, id);
         let mut changes = Vec::new();
@@ -245,7 +266,7 @@ impl Desk<'_> {
             let places: Vec<usize> =
                 (0..request.at.len()).filter(|place| request.at[*place].entity == kind.entity()).collect();
             let ids: Vec<&str> = places.iter().map(|place| request.at[*place].id.as_str()).collect();
-            for (place, read) in places.iter().zip(self.items(kind, &ids)?) {
+            for (place, read) in places.iter().zip(self.items(kind, &ids, &request.fields)?) {
                 found[*place] = match read {
                     Ok(Some(read)) => Found::here(only(self.placed(read), &request.fields)),
                     Ok(None) => Found::gone(),
@@ -266,38 +287,42 @@ impl Desk<'_> {
         Record { container, ..read.record }
     }
 
-    /// Items by id, in batches: what was read, or what is wrong with each.
-    pub(crate) fn items(&self, kind: Kind, ids: &[&str]) -> Result<Vec<Result2>> {
+    /// Items by id, in batches, with these fields (none means all): what was read, or what is wrong with each.
+    pub(crate) fn items(&self, kind: Kind, ids: &[&str], fields: &[Name]) -> Result<Vec<Result2>> {
         let mut all = Vec::with_capacity(ids.len());
         let mut size = self.exchange.batch();
         let mut rest = ids;
         while !rest.is_empty() {
-            let (chunk, after) = rest.split_at(rest.len().min(size));
-            match self.chunk(kind, chunk) {
-                Ok(read) => {
-                    all.extend(read);
-                    rest = after;
-                    self.cx.progress(all.len() as u64, ids.len() as u64);
-                }
-                // One item that the server stumbles over must not take the others with it.
-                Err(failure) if is_stumble(&failure) && chunk.len() > 1 => size = chunk.len().div_ceil(2),
-                Err(failure) if is_stumble(&failure) && ids.len() > 1 => {
-                    // A server that stumbles over each of them is out of order.
-                    if all.len() + 1 == ids.len() && all.iter().all(|read: &Result2| read.is_err()) {
-                        return Err(failure);
+            let chunks: Vec<&[&str]> = rest.chunks(size).take(AT_ONCE).collect();
+            for (chunk, read) in chunks.iter().zip(abreast(&chunks, AT_ONCE, |chunk| self.chunk(kind, chunk, fields))) {
+                match read {
+                    Ok(read) => {
+                        all.extend(read);
+                        self.cx.progress(all.len() as u64, ids.len() as u64);
                     }
-                    let code = "ErrorInternalServerError".to_owned();
-                    all.push(Err(Trouble { code, text: failure.text, ..Trouble::default() }));
-                    rest = after;
+                    // One item that the server stumbles over must not take the others with it.
+                    Err(failure) if is_stumble(&failure) && chunk.len() > 1 => {
+                        size = chunk.len().div_ceil(2);
+                        break;
+                    }
+                    Err(failure) if is_stumble(&failure) && ids.len() > 1 => {
+                        // A server that stumbles over each of them is out of order.
+                        if all.len() + 1 == ids.len() && all.iter().all(|read: &Result2| read.is_err()) {
+                            return Err(failure);
+                        }
+                        let code = "ErrorInternalServerError".to_owned();
+                        all.push(Err(Trouble { code, text: failure.text, ..Trouble::default() }));
+                    }
+                    Err(failure) => return Err(failure),
                 }
-                Err(failure) => return Err(failure),
+                rest = &rest[chunk.len()..];
             }
         }
         Ok(all)
     }
 
-    fn chunk(&self, kind: Kind, ids: &[&str]) -> Result<Vec<Result2>> {
-        let answer = self.read(&self.get_body(kind, ids))?;
+    fn chunk(&self, kind: Kind, ids: &[&str], fields: &[Name]) -> Result<Vec<Result2>> {
+        let answer = self.read(&self.get_body(kind, ids, fields))?;
         let messages = answer.messages();
         if messages.len() != ids.len() {
             let text = format!("{} items were answered with {} messages", ids.len(), messages.len());
@@ -312,11 +337,11 @@ impl Desk<'_> {
         Ok(items)
     }
 
-    /// The request for items by their ids.
-    pub(crate) fn get_body(&self, kind: Kind, ids: &[&str]) -> String {
+    /// The request for items by their ids, with these fields.
+    pub(crate) fn get_body(&self, kind: Kind, ids: &[&str], fields: &[Name]) -> String {
         let mut body = Writer::new();
         body.start("m:GetItem");
-        kind.write_shape(&mut body, &self.exchange.config.extended);
+        kind.write_shape(&mut body, &self.exchange.config.extended, fields);
         body.start("m:ItemIds");
         for id in ids {
             body.empty("t:ItemId", &[("Id", id)]);
@@ -353,11 +378,17 @@ impl Desk<'_> {
             write_own_uri(&mut uri, KEY);
             uris.push(uri.done());
         }
+        // What is compared must be read, too.
+        let mut wanted = request.fields.clone();
+        if !wanted.is_empty() {
+            wanted.extend(request.by.iter().cloned());
+        }
         let mut found = Vec::with_capacity(request.values.len());
         for values in request.values.chunks((MOST_VALUES / uris.len()).max(1)) {
             let ids = self.search(&places, &uris, values)?;
             let ids: Vec<&str> = ids.iter().map(String::as_str).collect();
-            let read: Vec<Read> = self.items(kind, &ids)?.into_iter().filter_map(|read| read.ok().flatten()).collect();
+            let read: Vec<Read> =
+                self.items(kind, &ids, &wanted)?.into_iter().filter_map(|read| read.ok().flatten()).collect();
             for value in values {
                 let fits = |read: &&Read| bears(read, &request.by, value, request.case_sensitive);
                 let records = read.iter().filter(fits).map(|read| only(self.placed(read.clone()), &request.fields));

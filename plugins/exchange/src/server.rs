@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use pairwise_http::{Answer, Client, Effect, Options, Patience, Request, Streaming};
+use pairwise_http::{Answer, Client, Effect, Gate, Options, Patience, Request, Streaming};
 use pairwise_plugin_api::{Class, Context, Failure, Result, tracing};
 
 use crate::ntlm;
@@ -56,6 +56,8 @@ pub(crate) struct Server {
     options: Options,
     scheme: Mutex<Option<Scheme>>,
     idle: Mutex<Vec<Line>>,
+    /// As many connections as the settings allow.
+    gate: Gate,
     /// Nobody asks before this.
     busy_until: Mutex<Option<Instant>>,
     /// Logins that the server refused: asking again and again locks an account.
@@ -85,7 +87,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 impl Server {
     /// A server that was not asked yet.
-    pub(crate) fn new(url: String, scheme: Option<Scheme>, options: Options) -> Result<Self> {
+    pub(crate) fn new(url: String, scheme: Option<Scheme>, options: Options, connections: usize) -> Result<Self> {
         let options =
             Options { idle_connections: 1, patience: Patience::NONE, max_body: LARGEST, redirects: 0, ..options };
         // Whatever cannot be used in the options is told now.
@@ -95,6 +97,7 @@ impl Server {
             options,
             scheme: Mutex::new(scheme),
             idle: Mutex::new(vec![first]),
+            gate: Gate::new(connections),
             busy_until: Mutex::default(),
             refused: Mutex::default(),
             bearable: AtomicUsize::new(usize::MAX),
@@ -123,6 +126,7 @@ impl Server {
         let mut sent = 0;
         loop {
             self.wait_while_busy(cx)?;
+            let _permit = self.gate.pass(cx, "", 1)?;
             sent += 1;
             let mut line = self.line()?;
             let got = self.send(cx, &mut line, ask);
@@ -130,7 +134,7 @@ impl Server {
             let answer = got?;
             let trouble = match answer.status {
                 200 => return Ok((self.read(&answer)?, answer.server_time())),
-                500 => Node::parse(&answer.text()).ok().and_then(|envelope| Trouble::of_fault(&envelope)),
+                500 => Self::fault(&answer),
                 _ => None,
             };
             let Some(trouble) = trouble else { return Err(self.failure(&answer)) };
@@ -246,14 +250,8 @@ impl Server {
         if let Some(scheme) = *lock(&self.scheme) {
             return Ok((scheme, None));
         }
-        let answer = self.hello(cx, line, "NTLM")?;
-        if answer.status != 401 {
-            return Err(self.failure(&answer));
-        }
-        let offers = |word: &str| {
-            let offered = answer.headers.iter().filter(|(name, _)| name == "www-authenticate");
-            offered.flat_map(|(_, value)| value.split([' ', ','])).any(|offer| offer.eq_ignore_ascii_case(word))
-        };
+        let answer = self.hello(cx, line, login, "NTLM")?;
+        let offers = |word: &str| offers(&answer, word);
         let (scheme, ready) = if let Some(ready) = authenticate(&answer, login, "NTLM") {
             (Scheme::Ntlm("NTLM"), Some(ready))
         } else if offers("NTLM") {
@@ -269,18 +267,31 @@ impl Server {
         Ok((scheme, ready))
     }
 
-    fn hello(&self, cx: &Context, line: &Line, word: &str) -> Result<Answer> {
+    /// Sends the first message of NTLM. Only a server that asks for a login says anything about logins: one that is out of order
+    /// or busy does not.
+    fn hello(&self, cx: &Context, line: &Line, login: &Login, word: &str) -> Result<Answer> {
         let hello = Request::post(&self.url)
             .body("text/xml; charset=utf-8", "")
             .reads()
             .header("Authorization", format!("{word} {}", STANDARD.encode(ntlm::hello())));
-        line.client.once(cx, &hello)
+        let answer = line.client.once(cx, &hello)?;
+        match answer.status {
+            401 => Ok(answer),
+            500 => {
+                Err(Self::fault(&answer)
+                    .map_or_else(|| self.failure(&answer), |fault| fault.failure(&login.user, false)))
+            }
+            _ => Err(self.failure(&answer)),
+        }
     }
 
     /// The first two messages of NTLM; what the third one says.
     fn shake_hands(&self, cx: &Context, line: &Line, login: &Login, word: &str) -> Result<String> {
-        let answer = self.hello(cx, line, word)?;
+        let answer = self.hello(cx, line, login, word)?;
         authenticate(&answer, login, word).ok_or_else(|| {
+            if offers(&answer, word) {
+                return Failure::new(Class::Transient, format!("{}: the server broke an {word} login off", self.url));
+            }
             Failure::config("auth", format!("{} does not take NTLM logins; say `auth = \"basic\"`", self.url))
         })
     }
@@ -322,6 +333,11 @@ impl Server {
         }
     }
 
+    /// What an answer of status 500 says.
+    fn fault(answer: &Answer) -> Option<Trouble> {
+        Trouble::of_fault(&Node::parse(&answer.text()).ok()?)
+    }
+
     fn failure(&self, answer: &Answer) -> Failure {
         match answer.status {
             404 | 405 | 410 => Failure::config(
@@ -349,6 +365,12 @@ impl Server {
             _ => answer.failure("Exchange Web Services"),
         }
     }
+}
+
+/// Whether a refusal offers this way to log in.
+fn offers(answer: &Answer, word: &str) -> bool {
+    let offered = answer.headers.iter().filter(|(name, _)| name == "www-authenticate");
+    offered.flat_map(|(_, value)| value.split([' ', ','])).any(|offer| offer.eq_ignore_ascii_case(word))
 }
 
 /// The third message of NTLM, if the answer holds the second.

@@ -7,8 +7,8 @@ use pairwise_plugin_api::ops::{
     WriteRequest,
 };
 use pairwise_plugin_api::{
-    Action, Change, Class, Connector, Context, Cursor, Failure, Fields, Outcome, Page, Participant, Principal, Record,
-    RecordRef, Role, Status, Value, Write,
+    Action, Certainty, Change, Class, Connector, Context, Cursor, Failure, Fields, Outcome, Page, Participant,
+    Principal, Record, RecordRef, Role, Status, Value, Write,
 };
 use pairwise_sandbox::faults::Fault;
 use pairwise_sandbox::journal::Entry;

@@ -105,7 +105,7 @@ impl Desk<'_> {
         let wanted: Vec<usize> = guarded.chain(timed).copied().collect();
         let ids: Vec<&str> = wanted.iter().map(|place| batch.writes[*place].at.id.as_str()).collect();
         let mut current = HashMap::new();
-        for (place, read) in wanted.iter().zip(self.items(kind, &ids)?) {
+        for (place, read) in wanted.iter().zip(self.items(kind, &ids, &[])?) {
             let write = &batch.writes[*place];
             match read {
                 Ok(Some(read)) if write.action != Action::Update && read.record.version != write.expect => {
@@ -377,11 +377,14 @@ impl Desk<'_> {
             }
             let ids: Vec<&str> = wanted.iter().map(|(_, id)| id.as_str()).collect();
             // What cannot be read now is read in the next run.
-            let read: Vec<Result2> = self.items(kind, &ids).unwrap_or_default();
+            let read: Vec<Result2> = self.items(kind, &ids, &[]).unwrap_or_default();
             for ((place, _), read) in wanted.iter().zip(read) {
                 let Some(outcome) = batch.outcomes[*place].as_mut() else { continue };
                 match (outcome.status, read) {
-                    (_, Ok(Some(read))) => {
+                    (status, Ok(Some(read))) => {
+                        if let (Status::Applied, Some(version)) = (status, &read.record.version) {
+                            self.exchange.written.note(&self.mailbox, &read.record.at.id, version);
+                        }
                         let container = self.path_of(read.folder.as_deref());
                         outcome.record = Some(Record { container, ..read.record });
                     }

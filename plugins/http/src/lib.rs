@@ -22,9 +22,11 @@
 //!
 //! **Secrets** that the client knows are taken out of every text, and addresses are shown without their query.
 
+mod abreast;
 mod answer;
 mod client;
 mod gate;
+mod own;
 mod place;
 mod request;
 mod secrets;
@@ -33,9 +35,11 @@ mod transport;
 #[cfg(test)]
 mod tests;
 
+pub use abreast::abreast;
 pub use answer::{Answer, Refusal};
 pub use client::{Client, Options, Patience, Streaming};
 pub use gate::{Gate, Permit};
+pub use own::OwnWrites;
 pub use place::{base_url, shown};
 pub use request::{Effect, Method, Request};
 pub use secrets::Secrets;

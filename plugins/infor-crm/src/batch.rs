@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::atomic::Ordering;
 
-use pairwise_http::{Effect, Method, Request};
+use pairwise_http::{Effect, Method, Request, abreast};
 use pairwise_plugin_api::{Certainty, Class, Context, Failure, Result};
 use serde_json::{Map, Value as Json, json};
 
@@ -14,6 +14,8 @@ use crate::wire::{self, Diagnosis, Entry, unquoted};
 
 /// The most items in one batch.
 pub(crate) const LARGEST: usize = 50;
+/// Writes in one call: several batches, so that a group that new records join is written once for all of them.
+pub(crate) const LARGEST_CALL: usize = 4 * LARGEST;
 
 /// One request.
 #[derive(Debug, Clone)]
@@ -51,31 +53,35 @@ pub(crate) fn execute(
     feed: &str,
     items: &[Item],
 ) -> Vec<std::result::Result<Done, Failure>> {
+    let chunks: Vec<&[Item]> = items.chunks(LARGEST).collect();
+    let answers = abreast(&chunks, server.config.parallel as usize, |items| chunk(server, cx, login, feed, items));
+    answers.into_iter().flatten().collect()
+}
+
+fn chunk(
+    server: &Server,
+    cx: &Context,
+    login: &Login,
+    feed: &str,
+    items: &[Item],
+) -> Vec<std::result::Result<Done, Failure>> {
+    if items.len() > 1 && !server.no_batches.load(Ordering::Relaxed) {
+        match together(server, cx, login, feed, items) {
+            Ok(Some(done)) => return done.into_iter().map(Ok).collect(),
+            Ok(None) => server.no_batches.store(true, Ordering::Relaxed),
+            Err(failure) => return items.iter().map(|_| Err(failure.clone())).collect(),
+        }
+    }
+    let mut broken: Option<Failure> = None;
     let mut answers = Vec::with_capacity(items.len());
-    for items in items.chunks(LARGEST) {
-        if items.len() > 1 && !server.no_batches.load(Ordering::Relaxed) {
-            match together(server, cx, login, feed, items) {
-                Ok(Some(done)) => {
-                    answers.extend(done.into_iter().map(Ok));
-                    continue;
-                }
-                Ok(None) => server.no_batches.store(true, Ordering::Relaxed),
-                Err(failure) => {
-                    answers.extend(items.iter().map(|_| Err(failure.clone())));
-                    continue;
-                }
-            }
-        }
-        let mut broken: Option<Failure> = None;
-        for item in items {
-            // After one that found no server, the others would find none, either.
-            let answer = match &broken {
-                Some(failure) => Err(Failure { certainty: Certainty::NotSent, ..failure.clone() }),
-                None => alone(server, cx, login, feed, item),
-            };
-            broken = broken.or(answer.as_ref().err().cloned());
-            answers.push(answer);
-        }
+    for item in items {
+        // After one that found no server, the others would find none, either.
+        let answer = match &broken {
+            Some(failure) => Err(Failure { certainty: Certainty::NotSent, ..failure.clone() }),
+            None => alone(server, cx, login, feed, item),
+        };
+        broken = broken.or(answer.as_ref().err().cloned());
+        answers.push(answer);
     }
     answers
 }

@@ -48,7 +48,7 @@ impl Connector for InforCrm {
                 uid: true,
                 membership: true,
                 server_time: true,
-                largest_batch: u32::try_from(batch::LARGEST).unwrap_or(1),
+                largest_batch: u32::try_from(batch::LARGEST_CALL).unwrap_or(1),
                 max_parallel: parallel * LOGINS_AT_ONCE,
                 max_parallel_per_principal: parallel,
                 ..Capabilities::default()
@@ -91,7 +91,8 @@ impl Connector for InforCrm {
             login.known().note_stream(name, &request.entities);
         }
         let state = request.cursor.map(|cursor| State::of(&cursor, &request.entities, group.as_deref())).transpose()?;
-        let reader = Reader { server: &self.server, cx, login: &login, fields: &request.fields };
+        let (fields, skip_own) = (request.fields.as_slice(), request.skip_own);
+        let reader = Reader { server: &self.server, cx, login: &login, fields, skip_own };
         reader.changes(state, &request.entities, group.as_deref(), request.limit)
     }
 
@@ -105,6 +106,7 @@ impl Connector for InforCrm {
                 cursor: request.page,
                 limit: request.limit,
                 fields: request.fields,
+                skip_own: false,
             },
         )?;
         if request.detail == ListDetail::Ids {
@@ -130,7 +132,7 @@ impl Connector for InforCrm {
             let places: Vec<usize> =
                 request.at.iter().enumerate().filter(|(_, at)| at.entity == entity).map(|(place, _)| place).collect();
             let keys: Vec<String> = places.iter().map(|place| request.at[*place].id.clone()).collect();
-            let found = by_keys(&self.server, cx, &login, kind, &keys)?;
+            let found = by_keys(&self.server, cx, &login, kind, &request.fields, &keys)?;
             for (place, key) in places.iter().zip(&keys) {
                 let record = found.get(key).and_then(|entry| record(kind, &self.server.config, entry, &request.fields));
                 if let Some(record) = record {

@@ -17,8 +17,9 @@ use crate::groups::{self, is_marked, marker};
 use crate::identity::{Edition, identity};
 use crate::login::Login;
 use crate::query::{at, literal, url};
-use crate::records::{by_keys, record, selected_by_keys};
+use crate::records::{by_keys, record, select, selected_by_keys};
 use crate::server::Server;
+use crate::settings::Config;
 use crate::wire::{Entry, etag, key, millis, related, text};
 
 /// Rows of a look: they are short.
@@ -31,6 +32,8 @@ pub(crate) struct Reader<'a> {
     pub(crate) login: &'a Login,
     /// The fields that are wanted; none means all.
     pub(crate) fields: &'a [Name],
+    /// Records that are as we wrote them are not told.
+    pub(crate) skip_own: bool,
 }
 
 /// A feed in which changes show, and the records that they concern.
@@ -40,6 +43,14 @@ struct Source {
     order: &'static str,
     select: String,
     addresses: bool,
+}
+
+/// A row that was not seen before.
+struct Fresh {
+    entry: Entry,
+    date: Millis,
+    /// False where a later change could bear the same date.
+    settled: bool,
 }
 
 /// A row of a look.
@@ -83,6 +94,11 @@ impl Source {
     }
 }
 
+/// How the address of a record is called where writes are remembered.
+pub(crate) fn address_of(key: &str) -> String {
+    format!("{key}/Address")
+}
+
 /// FNV-1a: the same in every version of every library.
 fn print(text: &str) -> u64 {
     text.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
@@ -102,7 +118,8 @@ impl Reader<'_> {
             Some(state) => self.look(state)?,
             None => self.begin(entities, group)?,
         };
-        let limit = limit.clamp(1, self.server.config.page) as usize;
+        let Config { page, parallel, .. } = &self.server.config;
+        let limit = limit.clamp(1, page.saturating_mul(*parallel)) as usize;
         let mut page = Page { complete: true, same_store: true, ..Page::default() };
         // A step may come out empty, when all that it asked for cannot be seen any more.
         while page.changes.is_empty() {
@@ -155,8 +172,10 @@ impl Reader<'_> {
             let property = part.by_marker.then_some(self.server.config.sync_marker_property.as_str());
             let rows = self.window(&Source::records(kind, property), &mut part.records)?;
             let mut changed: Keys = rows.keys().cloned().collect();
+            let mut addresses = BTreeMap::new();
             if let Some(source) = Source::addresses(kind) {
-                changed.0.extend(self.window(&source, &mut part.addresses)?.into_keys());
+                addresses = self.window(&source, &mut part.addresses)?;
+                changed.0.extend(addresses.keys().cloned());
             }
             if let (Some(name), Some(property)) = (&part.group, property) {
                 members = Some(self.marked(kind, name, property, part, &rows)?);
@@ -175,12 +194,23 @@ impl Reader<'_> {
                     }
                 }
             }
+            if self.skip_own {
+                changed.0.retain(|key| !self.is_own(key, rows.get(key), addresses.get(key)));
+            }
             if !changed.0.is_empty() {
                 todo.push(Todo::These { part: number, keys: changed });
             }
         }
         state.todo.extend(todo);
         Ok(state)
+    }
+
+    /// Whether a record and its address, as far as the look has met them, stand as our write left them.
+    fn is_own(&self, key: &str, record: Option<&Fresh>, address: Option<&Fresh>) -> bool {
+        let (written, user) = (&self.server.written, &self.login.user);
+        written.knows(user, key)
+            && record.is_none_or(|row| etag(&row.entry).is_some_and(|etag| written.left(user, key, etag)))
+            && address.is_none_or(|row| row.settled && written.left(user, &address_of(key), &row.date.to_string()))
     }
 
     /// From when on the past is looked at again after this was seen. It never lies behind the server's clock: that may have
@@ -199,7 +229,7 @@ impl Reader<'_> {
     }
 
     /// Rows of the window that were not seen in it before, by the records that they concern. The window moves on.
-    fn window(&self, source: &Source, window: &mut Window) -> Result<BTreeMap<String, Entry>> {
+    fn window(&self, source: &Source, window: &mut Window) -> Result<BTreeMap<String, Fresh>> {
         window.since = window.since.min(self.settled(Millis::MAX));
         let place = self.server.place.dynamic(source.feed);
         let wanted = format!("{} ge {}", source.date, at(window.since));
@@ -229,7 +259,7 @@ impl Reader<'_> {
                     old += 1;
                 } else {
                     added += u64::from(known.is_none() && !now.contains_key(&key));
-                    fresh.insert(concerns, entry);
+                    fresh.insert(concerns, Fresh { entry, date, settled: !coarse });
                 }
                 now.insert(key, (date, print));
             }
@@ -268,12 +298,12 @@ impl Reader<'_> {
         name: &str,
         property: &str,
         part: &Part,
-        rows: &BTreeMap<String, Entry>,
+        rows: &BTreeMap<String, Fresh>,
     ) -> Result<Keys> {
         let marker = marker(name);
         let mut members = part.members.clone();
         for (key, row) in rows {
-            if text(row, property).is_some_and(|words| is_marked(words, &marker)) {
+            if text(&row.entry, property).is_some_and(|words| is_marked(words, &marker)) {
                 members.0.insert(key.clone());
             } else {
                 members.0.remove(key);
@@ -315,7 +345,7 @@ impl Reader<'_> {
             Todo::These { part, mut keys } => {
                 let asked = keys.take(limit);
                 let kind = Kind::of(&state.parts[part].entity)?;
-                let mut found = by_keys(self.server, self.cx, self.login, kind, &asked)?;
+                let mut found = by_keys(self.server, self.cx, self.login, kind, self.fields, &asked)?;
                 if !keys.0.is_empty() {
                     state.todo.push_front(Todo::These { part, keys });
                 }
@@ -325,8 +355,9 @@ impl Reader<'_> {
                 let kind = Kind::of(&state.parts[part].entity)?;
                 let place = self.server.place.dynamic(kind.entity);
                 let behind = after.map(|after| format!("Id gt {}", literal(&after)));
-                let count = limit.to_string();
-                let mut parameters = vec![("select", kind.select), ("orderBy", "Id"), ("count", &count)];
+                let count = limit.min(self.server.config.page as usize).to_string();
+                let selected = select(kind, self.fields);
+                let mut parameters = vec![("select", &*selected), ("orderBy", "Id"), ("count", &count)];
                 parameters.extend(behind.as_ref().map(|behind| ("where", behind.as_str())));
                 let doing = format!("reading {}", kind.entity);
                 let feed = self.server.feed(self.cx, self.login, &url(&place, &parameters), &doing)?;

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use pairwise_http::abreast;
 use pairwise_plugin_api::ops::FindRequest;
 use pairwise_plugin_api::{Class, Context, Failure, Name, Record, Result};
 
@@ -45,6 +46,7 @@ pub(crate) fn find(server: &Server, cx: &Context, request: &FindRequest) -> Resu
     // A condition over a relation leaves out whoever has none, so that these go alone.
     let (related, own): (Vec<&String>, Vec<&String>) = properties.iter().partition(|property| property.contains('.'));
     let groups = std::iter::once(own).chain(related.into_iter().map(|property| vec![property]));
+    let mut searches: Vec<String> = Vec::new();
     for properties in groups.filter(|properties| !properties.is_empty()) {
         let around = place.len() + AROUND + properties.iter().map(|property| property.len() + 24).sum::<usize>();
         for values in fitting(&wanted, around, properties.len(), server.config.page as usize) {
@@ -58,24 +60,13 @@ pub(crate) fn find(server: &Server, cx: &Context, request: &FindRequest) -> Resu
                     }
                 })
                 .collect();
-            let condition = conditions.join(" or ");
-            let mut after = None::<String>;
-            loop {
-                let behind = after.map(|after| format!("({condition}) and Id gt {}", literal(&after)));
-                let condition = behind.as_deref().unwrap_or(&condition);
-                let count = server.config.page.to_string();
-                let page =
-                    url(&place, &[("select", kind.select), ("where", condition), ("orderBy", "Id"), ("count", &count)]);
-                let feed = server.feed(cx, &login, &page, &format!("looking for {}", kind.entity))?;
-                let told = feed.entries.len() as u64;
-                let rest = feed.total.is_some_and(|total| total > told);
-                after = feed.entries.last().and_then(key).map(str::to_owned);
-                found.extend(feed.entries.iter().filter_map(|entry| record(kind, &server.config, entry, &[])));
-                if !rest || after.is_none() {
-                    break;
-                }
-            }
+            searches.push(conditions.join(" or "));
         }
+    }
+    let answers =
+        abreast(&searches, server.config.parallel as usize, |condition| search(server, cx, &login, kind, condition));
+    for records in answers {
+        found.extend(records?);
     }
     found.retain(|record| scope.as_ref().is_none_or(|members| members.contains(&record.at.id)));
     found.sort_by(|a, b| a.at.cmp(&b.at));
@@ -109,12 +100,32 @@ fn by_uid(
     let key = |uid: &String| key_of_uid(&server.config, uid).map(str::to_owned);
     let keys: Vec<String> =
         request.values.iter().filter_map(key).filter(|key| scope.is_none_or(|members| members.contains(key))).collect();
-    let found = by_keys(server, cx, login, kind, &keys)?;
+    let found = by_keys(server, cx, login, kind, &request.fields, &keys)?;
     let known = |uid: &String| {
         let entry = key(uid).and_then(|key| found.get(&key));
         entry.and_then(|entry| record(kind, &server.config, entry, &request.fields)).into_iter().collect()
     };
     Ok(request.values.iter().map(known).collect())
+}
+
+/// All records that satisfy a condition.
+fn search(server: &Server, cx: &Context, login: &Login, kind: &'static Kind, condition: &str) -> Result<Vec<Record>> {
+    let place = server.place.dynamic(kind.entity);
+    let count = server.config.page.to_string();
+    let (mut found, mut after) = (Vec::new(), None::<String>);
+    loop {
+        let behind = after.map(|after| format!("({condition}) and Id gt {}", literal(&after)));
+        let wanted = behind.as_deref().unwrap_or(condition);
+        let page = url(&place, &[("select", kind.select), ("where", wanted), ("orderBy", "Id"), ("count", &count)]);
+        let feed = server.feed(cx, login, &page, &format!("looking for {}", kind.entity))?;
+        let told = feed.entries.len() as u64;
+        let rest = feed.total.is_some_and(|total| total > told);
+        after = feed.entries.last().and_then(key).map(str::to_owned);
+        found.extend(feed.entries.iter().filter_map(|entry| record(kind, &server.config, entry, &[])));
+        if !rest || after.is_none() {
+            return Ok(found);
+        }
+    }
 }
 
 /// The property that a field is compared by.

@@ -134,6 +134,8 @@ pub(crate) fn change(
     joining: &[&str],
     leaving: &[&str],
 ) -> Result<()> {
+    // Calls of one login would only overtake each other.
+    let _turn = login.turn();
     for _ in 0..RACES {
         let Some(mut group) = recent(server, cx, login, kind, name)? else { return Err(missing(login, name)) };
         let before = group.members.len();

@@ -24,6 +24,7 @@ pub(crate) struct Login {
     private: bool,
     scheme: Mutex<Scheme>,
     known: Mutex<Known>,
+    turn: Mutex<()>,
 }
 
 /// What the server was found to take.
@@ -67,11 +68,24 @@ impl Login {
             LoginKind::Auto if private => Scheme::Basic,
             LoginKind::Auto | LoginKind::Digest => Scheme::Open,
         };
-        Login { user, password, kind, private, scheme: Mutex::new(scheme), known: Mutex::default() }
+        Login {
+            user,
+            password,
+            kind,
+            private,
+            scheme: Mutex::new(scheme),
+            known: Mutex::default(),
+            turn: Mutex::default(),
+        }
     }
 
     pub(crate) fn known(&self) -> MutexGuard<'_, Known> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The right to change a group.
+    pub(crate) fn turn(&self) -> MutexGuard<'_, ()> {
+        self.turn.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn scheme(&self) -> MutexGuard<'_, Scheme> {

@@ -1,18 +1,20 @@
 //! Entries become records.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 
+use pairwise_http::abreast;
 use pairwise_plugin_api::{Context, Fields, Millis, Name, Record, RecordRef, Result, Value};
 
 use crate::entity::{ACCOUNT_NAME, ADDRESS, ADDRESS_FIELDS, AddressKind, Kind, STREET, extra};
 use crate::login::Login;
-use crate::query::{fitting, url, within};
+use crate::query::{fitting, url, width, within};
 use crate::server::Server;
 use crate::settings::Config;
 use crate::wire::{Entry, etag, key, millis, related, text, value};
 
-/// What a condition and its address take beside the keys in it.
-const AROUND: usize = 260;
+/// What a condition and its address take beside the keys in it and what is selected.
+const AROUND: usize = 80;
 
 /// Entries by their keys; those that are not told are gone, or cannot be seen.
 pub(crate) fn by_keys(
@@ -20,9 +22,31 @@ pub(crate) fn by_keys(
     cx: &Context,
     login: &Login,
     kind: &Kind,
+    fields: &[Name],
     keys: &[String],
 ) -> Result<HashMap<String, Entry>> {
-    selected_by_keys(server, cx, login, kind.entity, kind.select, keys)
+    selected_by_keys(server, cx, login, kind.entity, &select(kind, fields), keys)
+}
+
+/// What is asked for of each record so that it tells these fields; none means all.
+pub(crate) fn select<'k>(kind: &'k Kind, fields: &[Name]) -> Cow<'k, str> {
+    if fields.is_empty() {
+        return Cow::Borrowed(kind.select);
+    }
+    let mut members = vec!["CreateDate", "ModifyDate"];
+    for field in fields.iter().filter(|field| !field.contains('/')) {
+        members.push(field);
+    }
+    // A related entry is told by its key only where one of its properties is asked for.
+    let related = |part: &&str| match part.split_once('/') {
+        Some((ADDRESS, _)) => true,
+        Some((relation, property)) => fields.iter().any(|field| **field == *relation || **field == *property),
+        None => false,
+    };
+    members.extend(kind.select.split(',').filter(related));
+    members.sort_unstable();
+    members.dedup();
+    Cow::Owned(members.join(","))
 }
 
 /// The same with a choice of what is told.
@@ -37,16 +61,21 @@ pub(crate) fn selected_by_keys(
     let mut found = HashMap::with_capacity(keys.len());
     let place = server.place.dynamic(feed);
     let doing = format!("reading {feed}");
-    for list in fitting(keys, place.len() + AROUND, 1, server.config.page as usize) {
+    let lists = fitting(keys, place.len() + width(select) + AROUND, 1, server.config.page as usize);
+    let feeds = abreast(&lists, server.config.parallel as usize, |list| {
         let wanted = within("Id", list.iter().map(String::as_str));
         let count = list.len().to_string();
         let page = url(&place, &[("select", select), ("where", &wanted), ("count", &count)]);
-        for entry in server.feed(cx, login, &page, &doing)?.entries {
+        let feed = server.feed(cx, login, &page, &doing);
+        cx.progress(list.len() as u64, keys.len() as u64);
+        feed
+    });
+    for feed in feeds {
+        for entry in feed?.entries {
             if let Some(key) = key(&entry).map(str::to_owned) {
                 found.insert(key, entry);
             }
         }
-        cx.progress(found.len() as u64, keys.len() as u64);
     }
     Ok(found)
 }

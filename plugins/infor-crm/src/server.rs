@@ -5,7 +5,7 @@ use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
-use pairwise_http::{Answer, Client, Effect, Gate, Method, Options, Patience, Refusal, Request};
+use pairwise_http::{Answer, Client, Effect, Gate, Method, Options, OwnWrites, Patience, Refusal, Request};
 use pairwise_plugin_api::{Class, Context, Failure, Millis, Principal, Result};
 use secrecy::SecretString;
 use serde_json::Value as Json;
@@ -28,6 +28,8 @@ pub(crate) struct Server {
     /// Names of accounts by their keys: a contact that is written carries its account's name.
     pub(crate) accounts: Mutex<HashMap<String, String>>,
     clock: Mutex<Option<Millis>>,
+    /// Tags of records, and dates of their addresses, by login.
+    pub(crate) written: OwnWrites,
     /// The server was found to know no batches.
     pub(crate) no_batches: AtomicBool,
 }
@@ -52,6 +54,7 @@ impl Server {
             logins: RwLock::default(),
             accounts: Mutex::default(),
             clock: Mutex::default(),
+            written: OwnWrites::default(),
             no_batches: AtomicBool::new(false),
         })
     }

@@ -15,6 +15,7 @@ use serde_json::{Value as Json, json};
 
 use crate::batch::{Done, Item, execute};
 use crate::entity::{ADDRESS, AddressKind, Kind};
+use crate::feed::address_of;
 use crate::groups::{self, marked, marker, unmarked};
 use crate::identity::{Edition, Identity, identity};
 use crate::login::Login;
@@ -144,7 +145,7 @@ impl Writer<'_> {
         let mut unknown: Vec<&mut Job<'_>> = jobs.iter_mut().filter(blind).collect();
         let keys: Vec<String> = unknown.iter().filter_map(|job| job.key()).collect();
         if !keys.is_empty() {
-            let found = by_keys(self.server, self.cx, self.login, kind, &keys);
+            let found = by_keys(self.server, self.cx, self.login, kind, &[], &keys);
             for job in &mut unknown {
                 match &found {
                     Err(failure) => job.outcome = Some(failed(failure)),
@@ -397,7 +398,7 @@ impl Writer<'_> {
         let mut found = if keys.is_empty() {
             HashMap::new()
         } else {
-            by_keys(self.server, self.cx, self.login, kind, &keys).unwrap_or_default()
+            by_keys(self.server, self.cx, self.login, kind, &[], &keys).unwrap_or_default()
         };
         for job in jobs.iter_mut().filter(|job| tells(job)) {
             let Some(key) = key(job) else {
@@ -411,6 +412,7 @@ impl Writer<'_> {
             let told = told.unwrap_or_else(|| Record { at: RecordRef::new(kind.entity, key), ..Record::default() });
             let Some(outcome) = &mut job.outcome else { continue };
             if outcome.status == Status::Applied {
+                self.note_own(&told);
                 outcome.refused_fields = std::mem::take(&mut job.payload.refused);
                 if !told.fields.is_empty() {
                     let ignored = ignored(job.write, &told.fields);
@@ -425,6 +427,16 @@ impl Writer<'_> {
                 self.remember([(&told.at.id, &name)].into_iter());
             }
             outcome.record = Some(told);
+        }
+    }
+
+    /// Remembers in what state a write has left a record: the feed will tell it again.
+    fn note_own(&self, told: &Record) {
+        let Some(version) = told.version.as_deref().map(Version::parse) else { return };
+        let (written, user, key) = (&self.server.written, &self.login.user, &told.at.id);
+        written.note(user, key, &version.etag);
+        if let Some(address) = version.address {
+            written.note(user, &address_of(key), &address.modified.to_string());
         }
     }
 

@@ -1,5 +1,6 @@
 //! The connector: abilities, and the operations one by one.
 
+use pairwise_http::OwnWrites;
 use pairwise_plugin_api::ops::{
     ChangesRequest, CheckRequest, Container, ContainersRequest, Description, DiscoverRequest, EnsureContainerRequest,
     FindRequest, GetRequest, INTERACTIVE, ListRequest, LoginRequest, LoginResponse, Operation, ReceiveRequest,
@@ -33,19 +34,22 @@ pub struct Outlook {
     pub(crate) contacts: contact::Shape,
     pub(crate) events: event::Shape,
     pub(crate) subscriptions: Subscriptions,
+    /// Changes of items. One that was made is read again: its answer does not tell what the store gave it.
+    pub(crate) written: OwnWrites,
 }
 
 impl Outlook {
-    pub(crate) fn select(&self, kind: Kind) -> String {
+    /// What is asked for of an item that is to tell these fields; none means all. Those of an event belong together.
+    pub(crate) fn select(&self, kind: Kind, fields: &[Name]) -> String {
         match kind {
-            Kind::Contact => self.contacts.select(),
+            Kind::Contact => self.contacts.select(fields),
             Kind::Event => self.events.select(),
         }
     }
 
-    pub(crate) fn expand(&self, kind: Kind) -> String {
+    pub(crate) fn expand(&self, kind: Kind, fields: &[Name]) -> String {
         match kind {
-            Kind::Contact => self.contacts.expand(),
+            Kind::Contact => self.contacts.expand(fields),
             Kind::Event => self.events.expand(),
         }
     }
@@ -81,6 +85,7 @@ impl Connector for Outlook {
             graph: Graph::new(config)?,
             trees: Trees::default(),
             subscriptions: Subscriptions::default(),
+            written: OwnWrites::default(),
         })
     }
 
@@ -182,6 +187,7 @@ impl Connector for Outlook {
             cursor: request.page,
             limit: request.limit,
             fields: request.fields,
+            skip_own: false,
         };
         let mut page = self.next_page(cx, &changes)?;
         page.changes.retain(|change| change.record.is_some());

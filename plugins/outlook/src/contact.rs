@@ -108,6 +108,10 @@ const LONG: &[&str] = &["personalNotes", "imAddresses", "categories"];
 /// The longest text of an ordinary property, in UTF-16 code units. Assumption: the limit of Exchange's own address book.
 const LENGTH: u32 = 255;
 
+fn is_wanted(fields: &[Name], name: &Name) -> bool {
+    fields.is_empty() || fields.contains(name)
+}
+
 /// One way of looking at contacts: the fixed fields and those that the settings add.
 #[derive(Debug)]
 pub(crate) struct Shape {
@@ -141,10 +145,10 @@ impl Shape {
         }
     }
 
-    /// The members that are asked for.
-    pub(crate) fn select(&self) -> String {
+    /// The members that are asked for, for these fields; none means all.
+    pub(crate) fn select(&self, fields: &[Name]) -> String {
         let mut members = vec!["id", "changeKey", "parentFolderId", "createdDateTime", "lastModifiedDateTime"];
-        for (_, place) in &self.places {
+        for (_, place) in self.places.iter().filter(|(name, _)| is_wanted(fields, name)) {
             let member = match place {
                 Text(member) | Date(member) | List(member) | Nth(member, _) | Part(member, _) => member,
                 Mail(_) => &MAILS,
@@ -157,13 +161,15 @@ impl Shape {
         members.join(",")
     }
 
-    /// The extended properties that are asked for.
-    pub(crate) fn expand(&self) -> String {
-        let of_places = self.places.iter().filter_map(|(_, place)| match place {
+    /// The extended properties that are asked for, in the same way.
+    pub(crate) fn expand(&self, fields: &[Name]) -> String {
+        let places = self.places.iter().filter(|(name, _)| is_wanted(fields, name));
+        let of_places = places.filter_map(|(_, place)| match place {
             Property(id) | PropertyDate(id) | PropertyWord(id, _) => Some(*id),
             _ => None,
         });
-        let ids = OWN.into_iter().chain(of_places).chain(self.extended.iter().map(|(_, id)| id.as_str()));
+        let extended = self.extended.iter().filter(|(name, _)| is_wanted(fields, name));
+        let ids = OWN.into_iter().chain(of_places).chain(extended.map(|(_, id)| id.as_str()));
         property::expand(ids)
     }
 

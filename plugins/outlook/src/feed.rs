@@ -23,8 +23,11 @@ use crate::kind::Kind;
 use crate::read::folders_of;
 use crate::record;
 
-/// Items on one page of a delta.
-const PAGE: &str = "odata.maxpagesize=200";
+/// Items on one page of a delta: little more than ids. A server that finds this too much tells fewer.
+const PAGE: &str = "odata.maxpagesize=500";
+
+/// Changed items that are read one by one, in a few batches.
+const FEW: usize = 40;
 
 /// Where a round of reading stands: what a cursor holds.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
@@ -100,8 +103,14 @@ impl Outlook {
         if request.cursor.is_some() && !place.midway {
             place = Place { sources: self.sources(cx, request, &place.sources)?, ..Place::default() };
         }
-        let reader =
-            Reader { outlook: self, cx, principal: &request.principal, scope: &request.scope, fields: &request.fields };
+        let reader = Reader {
+            outlook: self,
+            cx,
+            principal: &request.principal,
+            scope: &request.scope,
+            fields: &request.fields,
+            skip_own: request.skip_own,
+        };
         let mut page = Page::default();
         while let Some(source) = place.sources.get_mut(place.at) {
             let (told, done) = reader.step(source)?;
@@ -159,9 +168,16 @@ struct Reader<'a> {
     principal: &'a Principal,
     scope: &'a Scope,
     fields: &'a [Name],
+    /// Items that are as we wrote them are not told.
+    skip_own: bool,
 }
 
 impl Reader<'_> {
+    fn is_own(&self, line: &Json) -> bool {
+        let left = |version: String| self.outlook.written.left(&self.principal.0, record::id(line), &version);
+        self.skip_own && record::version(line).is_some_and(left)
+    }
+
     /// One step of a source: what was told, and whether the source is done for this round.
     fn step(&self, source: &mut Source) -> Result<(Told, bool)> {
         if source.kind == Kind::Event {
@@ -179,11 +195,12 @@ impl Reader<'_> {
         }
         let (body, answer) = self.page(&delta)?;
         let (link, done) = following(&body)?;
-        if !done {
-            return self.flood(source, &body, &link, answer);
+        let changed = mentioned(&body, |line| self.is_own(line));
+        if !done || changed.len() > FEW {
+            return self.flood(source, &body, link, done, answer);
         }
         source.delta = Some(link);
-        Ok((Told { changes: self.whole(source.kind, &mentioned(&body))?, answer }, true))
+        Ok((Told { changes: self.whole(source.kind, &changed)?, answer }, true))
     }
 
     fn page(&self, at: &str) -> Result<(Json, Answer)> {
@@ -206,17 +223,18 @@ impl Reader<'_> {
         }
     }
 
-    /// More changes than fit on a page, as after our own first run. Reading them one by one would use up the mailbox's
-    /// requests: what was removed is asked for, and the rest is listed by the time of its change.
-    fn flood(&self, source: &mut Source, body: &Json, next: &str, answer: Answer) -> Result<(Told, bool)> {
+    /// Many changes, as by our own first run. Reading them one by one would use up the mailbox's requests: what was removed is
+    /// asked for, and the rest is listed by the time of its change. `link` leads on, or to the next round where that is all.
+    fn flood(&self, source: &mut Source, body: &Json, link: String, all: bool, answer: Answer) -> Result<(Told, bool)> {
         let (mut removed, mut oldest): (BTreeSet<String>, Option<String>) = (BTreeSet::new(), None);
         let mut look = |line: &Json| match line["lastModifiedDateTime"].as_str() {
+            _ if self.is_own(line) => {}
             Some(time) if oldest.as_deref().is_none_or(|oldest| time < oldest) => oldest = Some(time.to_owned()),
             Some(_) => {}
             None => drop(removed.insert(record::id(line).to_owned())),
         };
         body["value"].as_array().into_iter().flatten().for_each(&mut look);
-        source.delta = Some(self.drain(next, look)?);
+        source.delta = Some(if all { link } else { self.drain(&link, look)? });
         let changes = self.whole(source.kind, &removed)?;
         let Some(oldest) = oldest else { return Ok((Told { changes, answer }, true)) };
         let (mut told, done) = self.list_from_start(source, format!("lastModifiedDateTime ge {oldest}"))?;
@@ -226,7 +244,8 @@ impl Reader<'_> {
     }
 
     fn list_from_start(&self, source: &mut Source, filter: String) -> Result<(Told, bool)> {
-        source.listing = Some(self.outlook.listing(self.principal, source.kind, &source.folder(), &filter));
+        source.listing =
+            Some(self.outlook.listing(self.principal, source.kind, &source.folder(), &filter, self.fields));
         source.filter = filter;
         match self.list(source) {
             // Assumption: contacts can be filtered by time. A server that cannot lists all of them.
@@ -264,7 +283,8 @@ impl Reader<'_> {
         told.changes.extend(again);
         if removed {
             let filter = source.filter.clone();
-            source.listing = Some(self.outlook.listing(self.principal, source.kind, &source.folder(), &filter));
+            source.listing =
+                Some(self.outlook.listing(self.principal, source.kind, &source.folder(), &filter, self.fields));
         }
         Ok((told, !removed))
     }
@@ -275,7 +295,7 @@ impl Reader<'_> {
             return Ok(Vec::new());
         }
         let list: Vec<&str> = ids.iter().map(String::as_str).collect();
-        let items = self.outlook.items(self.cx, self.principal, kind, &list)?;
+        let items = self.outlook.items(self.cx, self.principal, kind, &list, self.fields)?;
         let tree = self.outlook.tree_of(self.cx, self.principal, kind, items.iter().flatten())?;
         let scope = tree.scope(kind, self.scope)?;
         let change = |(id, item): (&&str, Option<Json>)| {
@@ -308,9 +328,11 @@ impl Reader<'_> {
     }
 }
 
-/// The items that a page is about. One may stand there several times, in any order: as it is now counts.
-pub(crate) fn mentioned(body: &Json) -> BTreeSet<String> {
-    body["value"].as_array().into_iter().flatten().map(|line| record::id(line).to_owned()).collect()
+/// The items that a page is about, without those whose state is known. One may stand there several times, in any order: as it
+/// is now counts.
+pub(crate) fn mentioned(body: &Json, is_known: impl Fn(&Json) -> bool) -> BTreeSet<String> {
+    let lines = body["value"].as_array().into_iter().flatten().filter(|line| !is_known(line));
+    lines.map(|line| record::id(line).to_owned()).collect()
 }
 
 /// Where a delta goes on, and whether it is at its end.

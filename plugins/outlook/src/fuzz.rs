@@ -57,7 +57,7 @@ fn document(bytes: &[u8]) {
     if let Ok((link, _)) = feed::following(&document) {
         assert!(document.to_string().contains(&json!(link).to_string()));
     }
-    let _ = feed::mentioned(&document);
+    let _ = feed::mentioned(&document, |_| false);
     for response in document["responses"].as_array().into_iter().flatten() {
         let _ = Reply::of(response).problem().said();
     }

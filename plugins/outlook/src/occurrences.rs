@@ -76,7 +76,7 @@ impl Writer<'_> {
         let ids: Vec<&str> = ids.iter().map(String::as_str).collect();
         let principal = &self.request.principal;
         let mut steps = Vec::new();
-        for (place, item) in places.iter().zip(self.outlook.items(self.cx, principal, Kind::Event, &ids)?) {
+        for (place, item) in places.iter().zip(self.outlook.items(self.cx, principal, Kind::Event, &ids, &[])?) {
             match (&jobs[*place], item) {
                 (Some(job), Some(item)) => steps.extend(self.steps(*place, job, &item, &mut outcomes[*place])),
                 _ => outcomes[*place] = Some(Outcome::of(Status::Unknown)),
@@ -99,7 +99,7 @@ impl Writer<'_> {
             refuse(jobs, step.place, std::slice::from_ref(&step.key), &mut outcomes[step.place]);
         }
         // The series as it stands now, with another version.
-        let items = self.outlook.items(self.cx, principal, Kind::Event, &ids)?;
+        let items = self.outlook.items(self.cx, principal, Kind::Event, &ids, &[])?;
         let tree = self.outlook.trees.get(&self.outlook.graph, self.cx, principal, Kind::Event)?;
         for (place, item) in places.iter().zip(items) {
             if let (Some(outcome), Some(item)) = (outcomes[*place].as_mut(), item) {

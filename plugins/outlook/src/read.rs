@@ -22,10 +22,10 @@ pub(crate) const LISTED: &str = "250";
 const FILTERED: usize = 15;
 
 impl Outlook {
-    /// The request for one item, with all that a record needs.
-    pub(crate) fn item(&self, principal: &Principal, kind: Kind, id: &str) -> Part {
+    /// The request for one item, with all that a record of these fields needs.
+    pub(crate) fn item(&self, principal: &Principal, kind: Kind, id: &str, fields: &[Name]) -> Part {
         let (select, expand) = match kind {
-            Kind::Contact => (self.select(kind), self.expand(kind)),
+            Kind::Contact => (self.select(kind, fields), self.expand(kind, fields)),
             Kind::Event => self.events.of_series(),
         };
         let query = query(&[("$select", &select), ("$expand", &expand)]);
@@ -40,8 +40,9 @@ impl Outlook {
         principal: &Principal,
         kind: Kind,
         ids: &[&str],
+        fields: &[Name],
     ) -> Result<Vec<Option<Json>>> {
-        let parts: Vec<Part> = ids.iter().map(|id| self.item(principal, kind, id)).collect();
+        let parts: Vec<Part> = ids.iter().map(|id| self.item(principal, kind, id, fields)).collect();
         let doing = format!("reading {}s", kind.entity());
         let replies = self.graph.read_all(cx, principal, &parts, &doing)?;
         let item = |reply: Reply| match reply.status {
@@ -77,7 +78,7 @@ impl Outlook {
                 continue;
             }
             let ids: Vec<&str> = places.iter().map(|place| request.at[*place].id.as_str()).collect();
-            let items = self.items(cx, &request.principal, kind, &ids)?;
+            let items = self.items(cx, &request.principal, kind, &ids, &request.fields)?;
             let tree = self.tree_of(cx, &request.principal, kind, items.iter().flatten())?;
             let scope = tree.scope(kind, &request.scope)?;
             for (place, item) in places.into_iter().zip(items) {
@@ -110,8 +111,15 @@ impl Outlook {
     }
 
     /// The address of a folder's items: all that a record needs, by pages.
-    pub(crate) fn listing(&self, principal: &Principal, kind: Kind, folder: &Folder, filter: &str) -> String {
-        let (select, expand) = (self.select(kind), self.expand(kind));
+    pub(crate) fn listing(
+        &self,
+        principal: &Principal,
+        kind: Kind,
+        folder: &Folder,
+        filter: &str,
+        fields: &[Name],
+    ) -> String {
+        let (select, expand) = (self.select(kind, fields), self.expand(kind, fields));
         let query = query(&[("$select", &select), ("$expand", &expand), ("$filter", filter), ("$top", LISTED)]);
         format!("{}{query}", self.folder_path(principal, kind, folder))
     }
@@ -147,14 +155,16 @@ impl Outlook {
                 }
             }
         };
-        let pages: Vec<String> = match self.filters(kind, request) {
-            Some(filters) => folders
-                .iter()
-                .flat_map(|folder| filters.iter().map(|filter| self.listing(&request.principal, kind, folder, filter)))
-                .collect(),
-            // What Graph cannot search is looked through.
-            None => folders.iter().map(|folder| self.listing(&request.principal, kind, folder, "")).collect(),
-        };
+        // What is compared must be read, too.
+        let mut fields = request.fields.clone();
+        if !fields.is_empty() {
+            fields.extend(request.by.iter().cloned());
+        }
+        // What Graph cannot search is looked through.
+        let filters = self.filters(kind, request).unwrap_or_else(|| vec![String::new()]);
+        let listing = |folder, filter: &String| self.listing(&request.principal, kind, folder, filter, &fields);
+        let pages: Vec<String> =
+            folders.iter().flat_map(|folder| filters.iter().map(move |filter| listing(folder, filter))).collect();
         for first in pages {
             let mut at = Some(first);
             while let Some(url) = at {
@@ -192,7 +202,7 @@ impl Outlook {
             found.filter(|record| record.fields.get("recurring") == Some(&Value::Bool(true))).collect();
         let ids: Vec<String> = series.iter().map(|record| record.at.id.clone()).collect();
         let ids: Vec<&str> = ids.iter().map(String::as_str).collect();
-        for (record, item) in series.into_iter().zip(self.items(cx, principal, Kind::Event, &ids)?) {
+        for (record, item) in series.into_iter().zip(self.items(cx, principal, Kind::Event, &ids, &[])?) {
             if let Some(item) = item {
                 *record = self.record(Kind::Event, &item, Some(tree), &[]);
             }

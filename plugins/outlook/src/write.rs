@@ -155,7 +155,7 @@ impl Writer<'_> {
             }
             let ids: Vec<&str> =
                 places.iter().filter_map(|at| Some(jobs[*at].as_ref()?.write.at.id.as_str())).collect();
-            let items = self.outlook.items(self.cx, &self.request.principal, kind, &ids)?;
+            let items = self.outlook.items(self.cx, &self.request.principal, kind, &ids, &[])?;
             for (place, item) in places.into_iter().zip(items) {
                 let Some(job) = &mut jobs[place] else { continue };
                 match item {
@@ -281,7 +281,7 @@ impl Writer<'_> {
         let (there, _) = graph.get(
             self.cx,
             principal,
-            &self.outlook.listing(principal, job.kind, &folder, &key),
+            &self.outlook.listing(principal, job.kind, &folder, &key, &[]),
             PREFER,
             "moving",
         )?;
@@ -301,7 +301,7 @@ impl Writer<'_> {
         let removed =
             removed.is_ok_and(|replies| replies.iter().all(|reply| reply.is_success() || reply.status == 404));
         // The new item has a search key of its own, which its link must know.
-        let whole = self.outlook.items(self.cx, principal, job.kind, &[record::id(&made)]);
+        let whole = self.outlook.items(self.cx, principal, job.kind, &[record::id(&made)], &[]);
         let (true, Ok([Some(whole)])) = (removed, whole.as_deref()) else { return Ok(Outcome::of(Status::Unknown)) };
         let tree = self.outlook.tree_of(self.cx, principal, job.kind, [whole].into_iter());
         let record = self.outlook.record(job.kind, whole, tree.ok().as_deref(), &[]);
@@ -347,6 +347,9 @@ impl Writer<'_> {
                 return Some(Outcome::of(Status::Gone));
             }
             let record = self.stored(job.kind, &reply.body, tree);
+            if let (Action::Update, Some(version)) = (job.write.action, &record.version) {
+                self.outlook.written.note(&self.request.principal.0, &record.at.id, version);
+            }
             return Some(Outcome { refused_fields: job.refused.clone(), ..Outcome::applied(record) });
         }
         Some(match Refusal::of(reply.status) {
@@ -372,7 +375,7 @@ impl Writer<'_> {
             let at: Vec<&RecordRef> = places.iter().filter_map(|at| Some(&jobs[*at].as_ref()?.write.at)).collect();
             let ids: Vec<&str> = at.iter().map(|at| at.id.as_str()).collect();
             let (Some(tree), false) = (trees.get(&kind), ids.is_empty()) else { continue };
-            let items = match self.outlook.items(self.cx, &self.request.principal, kind, &ids) {
+            let items = match self.outlook.items(self.cx, &self.request.principal, kind, &ids, &[]) {
                 Ok(items) => items,
                 Err(failure) => {
                     // The write was refused, so that it may be tried again.

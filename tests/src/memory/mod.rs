@@ -48,6 +48,8 @@ pub enum Trouble {
     Touched,
     /// The first write of the call is refused for good.
     RefusesFirst,
+    /// A person was faster: edits this record in this field.
+    Edited(String, &'static str, &'static str),
 }
 
 /// What a feed tells of a record since a point in time.
@@ -186,14 +188,8 @@ impl Memory {
     ///
     /// # Panics
     /// If there is no such record.
-    #[allow(clippy::expect_used, reason = "a test that edits what is not there is wrong")]
     pub fn edit(&self, id: &str, field: &str, value: &str) {
-        let mut state = self.state();
-        let mut record = state.records.get(id).cloned().expect("the record is there");
-        record.fields.set(self.native(field), value);
-        state.stamp(&mut record);
-        state.records.insert(id.to_owned(), record);
-        state.events.push(Event::Here(id.to_owned()));
+        self.state().edit(id, self.native(field), value);
     }
 
     /// A person deletes a record; where there are deleted items, it lies there.
@@ -371,6 +367,15 @@ impl State {
         self.versions += 1;
         record.version = Some(self.versions.to_string());
         record.modified = Some(self.clock);
+    }
+
+    #[allow(clippy::expect_used, reason = "a test that edits what is not there is wrong")]
+    fn edit(&mut self, id: &str, field: &str, value: &str) {
+        let mut record = self.records.get(id).cloned().expect("the record is there");
+        record.fields.set(field, value);
+        self.stamp(&mut record);
+        self.records.insert(id.to_owned(), record);
+        self.events.push(Event::Here(id.to_owned()));
     }
 
     /// A new record.

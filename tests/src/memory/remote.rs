@@ -210,9 +210,10 @@ impl Remote for Memory {
         let joins = request.scope.contains_key("group");
         let trouble = state.troubles.pop_front();
         let lost = || Failure::new(Class::Crashed, "the connection broke").unknown_outcome();
-        match trouble {
+        match &trouble {
             Some(Trouble::NotSent) => return Err(Failure::new(Class::Refused, "out of order")),
             Some(Trouble::Vanished) => return Err(lost()),
+            Some(Trouble::Edited(id, field, value)) => state.edit(id, self.native(field), value),
             _ => {}
         }
         let mut outcomes: Vec<Outcome> = Vec::new();

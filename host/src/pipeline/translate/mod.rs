@@ -185,6 +185,12 @@ impl FieldMap {
         }
     }
 
+    /// The native fields of a side that values are made of; `None` where an open family may take in any field.
+    pub(super) fn natives(&self, side: Side) -> Option<Vec<Name>> {
+        let in_family = self.families.iter().any(|row| !self.rows[*row].native[side].is_empty());
+        (!in_family).then(|| self.by_native[side].iter().map(|(name, _)| name.clone()).collect())
+    }
+
     /// Changes whenever values would be translated differently. A line for each row.
     #[must_use]
     pub fn fingerprint(&self) -> &str {

@@ -61,6 +61,26 @@ fn ntlm_logs_a_connection_in_and_not_each_request() {
 }
 
 #[test]
+fn a_server_that_stumbles_over_a_handshake_still_takes_ntlm() {
+    let stage = Stage::with(1, &json!({ "auth": "ntlm" }));
+    stage.command("auth", json!({ "basic": false, "ntlm": true }));
+    for (fault, class) in [
+        (json!({ "status": 503 }), Class::Transient),
+        (json!({ "status": 429 }), Class::Throttled),
+        (json!({ "code": "ErrorServerBusy", "retry_after": 1 }), Class::Throttled),
+        (json!({ "drop_connection": true, "after_effect": true }), Class::Transient),
+    ] {
+        stage.fault(fault.clone());
+        let failure = check(&stage.exchange, LEE).unwrap_err();
+        assert_eq!((failure.class, failure.certainty), (class, Certainty::NotSent), "{fault}: {failure}");
+    }
+    assert!(check(&stage.exchange, LEE).unwrap().is_empty());
+    stage.command("auth", json!({ "basic": true, "ntlm": false }));
+    let never = connect(&stage.sandbox, &json!({ "auth": "ntlm" }), "svc-secret");
+    assert_eq!(check(&never, LEE).unwrap_err().class, Class::Config, "there is no NTLM at all");
+}
+
+#[test]
 fn a_busy_server_is_left_alone_as_long_as_it_asks() {
     let stage = Stage::new(2);
     stage.fault(json!({ "match": { "operation": "SyncFolderItems" }, "code": "ErrorServerBusy", "retry_after": 0 }));

@@ -121,6 +121,7 @@ impl World {
             cursor,
             limit: 100,
             fields: Vec::new(),
+            ..ChangesRequest::default()
         };
         let mut changes = Vec::new();
         loop {
