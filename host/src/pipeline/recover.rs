@@ -174,7 +174,6 @@ fn by_nature(lane: &mut Lane<'_>, intent: &Intent) -> Result<Option<Option<Recor
         values: vec![value.to_owned()],
         case_sensitive: false,
         fields: lane.fields[side].clone(),
-        ..FindRequest::default()
     };
     let found = match lane.call(side, |remote| remote.find(&request)) {
         Ok(found) => found.into_iter().flatten().collect::<Vec<_>>(),
