@@ -30,6 +30,23 @@ fn rule_ic_34_ic_35_ic_36_the_later_record_wins_whole_and_the_crm_a_tie() {
     }
 }
 
+/// The company follows the CRM whatever happens: that it moved there is no reason to lose what was typed in the mailbox before.
+#[test]
+fn rule_ic_35_ic_46_a_company_that_moves_takes_no_edit_along() {
+    for (left_at, right_at) in [(9_000, 5_000), (5_000, 9_000)] {
+        let (mut world, there) = pair();
+        world.left.at(left_at);
+        world.left.edit("a", "organizations/1/name", "Moved Inc.");
+        world.right.at(right_at);
+        world.right.edit(&there, "notes/1", "of the mailbox");
+        settled(&mut world);
+        for (side, id) in [(&world.left, "a"), (&world.right, there.as_str())] {
+            let held = (side.field(id, "organizations/1/name"), side.field(id, "notes/1"));
+            assert_eq!(held, ("Moved Inc.".into(), "of the mailbox".into()));
+        }
+    }
+}
+
 /// The CRM fails until the attempts are over: what it was to receive is not forgotten, and nothing travels the other way.
 #[test]
 fn rule_ic_34_a_first_match_whose_write_keeps_failing_stays_as_it_was_decided() {

@@ -290,10 +290,12 @@ fn merge(rules: Rules<'_>, link: &Link, told: &Sides<Told>, conflicts: &[Conflic
         Told::Here(seen) => seen.record.modified.map(|time| time - rules.skew[side]),
         _ => None,
     });
-    // With record granularity one side wins all rows as soon as both sides changed anything.
+    // With record granularity one side wins all rows as soon as both sides changed anything. Rows that go one way are
+    // nobody's to win, and a change in one is no reason for the other side to lose what was typed there.
+    let contested = |path: &Name| rules.map.row(path).is_some_and(|row| one_way(row).is_none());
     let record_winner = (rules.lane.conflict.per == Per::Record
         && Side::BOTH.into_iter().all(|side| match &told[side] {
-            Told::Here(seen) => changed_rows(rules, link, side, seen).next().is_some(),
+            Told::Here(seen) => changed_rows(rules, link, side, seen).any(contested),
             _ => false,
         }))
     .then(|| winner(rules, rules.lane.conflict.winner, &modified));
@@ -433,7 +435,7 @@ fn verdict(
     if !field.settled {
         return first_meeting(rules, row, field, modified);
     }
-    match (field.changed.left, field.changed.right, record_winner) {
+    match (field.changed.left, field.changed.right, record_winner.filter(|_| one_way(row).is_none())) {
         // Settled with different spellings, and nobody touched it since.
         (false, false, _) => Verdict::Settled,
         (_, _, Some(Winner::Hold)) => Verdict::Wait,
