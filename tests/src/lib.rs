@@ -1,6 +1,7 @@
 //! What the tests of the whole program share: a world to run it in, the plugins, people, and outside programs as judges.
 #![allow(clippy::expect_used, reason = "a test may panic")]
 
+pub mod apart;
 pub mod crm;
 pub mod judges;
 pub mod lanes;

@@ -2,7 +2,7 @@
 
 use pairwise_host::demo::folder::Folder;
 use pairwise_host::demo::office::{connection, users};
-use pairwise_sandbox::{Options, Sandbox};
+use pairwise_sandbox::{Options, Sandbox, SystemInfo};
 
 use crate::world::World;
 
@@ -24,15 +24,8 @@ impl Office {
     #[must_use]
     pub fn start(options: Options) -> Office {
         let office = Office { sandbox: Sandbox::start(options).expect("a sandbox"), world: World::empty() };
-        let folder = office.folder();
-        let systems = office.sandbox.systems();
-        let connections = systems.iter().map(|system| connection(&folder, &system.name, system).expect("a connection"));
-        office.world.put("pairwise.toml", &connections.collect::<Vec<_>>().join("\n"));
+        connect(&office.world, &office.sandbox.systems());
         office
-    }
-
-    fn folder(&self) -> Folder {
-        Folder::ours(&self.world.path(""))
     }
 
     /// Writes the profile `sales` between two of the systems, by this preset: every user of the left with the same person's
@@ -41,8 +34,21 @@ impl Office {
     /// # Panics
     /// If one of the systems does not run.
     pub fn pair(&self, preset: &str, left: &str, right: &str, grants: &[&str], more: &str) {
-        let users = users(&self.folder(), &self.sandbox.info(left), &self.sandbox.info(right), grants).expect("users");
-        let head = format!("preset = {preset:?}\nleft = {left:?}\nright = {right:?}\nenabled = true\n");
-        self.world.put("profiles/sales.toml", &format!("{head}{users}\n{more}\n"));
+        pair(&self.world, preset, [&self.sandbox.info(left), &self.sandbox.info(right)], grants, more);
     }
+}
+
+/// Writes `pairwise.toml` with a connection to each system, called as the system is.
+pub(crate) fn connect(world: &World, systems: &[SystemInfo]) {
+    let folder = Folder::ours(&world.path(""));
+    let connections = systems.iter().map(|system| connection(&folder, &system.name, system).expect("a connection"));
+    world.put("pairwise.toml", &connections.collect::<Vec<_>>().join("\n"));
+}
+
+/// Writes the profile `sales` between two systems.
+pub(crate) fn pair(world: &World, preset: &str, systems: [&SystemInfo; 2], grants: &[&str], more: &str) {
+    let [left, right] = systems;
+    let users = users(&Folder::ours(&world.path("")), left, right, grants).expect("users");
+    let head = format!("preset = {preset:?}\nleft = {:?}\nright = {:?}\nenabled = true\n", left.name, right.name);
+    world.put("profiles/sales.toml", &format!("{head}{users}\n{more}\n"));
 }

@@ -24,8 +24,9 @@ pub fn peak_memory(mut program: Child) -> (Option<i32>, u64) {
     }
 }
 
-/// A process and all that it started, and those again.
-fn tree(root: u32) -> Vec<u32> {
+/// A process and all that it started, and those again; the first one first.
+#[must_use]
+pub fn tree(root: u32) -> Vec<u32> {
     let (mut found, mut open) = (Vec::new(), vec![root]);
     while let Some(process) = open.pop() {
         found.push(process);
