@@ -1,9 +1,17 @@
 //! Histories drawn from seeds, judged by what people typed. `PAIRWISE_SIM` plays one again: a seed, or a script as printed.
 //!
-//! `PAIRWISE_SIM_COUNT` says how many, `PAIRWISE_SIM_BASE` from which seed on.
+//! `PAIRWISE_SIM_COUNT` says how many, `PAIRWISE_SIM_BASE` from which seed on, `PAIRWISE_SIM_THREADS` on how many cores,
+//! `PAIRWISE_SIM_STEPPED` how many histories are killed at every point, `PAIRWISE_SIM_SWITCHES` with how many seeds each
+//! mechanism is taken away.
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
-use pairwise_tests::sim::{Broken, Script, Verdict, play, shrink};
+use std::collections::BTreeMap;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use pairwise_tests::sim::script::{Step, Twist};
+use pairwise_tests::sim::switch::{GUARDS, PAIRS, Switch};
+use pairwise_tests::sim::{Broken, Script, Verdict, play, play_without, shrink};
 
 fn number(name: &str) -> Option<u64> {
     std::env::var(name).ok().map(|text| text.parse().unwrap_or_else(|_| panic!("{name} is no number: {text}")))
@@ -29,32 +37,74 @@ fn explain(script: &Script, verdict: &Verdict) -> String {
     told
 }
 
+/// How many cores the histories may take.
+fn threads() -> usize {
+    number("PAIRWISE_SIM_THREADS")
+        .and_then(|count| usize::try_from(count).ok())
+        .unwrap_or_else(|| std::thread::available_parallelism().map_or(1, std::num::NonZero::get))
+}
+
+/// Seeds that nobody has played before, told so that they can be played again.
+fn fresh_base() -> u64 {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
+    since.as_secs() % 100_000_000 * 1_000
+}
+
 #[test]
 fn fresh_histories() {
     let count = number("PAIRWISE_SIM_COUNT").unwrap_or(200);
-    let base = number("PAIRWISE_SIM_BASE").unwrap_or(1);
+    let base = number("PAIRWISE_SIM_BASE").unwrap_or_else(fresh_base);
     let told = number("PAIRWISE_SIM_TELL").unwrap_or(5);
+    println!("{count} histories from PAIRWISE_SIM_BASE={base}");
     let started = std::time::Instant::now();
-    let (mut failed, mut runs) = (0, 0);
-    for seed in base..base + count {
-        let script = Script::of(seed);
-        let verdict = play(&script);
-        runs += verdict.runs;
-        if let Some(first) = verdict.broken.first() {
-            failed += 1;
-            if failed <= told {
-                println!("{}", explain(&script, &verdict));
-            } else {
-                println!("seed {seed}: {}: {}", first.property, first.found);
+    let marks: Mutex<BTreeMap<String, u64>> = Mutex::default();
+    let (next, runs) = (AtomicU64::new(base), AtomicU64::new(0));
+    let failed = Mutex::new(Vec::new());
+    let work = || {
+        loop {
+            let seed = next.fetch_add(1, Ordering::Relaxed);
+            if seed >= base + count {
+                return;
+            }
+            let script = Script::of(seed);
+            let verdict = play(&script);
+            runs.fetch_add(verdict.runs.into(), Ordering::Relaxed);
+            for (mark, count) in &verdict.marks {
+                *marks.lock().unwrap().entry(mark.clone()).or_default() += count;
+            }
+            if seed % 10 == 0 {
+                assert_eq!(verdict.trace, play(&script).trace, "seed {seed} does not play the same twice");
+            }
+            if let Some(first) = verdict.broken.first() {
+                let place = {
+                    let mut failed = failed.lock().unwrap();
+                    failed.push(seed);
+                    failed.len() as u64
+                };
+                if place <= told {
+                    println!("{}", explain(&script, &verdict));
+                } else {
+                    println!("seed {seed}: {}: {}", first.property, first.found);
+                }
             }
         }
-        if seed % 10 == 0 {
-            assert_eq!(verdict.trace, play(&script).trace, "seed {seed} does not play the same twice");
+    };
+    std::thread::scope(|scope| {
+        for _ in 0..threads() {
+            scope.spawn(work);
         }
+    });
+    let (seconds, runs) = (started.elapsed().as_secs_f64(), runs.load(Ordering::Relaxed));
+    println!("{count} histories, {runs} runs, {seconds:.1} s, {:.0} a second", count as f64 / seconds);
+    let marks = marks.into_inner().unwrap();
+    let told: Vec<String> = marks.iter().map(|(mark, count)| format!("{mark} {count}")).collect();
+    println!("met: {}", told.join(", "));
+    if count >= 2_000 {
+        let never: Vec<_> = GUARDS.iter().filter(|guard| !marks.contains_key(&format!("{guard:?}"))).collect();
+        assert!(never.is_empty(), "guards that no history has met: {never:?}");
     }
-    let seconds = started.elapsed().as_secs_f64();
-    println!("{count} histories from {base}, {runs} runs, {seconds:.1} s, {:.0} a second", count as f64 / seconds);
-    assert_eq!(failed, 0, "of {count} histories from {base}");
+    let failed = failed.into_inner().unwrap();
+    assert!(failed.is_empty(), "{} of {count} histories from {base} fail: {failed:?}", failed.len());
 }
 
 #[test]
@@ -63,4 +113,112 @@ fn one_history() {
     let script = Script::read(&line).unwrap();
     let verdict = play(&script);
     assert!(verdict.broken.is_empty(), "{}", explain(&script, &verdict));
+}
+
+/// The scripts of `seeds/`, each with the line that says what it found.
+fn scripts() -> Vec<(String, Script)> {
+    let file = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("seeds/scripts.txt");
+    let text = std::fs::read_to_string(file).unwrap();
+    let (mut found, mut why) = (Vec::new(), String::new());
+    for line in text.lines().filter(|line| !line.is_empty()) {
+        match line.strip_prefix("# ") {
+            Some(words) => why = words.to_owned(),
+            None => found.push((why.clone(), Script::read(line).unwrap_or_else(|error| panic!("{why}: {error}")))),
+        }
+    }
+    found
+}
+
+#[test]
+fn histories_that_failed_once() {
+    let scripts = scripts();
+    assert!(!scripts.is_empty());
+    for (why, script) in scripts {
+        let verdict = play(&script);
+        assert!(verdict.broken.is_empty(), "{why}\n{}", explain(&script, &verdict));
+        assert_eq!(Script::read(&script.line()).unwrap(), script, "a script is read as it is written");
+    }
+}
+
+/// A fixed history whose last run dies at its first point, then at its second, and so on until it is through.
+#[test]
+fn a_run_that_dies_at_every_point() {
+    let histories = number("PAIRWISE_SIM_STEPPED").unwrap_or(20);
+    let mut stepped = 0;
+    for seed in 1..=histories {
+        let mut script = Script::of(seed * 7_919);
+        script.steps.retain(|step| !matches!(step, Step::Disk(_) | Step::Restore));
+        let last = script.steps.iter().rposition(|step| matches!(step, Step::Run(_)));
+        let Some(last) = last else { continue };
+        script.steps.truncate(last + 1);
+        script.steps[last] = Step::Run(Vec::new());
+        let points = play(&script).points;
+        for point in 1..=points {
+            script.steps[last] = Step::Run(vec![(point, Twist::Die)]);
+            let verdict = play(&script);
+            assert!(verdict.broken.is_empty(), "killed at point {point}\n{}", explain(&script, &verdict));
+            stepped += 1;
+        }
+    }
+    println!("{stepped} deaths in {histories} histories");
+}
+
+/// Each mechanism that is taken away is missed by some history, alone or together with another one that covers for it.
+#[test]
+fn every_mechanism_is_missed() {
+    let Some(seeds) = number("PAIRWISE_SIM_SWITCHES") else { return };
+    let guards = GUARDS.map(|guard| vec![Switch::Guard(guard)]);
+    let ports =
+        [Switch::Fence, Switch::CursorFirst, Switch::TornSettle, Switch::FreshKeys, Switch::Incarnation, Switch::Sweep];
+    let sets: Vec<Vec<Switch>> = guards.into_iter().chain(ports.map(|switch| vec![switch])).collect();
+    let sets: Vec<Vec<Switch>> = sets.into_iter().map(covered).collect();
+    let unmissed: Mutex<Vec<Vec<Switch>>> = Mutex::default();
+    let next = AtomicU64::new(0);
+    std::thread::scope(|scope| {
+        for _ in 0..threads() {
+            scope.spawn(|| {
+                while let Some(set) = sets.get(next.fetch_add(1, Ordering::Relaxed) as usize) {
+                    let failing = (1..=seeds).find_map(|seed| {
+                        let broken = play_without(&Script::of(seed), set).broken.into_iter().next()?;
+                        Some((seed, broken))
+                    });
+                    match failing {
+                        Some((seed, broken)) => println!("{set:?}: seed {seed}: {}: {}", broken.property, broken.found),
+                        None => unmissed.lock().unwrap().push(set.clone()),
+                    }
+                }
+            });
+        }
+    });
+    let unmissed = unmissed.into_inner().unwrap();
+    assert!(unmissed.is_empty(), "nobody misses {unmissed:?} in {seeds} seeds");
+}
+
+/// Together with the mechanism that covers for it, where another one does.
+fn covered(mut set: Vec<Switch>) -> Vec<Switch> {
+    set.extend(PAIRS.iter().filter(|(one, _)| set.contains(one)).map(|(_, other)| *other).collect::<Vec<_>>());
+    set
+}
+
+/// The page names tests that are there.
+#[test]
+fn the_page_names_tests_that_are_there() {
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
+    let page = std::fs::read_to_string(root.join("CORRECTNESS.md")).unwrap();
+    let mut named = 0;
+    for name in page.split('`').skip(1).step_by(2) {
+        let Some((file, test)) = name.split_once("::").filter(|(file, _)| file.chars().all(char::is_lowercase)) else {
+            continue;
+        };
+        if file == "file" {
+            continue;
+        }
+        let source = std::fs::read_to_string(root.join(format!("tests/{file}.rs"))).unwrap_or_default();
+        assert!(source.contains(&format!("fn {test}()")), "the page names `{name}`, which is not there");
+        named += 1;
+    }
+    assert!(named > 20, "the page names {named} tests");
+    for property in 1..=20 {
+        assert!(page.contains(&format!("| P{property} |")), "the page has no line for P{property}");
+    }
 }

@@ -20,7 +20,7 @@ pub use link::{End, Link, LinkId, LinkState};
 pub use plan::{Counts, FieldChange, Item, LaneReport, LaneState, Op};
 pub use reference::{Lookup, Missing, Reference, Referent, Template};
 pub use remote::Remote;
-pub use run::{Observer, RunOptions, Stage, Unwatched};
+pub use run::{Guard, Observer, RunOptions, Stage, Unwatched};
 pub use side::{Side, Sides};
 pub use spell::nearest;
 pub use store::{

@@ -106,6 +106,8 @@ pub struct LaneMemory {
     pub map: Option<String>,
     /// Runs since each side was last listed whole.
     pub since_sweep: Sides<u32>,
+    /// Whether a listing of each side has missed a record of a live link, which nobody has seen since.
+    pub doubts: Sides<bool>,
     /// Links that take part.
     pub live_links: u64,
     /// The newest announcement; rows above it are of this run.

@@ -12,7 +12,7 @@ use pairwise_plugin_api::{Class, Cursor, Reason, RecordRef};
 use super::calls::is_gone;
 use super::pull::gone;
 use super::{Lane, Stop};
-use crate::model::{End, Known, LinkChange, LinkId, News, Seen, Settlement, Side, Staged};
+use crate::model::{End, Guard, Known, LinkChange, LinkId, News, Seen, Settlement, Side, Staged};
 
 /// What a listing showed.
 #[derive(Debug, Default)]
@@ -54,19 +54,22 @@ pub(super) fn conclude(
     listing: Listing,
     cursor: Option<&Cursor>,
 ) -> Result<(), Stop> {
-    if !listing.complete {
-        // Counterparts of the other side's records may be among those that were never shown.
-        lane.partial[side] = lane.memory.cursors[side].is_none();
+    if !listing.complete && lane.guards(Guard::Incomplete) {
+        // Counterparts of the other side's new records may be among those that were not shown.
+        lane.partial[side] = true;
         lane.report.notes.push(format!(
-            "connection `{}` ({side}): the listing was not complete; nothing was concluded from what it did not show",
+            "connection `{}` ({side}): the listing was not complete; nothing was concluded from what it did not show, and \
+             new records of the other side wait",
             lane.spec.connections[side]
         ));
         return Ok(());
     }
-    let Missing { gone: missing, hidden, omitted } = missing(lane, side, sighted)?;
+    let Missing { gone: mut missing, hidden, omitted } = missing(lane, side, sighted)?;
     let left = left_scope(lane, side, &omitted)?;
-    let omitted = omitted.len() - left.len();
-    if omitted > 0 {
+    if omitted.len() > left.len() && !lane.guards(Guard::Omitted) {
+        missing.extend(omitted);
+    } else if omitted.len() > left.len() {
+        let omitted = omitted.len() - left.len();
         lane.report.notes.push(format!(
             "connection `{}` ({side}): the listing left out {omitted} record(s) that still answer; nothing was concluded \
              from it, it is read again in the next run",
@@ -84,8 +87,9 @@ pub(super) fn conclude(
         for link in lane.store.doubt(&lane.lease, side, &lane.options.run, &links)? {
             again.mark(link);
         }
-        let canary = sighted.count > 0;
-        missing.into_iter().filter(|(link, _)| canary && again.contains(*link)).collect()
+        let canary = sighted.count > 0 || missing.is_empty() || !lane.guards(Guard::Canary);
+        let grace = |link: LinkId| again.contains(link) || !lane.guards(Guard::Grace);
+        missing.into_iter().filter(|(link, _)| canary && grace(*link)).collect()
     };
     lane.store.swept(&lane.lease, side, &sighted.links)?;
     let (aside, inbox) = (lane.memory.newest_aside, lane.memory.newest_inbox);
@@ -213,7 +217,8 @@ pub(super) fn gone_for_certain(lane: &mut Lane<'_>, side: Side, links: &[LinkId]
         let at: Vec<RecordRef> = others.into_iter().filter_map(|link| Some(link.ends[side].clone()?.at)).collect();
         lane.get(side, &at)?;
     }
-    Ok(gone.into_iter().filter(|_| lane.answers[side].get()).collect())
+    let canary = lane.answers[side].get() || !lane.guards(Guard::Canary);
+    Ok(gone.into_iter().filter(|_| canary).collect())
 }
 
 /// The same where nothing is deleted for it, because the counterpart is gone: that another record answers is not asked for.
@@ -221,7 +226,9 @@ pub(super) fn gone_twice(lane: &mut Lane<'_>, side: Side, links: &[LinkId]) -> R
     if links.is_empty() || lane.abilities[side].authoritative_get {
         return Ok(links.to_vec());
     }
-    Ok(lane.store.doubt(&lane.lease, side, &lane.options.run, links)?)
+    let again = lane.store.doubt(&lane.lease, side, &lane.options.run, links)?;
+    let grace = again.len() == links.len() || lane.guards(Guard::Grace);
+    Ok(if grace { again } else { links.to_vec() })
 }
 
 /// Where a linked record is that is gone under its id.

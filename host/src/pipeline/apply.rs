@@ -18,8 +18,8 @@ use super::resolve::resolve;
 use super::translate::label;
 use super::{Lane, Stop, ends_run};
 use crate::model::{
-    Aside, AsideKind, End, InboxId, Intent, Item, Link, LinkChange, LinkId, LinkState, Lost, News, Op, Removal, Select,
-    Settlement, Side, Sides, Work,
+    Aside, AsideKind, End, Guard, InboxId, Intent, Item, Link, LinkChange, LinkId, LinkState, Lost, News, Op, Removal,
+    Select, Settlement, Side, Sides, Work,
 };
 
 /// Calls that write to one side at the same time, where it allows that: while one is on the wire, another is put together or
@@ -171,7 +171,7 @@ fn write_down(lane: &mut Lane<'_>, mut cases: Vec<Case>, settlements: Vec<Settle
             if planned.removal == Some(Removal::Trash) && !lane.abilities[side].trash {
                 lane.find_trash(side)?;
             }
-            let lost = lost(case, side, &planned);
+            let lost = lost(case, side, &planned).filter(|_| lane.guards(Guard::History));
             match payload(lane, case, side, planned) {
                 Ok(Some(intent)) => {
                     case.intents.push(intents.len());
@@ -387,7 +387,7 @@ impl Lane<'_> {
 
     /// The version that a conditional write names.
     fn expected(&self, side: Side, end: &End) -> Option<String> {
-        end.version.clone().filter(|_| self.abilities[side].conditional_writes)
+        end.version.clone().filter(|_| self.abilities[side].conditional_writes && self.guards(Guard::Conditional))
     }
 
     fn request(&self, side: Side, writes: Vec<Write>) -> WriteRequest {

@@ -7,7 +7,7 @@ use super::pull::{announce, gone};
 use super::reconcile::{Fate, Told};
 use super::{Lane, Stop};
 use crate::model::value::same;
-use crate::model::{Aside, AsideKind, End, Intent, Link, LinkChange, Settlement, Side};
+use crate::model::{Aside, AsideKind, End, Guard, Intent, Link, LinkChange, Settlement, Side};
 
 /// What an outcome means for its case.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -86,6 +86,9 @@ impl Lane<'_> {
         match worst {
             Part::Done => settlement.settled = case.looked.ids(),
             Part::Refused => {
+                if !self.guards(Guard::OneRecord) {
+                    return Err(self.contract(Side::Left, "a record was refused".to_owned()));
+                }
                 let first = settlement.aside.first();
                 let (code, text) = first.map(|aside| (aside.code.clone(), aside.text.clone())).unwrap_or_default();
                 self.give_up(&case, &code, &text, &mut settlement);
@@ -94,7 +97,7 @@ impl Lane<'_> {
                 self.again = true;
                 let may_give_up = worst == Part::Again && settlement.link != LinkChange::Keep;
                 self.defer(&case, may_give_up, &mut settlement);
-                if settlement.aside.is_empty() {
+                if settlement.aside.is_empty() && !overwritten.is_empty() && self.guards(Guard::ToldAgain) {
                     // What a side told of itself was before what we wrote to it.
                     settlement.announce.append(&mut overwritten);
                 }
@@ -126,7 +129,10 @@ impl Lane<'_> {
                 Part::Done
             }
             (Status::Applied, _) | (Status::Gone, Action::Delete | Action::Trash | Action::Exclude) => Part::Done,
-            (Status::Exists, _) => return self.settle_existing(intent, outcome, link, settlement),
+            (Status::Exists, _) => {
+                let ours = intent.write.uid.is_none();
+                return self.settle_existing(intent, (outcome, ours), link, settlement);
+            }
             (Status::Gone, _) => {
                 settlement.announce.push(gone(side, intent.write.at.clone(), Reason::Deleted));
                 self.again = true;
@@ -184,7 +190,10 @@ impl Lane<'_> {
             [before, &intent.asked].into_iter().any(|values| values.get(path).is_some_and(same))
         };
         let is_edited = !now.iter().all(|(path, now)| known(path, now));
-        Record { modified: if is_edited { record.modified } else { *modified }, ..record }
+        Record {
+            modified: if is_edited || !self.guards(Guard::OwnWrite) { record.modified } else { *modified },
+            ..record
+        }
     }
 
     /// The remote confirms the write. The shadow of each row is the remote's spelling where it equals what we asked for, else
@@ -253,12 +262,13 @@ impl Lane<'_> {
         link.shadows[side.other()].extend(unsent);
     }
 
-    /// A create whose key or UID is there already. Where the record holds just what we asked for, it is ours. Otherwise it may
-    /// be somebody else's, or ours and edited since: it is tied like a first match, so that nothing is overwritten unseen.
+    /// A create whose key or UID is there already. Where the record holds just what we asked for, it is ours. If it bears our key
+    /// (`ours`) and holds something else, somebody has edited it since. Otherwise it may be somebody else's: it is tied like a
+    /// first match, so that nothing is overwritten unseen.
     pub(super) fn settle_existing(
         &mut self,
         intent: &mut Intent,
-        outcome: Outcome,
+        (outcome, ours): (Outcome, bool),
         link: &mut Link,
         settlement: &mut Settlement,
     ) -> Result<Part, Stop> {
@@ -269,6 +279,7 @@ impl Lane<'_> {
         let known = self.store.known(&self.lease, side, std::slice::from_ref(&record.at))?;
         if let Some((other, _)) = known.into_iter().next().and_then(|known| known.link)
             && other != link.id
+            && self.guards(Guard::Taken)
         {
             let text = format!(
                 "`{}` on the {side} bears the same UID and is linked to another record; give one of them another UID",
@@ -277,8 +288,14 @@ impl Lane<'_> {
             self.set_aside(intent, "uid_taken", text, settlement);
             return Ok(Part::Refused);
         }
-        if self.holds_what_we_asked(intent, &record) {
+        if self.holds_what_we_asked(intent, &record) || !self.guards(Guard::NotOurs) {
             self.settle_write(intent, &outcome, link);
+            return Ok(Part::Done);
+        }
+        if ours {
+            self.settle_write(intent, &outcome, link);
+            settlement.announce.push(announce(self, side, record, false, false));
+            self.again = true;
             return Ok(Part::Done);
         }
         link.ends[side] = Some(End::of(&record));
@@ -324,7 +341,7 @@ impl Lane<'_> {
     fn defer(&mut self, case: &Case, may_give_up: bool, settlement: &mut Settlement) {
         let rows = &case.looked.rows;
         let attempts = rows.iter().filter_map(|(_, row)| Some(row.as_ref()?.attempts + 1)).max().unwrap_or_default();
-        if attempts < self.spec.attempts || !may_give_up {
+        if attempts < self.spec.attempts || !may_give_up || !self.guards(Guard::Attempts) {
             settlement.deferred = case.looked.ids();
             return;
         }
@@ -342,6 +359,7 @@ impl Lane<'_> {
                 && let Some(end) = &mut link.ends[side]
                 && let Some(before) = case.looked.link.as_ref().and_then(|link| link.ends[side].as_ref())
                 && before.at == end.at
+                && self.guards(Guard::OldVersion)
             {
                 end.version.clone_from(&before.version);
             }

@@ -8,7 +8,7 @@ use super::translate::label;
 use super::{Lane, filter};
 use crate::model::value::same;
 use crate::model::{
-    Aside, AsideKind, End, Hold, HoldKind, Item, Link, LinkState, Matching, Op, Settlement, Side, Sides,
+    Aside, AsideKind, End, Guard, Hold, HoldKind, Item, Link, LinkState, Matching, Op, Settlement, Side, Sides,
 };
 
 /// A case whose writes are to be sent.
@@ -37,10 +37,14 @@ pub(super) fn decide(
     holds: &mut Vec<Hold>,
 ) {
     let waits = match &looked.link {
-        Some(link) => lane.blocked.contains(&link.id),
+        Some(link) => lane.blocked.contains(&link.id) && lane.guards(Guard::Blocked),
         None => Side::BOTH.into_iter().any(|side| {
-            let partial = lane.partial[side.other()] && lane.spec.matching != Matching::Never;
-            (lane.unsure[side] || partial) && matches!(looked.told[side], Told::Here(_))
+            let partial = || {
+                let maybe_there = lane.partial[side.other()] && lane.spec.matching != Matching::Never;
+                maybe_there && lane.guards(Guard::Partial)
+            };
+            let here = matches!(looked.told[side], Told::Here(_));
+            here && (lane.unsure[side] && lane.guards(Guard::Unsure) || partial())
         }),
     };
     if waits {
@@ -53,6 +57,7 @@ pub(super) fn decide(
         return;
     }
     let reused = looked.link.as_ref().and_then(|link| displaced(link, &looked.told));
+    let reused = reused.filter(|_| lane.guards(Guard::Reused));
     let judged = match (&looked.link, reused) {
         (Some(link), Some(side)) => Ok(judge_reused(lane, link, &looked.told, side)),
         (Some(link), None) => Ok(judge(lane.rules(), link, &looked.told, &looked.conflicts)),

@@ -4,7 +4,7 @@
 use super::reconcile::{Told, judge};
 use super::translate::label;
 use super::{Lane, Stop};
-use crate::model::{GuardPolicy, Hold, HoldKind, InboxId, News, Select, Side, Sides};
+use crate::model::{Guard, GuardPolicy, Hold, HoldKind, InboxId, News, Select, Side, Sides};
 
 /// Removals that would be written to one side.
 #[derive(Debug, Default)]
@@ -61,7 +61,8 @@ fn hold_if_too_many(
     let (policy, all) = (&lane.spec.guard, lane.memory.live_links);
     let emptied = lane.emptied[target.other()];
     let allowed = lane.options.allow_deletes.is_some_and(|allowed| count + released <= allowed);
-    if count == 0 || allowed || !(emptied || lane.too_many(count)) {
+    let too_many = lane.too_many(count) && lane.guards(Guard::MassRemoval);
+    if count == 0 || allowed || !(too_many || emptied && lane.guards(Guard::Emptied)) {
         return Ok(());
     }
     let from = target.other();
@@ -91,7 +92,7 @@ fn hold_if_too_many(
 pub(super) fn hold_displaced(lane: &mut Lane<'_>) -> Result<(), Stop> {
     for side in Side::BOTH {
         let displaced = std::mem::take(&mut lane.displaced[side]);
-        if !lane.too_many(displaced.len() as u64) {
+        if !(lane.too_many(displaced.len() as u64) && lane.guards(Guard::Displaced)) {
             continue;
         }
         let known = lane.store.known(&lane.lease, side, &displaced)?;

@@ -7,7 +7,7 @@ use super::calls::is_gone;
 use super::pull::{quarantined, set_aside};
 use super::reconcile::{Seen, Told, is_echo};
 use super::{Lane, Stop};
-use crate::model::{Aside, Conflict, InboxId, Link, LinkId, LinkState, News, Settlement, Side, Sides, Work};
+use crate::model::{Aside, Conflict, Guard, InboxId, Link, LinkId, LinkState, News, Settlement, Side, Sides, Work};
 
 /// A row of the inbox whose content was taken out of it.
 #[derive(Debug, Clone)]
@@ -67,6 +67,7 @@ fn translated(lane: &Lane<'_>, work: Work) -> Result<Looked, Box<Aside>> {
         // A write may have met a record that cannot take part.
         if let News::Here(record) = &announced.news
             && let Some(aside) = set_aside(lane.spec, side, record)
+            && lane.guards(Guard::Unreadable)
         {
             return Err(Box::new(aside));
         }
@@ -114,10 +115,16 @@ fn read_afresh(
         let unsettled =
             looked.link.as_ref().is_some_and(|link| is_unsettled(lane, link, side, &looked.told[side.other()]));
         let released = looked.rows[side].as_ref().is_some_and(|row| row.released);
+        // What an earlier run staged of a side that is not read may be old by now.
+        let old =
+            !lane.spec.reads(side) && looked.rows[side].as_ref().is_some_and(|row| row.id <= lane.memory.newest_inbox);
         let wanted = match (&looked.told[side], &looked.told[side.other()]) {
-            (Told::Nothing, Told::Gone(_)) => true,
-            (Told::Nothing, Told::Here(_)) => wakes || unsettled || cautious && lane.spec.writes_to(side),
+            (Told::Nothing, Told::Gone(_)) => lane.guards(Guard::FreshRead),
+            (Told::Nothing, Told::Here(_)) => {
+                wakes || unsettled && lane.guards(Guard::Unsettled) || cautious && lane.spec.writes_to(side)
+            }
             (Told::Gone(_), _) => released,
+            (Told::Here(_), Told::Here(_)) => old,
             _ => false,
         };
         if wanted {
@@ -140,7 +147,7 @@ fn read_afresh(
             all[place].told[side] = Told::Gone(Reason::Deleted);
         } else if let Some(seen) = found
             .record
-            .filter(|record| set_aside(lane.spec, side, record).is_none())
+            .filter(|record| set_aside(lane.spec, side, record).is_none() || !lane.guards(Guard::Unreadable))
             .and_then(|record| lane.seen(side, record))
         {
             all[place].told[side] = Told::Here(seen);

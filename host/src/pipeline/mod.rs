@@ -46,8 +46,8 @@ pub use dry::{DryRun, PLANNED};
 
 use crate::chance::Chance;
 use crate::model::{
-    Holder, IntentId, LaneMemory, LaneReport, LaneSpec, LaneState, Lease, LinkId, Observer, Remote, RunOptions, Side,
-    Sides, Stage, Store, StoreError,
+    Guard, Holder, IntentId, LaneMemory, LaneReport, LaneSpec, LaneState, Lease, LinkId, Observer, Remote, RunOptions,
+    Side, Sides, Stage, Store, StoreError,
 };
 use translate::{FieldMap, MapProblem};
 
@@ -139,7 +139,7 @@ fn run_leased(
         report,
     };
     recover::recover(&mut lane)?;
-    if lane.map_changed {
+    if lane.map_changed && lane.guards(Guard::Remap) {
         prepare::remap(&mut lane)?;
     }
     thread::scope(|scope| {
@@ -232,7 +232,7 @@ struct Lane<'a> {
     blocked: HashSet<LinkId>,
     /// Sides where a record may have been made that nobody has found yet: one without a link may be that.
     unsure: Sides<bool>,
-    /// Sides that were never listed whole: a new record of the other side waits, because it may be there already.
+    /// Sides whose listing was not complete: a new record of the other side waits, because it may be there already.
     partial: Sides<bool>,
     /// New records go into a folder of the same path.
     same_folders: bool,
@@ -258,6 +258,11 @@ impl Lane<'_> {
             skew: self.skew,
             keeps: self.keeps,
         }
+    }
+
+    /// Whether a guard acts.
+    fn guards(&self, guard: Guard) -> bool {
+        self.observer.guards(guard)
     }
 
     fn batch(&self) -> usize {

@@ -13,7 +13,9 @@ use super::absence::{self, Sighted};
 use super::calls::Ahead;
 use super::keys::match_keys;
 use super::{Lane, Stop, filter};
-use crate::model::{Aside, AsideKind, Known, LaneSpec, Matching, News, OnCondition, Scan, Settlement, Side, Staged};
+use crate::model::{
+    Aside, AsideKind, Guard, Known, LaneSpec, Matching, News, OnCondition, Scan, Settlement, Side, Staged,
+};
 
 /// What a side is asked for first.
 pub(super) enum Ask {
@@ -34,7 +36,9 @@ impl Ask {
         let cursor = lane.memory.cursors[side].clone();
         if lane.abilities[side].feed {
             let sweep_due = lane.spec.sweep_every > 0 && lane.memory.since_sweep[side] + 1 >= lane.spec.sweep_every;
-            let whole = lane.options.full || lane.spec.scan[side] == Scan::Full || sweep_due;
+            // A record that was missed is to be missed, or seen, again.
+            let doubts = lane.memory.doubts[side];
+            let whole = lane.options.full || lane.spec.scan[side] == Scan::Full || sweep_due || doubts;
             return Ask::Feed(Ask::since(lane, side, cursor.filter(|_| !whole)));
         }
         // The first listing needs every record anyway.
@@ -115,7 +119,9 @@ pub(super) fn pull<'scope, 'env>(
     first: Asked<'scope>,
 ) -> Result<(), Stop> {
     match pages(lane, side, scope, ask, first) {
-        Err(Stop::Remote { failure, .. }) if failure.class == Class::CursorExpired => {
+        Err(Stop::Remote { failure, .. })
+            if failure.class == Class::CursorExpired && lane.observer.guards(Guard::Relist) =>
+        {
             lane.report.notes.push(format!(
                 "connection `{}` ({side}): the server no longer knows how far it was read; everything was listed again",
                 lane.spec.connections[side]

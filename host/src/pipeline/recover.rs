@@ -4,15 +4,16 @@
 //! durable before the call. Here the remote is asked, not guessed.
 
 use pairwise_plugin_api::ops::{FindRequest, Scope};
-use pairwise_plugin_api::{Action, Class, CreateKey, Found, Outcome, Reason, Record, RecordRef, Status, Write};
+use pairwise_plugin_api::{Action, Class, CreateKey, Found, Outcome, Reason, Record, RecordRef, Status, Value, Write};
 
 use super::absence::gone_for_certain;
 use super::calls::is_gone;
 use super::commit::Part;
 use super::pull::{announce, gone};
+use super::translate::Row;
 use super::{Lane, Stop};
 use crate::model::value::same;
-use crate::model::{Intent, LinkChange, LinkId, Settlement, Side, Sides, Stage};
+use crate::model::{Guard, Intent, LinkChange, LinkId, Settlement, Side, Sides, Stage};
 
 pub(super) fn recover(lane: &mut Lane<'_>) -> Result<(), Stop> {
     lane.unsure = Sides::default();
@@ -22,6 +23,9 @@ pub(super) fn recover(lane: &mut Lane<'_>) -> Result<(), Stop> {
     }
     lane.observer.stage(Stage::Recover);
     lane.blocked.clear();
+    if !lane.guards(Guard::Asking) {
+        return forget(lane, &open);
+    }
     for side in Side::BOTH {
         let mut of_side: Vec<Intent> = open.iter().filter(|intent| intent.side == side).cloned().collect();
         for intent in &mut of_side {
@@ -46,6 +50,16 @@ pub(super) fn recover(lane: &mut Lane<'_>) -> Result<(), Stop> {
         }
     }
     Ok(())
+}
+
+/// Takes it that nothing became of any of them: what happens without asking.
+fn forget(lane: &mut Lane<'_>, open: &[Intent]) -> Result<(), Stop> {
+    let forgotten = |intent: &Intent| {
+        let made = intent.write.action == Action::Create && intent.link.ends[intent.side].is_none();
+        let link = if made { LinkChange::Retire(intent.link.id) } else { LinkChange::Keep };
+        Settlement { closed: vec![intent.id], link, ..Settlement::default() }
+    };
+    lane.settle_all(&mut open.iter().map(forgotten).collect())
 }
 
 /// Settles what the remote has told of a batch of intents, in few transactions; where it does not tell now (`None`), nothing
@@ -73,14 +87,18 @@ fn settle<'i, 'l, A>(
     lane.settle_all(&mut settlements)
 }
 
+/// What became of a create, and whether a record that was there already certainly bears our key.
+type Made = (Outcome, bool);
+
 /// Were they created? Where the remote takes keys, sending the same create again answers that by itself.
-fn created(lane: &mut Lane<'_>, side: Side, intents: &[&Intent]) -> Result<Vec<Option<Outcome>>, Stop> {
+fn created(lane: &mut Lane<'_>, side: Side, intents: &[&Intent]) -> Result<Vec<Option<Made>>, Stop> {
     let found = match lane.abilities[side].create_key {
         CreateKey::Takes => intents.iter().map(|_| Some(None)).collect(),
         CreateKey::Searchable => by_key(lane, side, intents)?,
         CreateKey::None => intents.iter().map(|intent| by_nature(lane, intent)).collect::<Result<_, _>>()?,
     };
-    let mut outcomes: Vec<Option<Outcome>> = intents.iter().map(|_| None).collect();
+    let by_key = lane.abilities[side].create_key == CreateKey::Searchable;
+    let mut outcomes: Vec<Option<Made>> = intents.iter().map(|_| None).collect();
     let (mut missing, mut there) = (Vec::new(), Vec::new());
     for (place, found) in found.into_iter().enumerate() {
         match found {
@@ -91,11 +109,13 @@ fn created(lane: &mut Lane<'_>, side: Side, intents: &[&Intent]) -> Result<Vec<O
     }
     let joined = joined(lane, side, &there)?;
     for ((place, record), joined) in there.into_iter().zip(joined) {
-        outcomes[place] = joined.then(|| Outcome { record: Some(record), ..Outcome::of(Status::Exists) });
+        let found = Outcome { record: Some(record), ..Outcome::of(Status::Exists) };
+        outcomes[place] = joined.then_some((found, by_key));
     }
     let writes = missing.iter().map(|place| intents[*place].write.clone()).collect();
     for (place, outcome) in missing.into_iter().zip(again(lane, side, writes)?) {
-        outcomes[place] = outcome;
+        // Without a UID it is only our key by which the remote can know it.
+        outcomes[place] = outcome.map(|outcome| (outcome, intents[place].write.uid.is_none()));
     }
     Ok(outcomes)
 }
@@ -223,15 +243,27 @@ fn looked_at(
     })
 }
 
-/// Rows that hold what we asked for are settled; the record is announced, and everything else is decided afresh.
+/// Rows that hold what we asked for are settled; the record is announced, and everything else is decided afresh. If one of
+/// them held something else before, all of the write was done, and whatever differs from it was edited since.
 fn updated(lane: &mut Lane<'_>, intent: &Intent, record: Record) -> Settlement {
     let side = intent.side;
     let mut link = intent.link.clone();
     let values = lane.map.translate_in(side, &record).unwrap_or_default();
-    for (path, asked) in intent.asked.iter() {
-        let Some((row, value)) = lane.map.row(path).zip(values.get(path)) else { continue };
-        if same(row.compare, value, asked) {
-            link.shadows[side].set(path.clone(), value.clone());
+    let before = |path: &str| {
+        let told = intent.before.as_ref().and_then(|(_, values)| values.get(path));
+        told.or_else(|| intent.link.shadows[side].get(path))
+    };
+    let rows: Vec<_> =
+        intent.asked.iter().filter_map(|(path, asked)| Some((path, asked, lane.map.row(path)?))).collect();
+    let holds =
+        |path: &str, asked: &Value, row: &Row| values.get(path).is_some_and(|now| same(row.compare, now, asked));
+    let was_done = rows.iter().any(|(path, asked, row)| {
+        holds(path, asked, row) && before(path).is_some_and(|before| !same(row.compare, before, asked))
+    });
+    for (path, asked, row) in rows {
+        let now = values.get(path).filter(|_| holds(path, asked, row));
+        if let Some(stands) = now.or(was_done.then_some(asked)) {
+            link.shadows[side].set(path.clone(), stands.clone());
             link.shadows[side.other()].set(path.clone(), asked.clone());
         }
     }
@@ -257,7 +289,7 @@ impl Lane<'_> {
     fn adopt_created(
         &mut self,
         intent: &Intent,
-        outcome: Outcome,
+        (outcome, ours): Made,
         before: &mut Vec<Settlement>,
     ) -> Result<Option<Settlement>, Stop> {
         let mut settlement = Settlement::default();
@@ -271,7 +303,7 @@ impl Lane<'_> {
             Status::Exists => {
                 // Whether the record is linked already must be known, also if it was linked a moment ago.
                 self.settle_all(before)?;
-                if self.settle_existing(&mut intent, outcome, &mut link, &mut settlement)? == Part::Done {
+                if self.settle_existing(&mut intent, (outcome, ours), &mut link, &mut settlement)? == Part::Done {
                     self.report.side(intent.side).created += 1;
                 }
             }

@@ -4,12 +4,14 @@ use pairwise_plugin_api::Cursor;
 
 use super::transaction::{Answer, Tx, statements};
 use super::{Db, lease};
-use crate::model::{LaneKey, LaneMemory, Side, StoreResult};
+use crate::model::{LaneKey, LaneMemory, LinkState, Side, StoreResult};
 
 statements! {
     LANE = "SELECT map, live_links FROM lane WHERE id = ?1";
     NEWEST = "SELECT (SELECT coalesce(max(id), 0) FROM inbox), (SELECT coalesce(max(id), 0) FROM aside)";
     SIDE = "SELECT cursor, since_sweep FROM lane_side WHERE lane = ?1 AND side = ?2";
+    DOUBTS = "SELECT EXISTS (SELECT 1 FROM doubt JOIN link ON link.id = doubt.link \
+              WHERE doubt.lane = ?1 AND doubt.side = ?2 AND link.state = ?3)";
     SET_CURSOR = "INSERT INTO lane_side (lane, side, cursor) VALUES (?1, ?2, ?3) \
                   ON CONFLICT (lane, side) DO UPDATE SET cursor = excluded.cursor";
     SWEPT = "INSERT INTO lane_side (lane, side) VALUES (?1, ?2) ON CONFLICT (lane, side) DO UPDATE SET since_sweep = 0";
@@ -31,6 +33,8 @@ pub(super) fn memory(tx: &Tx<'_>) -> Answer<LaneMemory> {
             tx.one(SIDE, (tx.lane(), side), |row| Ok((row.get(0)?, row.get(1)?)))?;
         if let Some((cursor, since)) = known {
             memory.cursors[side] = cursor.map(Cursor);
+            memory.doubts[side] =
+                tx.one(DOUBTS, (tx.lane(), side, LinkState::Live), |row| row.get(0))?.unwrap_or_default();
             // The present run was counted when it began.
             memory.since_sweep[side] = since.saturating_sub(1);
         }

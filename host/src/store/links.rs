@@ -127,14 +127,13 @@ pub(super) fn page(tx: &Tx<'_>, after: LinkId, limit: usize) -> Answer<Vec<Link>
     tx.all(PAGE, (tx.lane(), after, limit), |row| read(tx, row))?.into_iter().map(|stored| named(tx, stored)).collect()
 }
 
-/// Stores a link; answers its number, which is new if it was 0. Its records are no longer set aside.
+/// Stores a link; answers its number, which is new if it was 0. Records that it did not tie before are no longer set aside;
+/// one that it did may wait there with news that this settlement does not speak of.
 pub(super) fn put(tx: &Tx<'_>, link: &Link) -> Answer<LinkId> {
     let mut entities = Sides::<Option<i64>>::default();
     for side in Side::BOTH {
         if let Some(end) = &link.ends[side] {
-            let entity = tx.entity(&end.at.entity)?;
-            aside::clear(tx, side, entity, &end.at.id)?;
-            entities[side] = Some(entity);
+            entities[side] = Some(tx.entity(&end.at.entity)?);
         }
     }
     let (left, right) = (link.ends.left.as_ref(), link.ends.right.as_ref());
@@ -154,6 +153,9 @@ pub(super) fn put(tx: &Tx<'_>, link: &Link) -> Answer<LinkId> {
             right.and_then(|end| end.incarnation.as_ref()),
             right.and_then(|end| end.container.as_ref()),
         ];
+        for side in Side::BOTH {
+            take_part(tx, link, &entities, side)?;
+        }
         (tx.insert(INSERT, columns).map_err(|fault| taken(fault, link))?, None)
     } else {
         let columns = rusqlite::params![
@@ -192,8 +194,16 @@ fn move_ends(tx: &Tx<'_>, link: &Link, entities: &Sides<Option<i64>>) -> Answer<
     for side in Side::BOTH.into_iter().filter(|side| !stays[*side]) {
         let id = link.ends[side].as_ref().map(|end| &end.at.id);
         tx.run(MOVE[side], (link.id, entities[side], id)).map_err(|fault| taken(fault, link))?;
+        take_part(tx, link, entities, side)?;
     }
     Ok(state)
+}
+
+fn take_part(tx: &Tx<'_>, link: &Link, entities: &Sides<Option<i64>>, side: Side) -> Answer<()> {
+    match (&link.ends[side], entities[side]) {
+        (Some(end), Some(entity)) => aside::clear(tx, side, entity, &end.at.id),
+        _ => Ok(()),
+    }
 }
 
 fn unknown(id: LinkId) -> Fault {

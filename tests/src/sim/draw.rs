@@ -29,7 +29,7 @@ fn abilities(dice: &mut Dice) -> Capabilities {
         tombstones: feed && dice.percent(80),
         authoritative_get: dice.percent(60),
         conditional_writes: dice.percent(85),
-        create_key: dice.pick(&[CreateKey::Takes, CreateKey::Searchable, CreateKey::Searchable, CreateKey::None]),
+        create_key: dice.pick(&[CreateKey::Takes, CreateKey::Takes, CreateKey::Searchable, CreateKey::None]),
         incarnation: dice.percent(80),
         uid: dice.percent(30),
         server_time: dice.percent(50),
@@ -87,6 +87,10 @@ struct Rates {
     reuses: u32,
     /// Records without a link find each other by their addresses: nobody edits those, and no side hides records.
     matches: bool,
+    /// A listing may hide records: what it does not show is found by the next one only.
+    hides: bool,
+    /// A host that slept may make what another one has made. Only a system that knows our keys can tell.
+    sleeps: bool,
     faults: u32,
     deaths: u32,
     /// People and other hosts in the middle of a run. Where writes are not conditional, an edit between read and write may
@@ -104,14 +108,19 @@ struct Rates {
 impl Rates {
     fn draw(dice: &mut Dice, setting: &Setting, twins: bool) -> Rates {
         let conditional = Side::BOTH.iter().all(|side| setting.abilities[*side].conditional_writes);
+        let poison = dice.pick(&[0, 0, 0, 5]);
         let backups = if setting.matching.is_some() { dice.pick(&[0, 0, 0, 4]) } else { 0 };
         Rates {
             runs: dice.pick(&[10, 25, 40]),
             creates: dice.pick(&[10, 30, 50]),
-            deletes: dice.pick(&[0, 5, 20]),
+            // What was made again since a backup is not known to be the same.
+            deletes: if backups == 0 { dice.pick(&[0, 5, 20]) } else { 0 },
             clears: dice.pick(&[0, 10]),
-            reuses: dice.pick(&[0, 0, 10]),
+            // Whoever takes the id of an unreadable record shares its fate.
+            reuses: if backups == 0 && poison == 0 { dice.pick(&[0, 0, 10]) } else { 0 },
             matches: twins || backups > 0,
+            hides: !twins && backups == 0 && setting.sweep_every > 0,
+            sleeps: Side::BOTH.iter().all(|side| setting.abilities[*side].create_key == CreateKey::Takes),
             faults: dice.pick(&[0, 0, 10, 40]),
             deaths: dice.pick(&[0, 10, 40]),
             meetings: if conditional { dice.pick(&[0, 10, 40]) } else { 0 },
@@ -120,7 +129,7 @@ impl Rates {
             cursors: dice.pick(&[0, 0, 8]),
             remaps: dice.pick(&[0, 0, 0, 4]),
             disks: dice.pick(&[0, 0, 0, 4]),
-            poison: dice.pick(&[0, 0, 0, 5]),
+            poison,
             backups,
         }
     }
@@ -141,7 +150,7 @@ impl Draw<'_> {
         }
         if self.dice.percent(rates.weather) {
             let weathers = [Weather::Fine, Weather::Truncated, Weather::Blackout, Weather::HalfView, Weather::Omits];
-            let weathers = if rates.matches { &weathers[..2] } else { &weathers[..] };
+            let weathers = if rates.hides { &weathers[..] } else { &weathers[..2] };
             return Step::Weather(side, self.dice.pick(weathers));
         }
         if self.dice.percent(rates.clocks) {
@@ -206,7 +215,7 @@ impl Draw<'_> {
                 Twist::Deed(self.deed())
             } else {
                 // A lease lasts for a minute: the other host comes before, or behind.
-                Twist::Rival(self.dice.pick(&[1_000, 61_000]))
+                Twist::Rival(if self.rates.sleeps { self.dice.pick(&[1_000, 61_000]) } else { 1_000 })
             };
             twists.push((at(self.dice), twist));
         }

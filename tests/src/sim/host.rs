@@ -10,8 +10,9 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use pairwise_host::chance::Chance;
 use pairwise_host::model::{
-    Announced, AsideId, Hold, Holder, InboxId, Intent, KeyGroup, Known, LaneKey, LaneMemory, Lease, Link, LinkId, Lost,
-    Observer, Remote, Seen, Select, Settlement, Side, Stage, Staged, Store, StoreResult, Work,
+    Announced, AsideId, Guard, Hold, Holder, InboxId, Intent, KeyGroup, Known, LaneKey, LaneMemory, Lease, Link,
+    LinkId, Lost, Observer, Remote, Seen, Select, Settlement, Side, Stage, Staged, Store, StoreError, StoreResult,
+    Work,
 };
 use pairwise_host::store::Db;
 use pairwise_plugin_api::ops::{
@@ -24,6 +25,7 @@ use pairwise_plugin_api::{
 };
 
 use super::script::{Fault, Twist};
+use super::switch::Switch;
 use super::world::World;
 
 /// What unwinds a process that dies.
@@ -87,6 +89,11 @@ impl Observer for Host<'_> {
     fn stage(&self, _: Stage) {
         self.pass("stage");
     }
+
+    fn guards(&self, guard: Guard) -> bool {
+        self.world.mark(&format!("{guard:?}"));
+        !self.world.lacks(Switch::Guard(guard))
+    }
 }
 
 /// The state as one process sees it.
@@ -98,6 +105,12 @@ impl Ledger<'_, '_> {
         self.0.world.db()
     }
 
+    /// The lease as the state knows it, if whoever lost it goes on.
+    fn fenced(&self, lease: &Lease) -> Lease {
+        let newest = self.0.world.newest_lease().filter(|_| self.0.world.lacks(Switch::Fence));
+        newest.unwrap_or_else(|| lease.clone())
+    }
+
     /// One transaction that writes, with a point before and one behind.
     fn transact<T>(
         &self,
@@ -107,7 +120,18 @@ impl Ledger<'_, '_> {
     ) -> StoreResult<T> {
         self.0.pass(before);
         let done = act(&mut self.db());
-        self.0.world.note(if done.is_ok() { "ok" } else { "failed" });
+        match &done {
+            Ok(_) => self.0.world.note("ok"),
+            Err(error) => {
+                self.0.world.note("failed");
+                self.0.world.mark(match error {
+                    StoreError::LeaseLost { .. } => "lease lost",
+                    StoreError::Busy { .. } => "lease is held",
+                    StoreError::Full { .. } => "disk full",
+                    _ => "state failed",
+                });
+            }
+        }
         self.0.pass(after);
         done
     }
@@ -115,7 +139,9 @@ impl Ledger<'_, '_> {
 
 impl Store for Ledger<'_, '_> {
     fn take(&mut self, key: &LaneKey, holder: &Holder, now: i64) -> StoreResult<Lease> {
-        self.transact("take", "taken", |db| db.take(key, holder, now))
+        let lease = self.transact("take", "taken", |db| db.take(key, holder, now))?;
+        self.0.world.took(&lease);
+        Ok(lease)
     }
 
     fn renew(&mut self, lease: &Lease, now: i64) -> StoreResult<()> {
@@ -135,6 +161,11 @@ impl Store for Ledger<'_, '_> {
     }
 
     fn stage(&mut self, lease: &Lease, staged: &[Staged], cursor: Option<(Side, &Cursor)>) -> StoreResult<()> {
+        if self.0.world.lacks(Switch::CursorFirst) && cursor.is_some() {
+            self.transact("cursor", "cursor kept", |db| db.stage(lease, &[], cursor))?;
+            return self.transact("stage", "staged", |db| db.stage(lease, staged, None));
+        }
+        let lease = &self.fenced(lease);
         self.transact("stage", "staged", |db| db.stage(lease, staged, cursor))
     }
 
@@ -204,6 +235,7 @@ impl Store for Ledger<'_, '_> {
     }
 
     fn intend(&mut self, lease: &Lease, run: &str, intents: &mut [Intent], history: &[Lost]) -> StoreResult<()> {
+        let lease = &self.fenced(lease);
         self.transact("intend", "intended", |db| db.intend(lease, run, intents, history))
     }
 
@@ -212,7 +244,22 @@ impl Store for Ledger<'_, '_> {
     }
 
     fn settle(&mut self, lease: &Lease, run: &str, batch: &[Settlement]) -> StoreResult<()> {
-        self.transact("settle", "settled", |db| db.settle(lease, run, batch))
+        let lease = &self.fenced(lease);
+        if self.0.world.lacks(Switch::TornSettle) {
+            for settlement in batch {
+                let Settlement { settled, closed, .. } = settlement.clone();
+                let first = Settlement { settled, closed, ..Settlement::default() };
+                self.transact("settle half", "half settled", |db| db.settle(lease, run, &[first]))?;
+                let rest = Settlement { settled: Vec::new(), closed: Vec::new(), ..settlement.clone() };
+                self.transact("settle", "settled", |db| db.settle(lease, run, &[rest]))?;
+            }
+            return Ok(());
+        }
+        let settled = self.transact("settle", "settled", |db| db.settle(lease, run, batch));
+        if settled.is_ok() {
+            self.0.world.settled();
+        }
+        settled
     }
 
     fn remember_map(&mut self, lease: &Lease, fingerprint: &str) -> StoreResult<()> {
@@ -265,6 +312,15 @@ impl Port<'_, '_> {
         }
     }
 
+    /// Records as they are told where nobody knows which of those they are that had their id.
+    fn anonymous(&self, mut page: Page) -> Page {
+        if self.host.world.lacks(Switch::Incarnation) {
+            let records = page.changes.iter_mut().filter_map(|change| change.record.as_mut());
+            records.for_each(|record| record.incarnation = None);
+        }
+        page
+    }
+
     /// What is told, and how many writes are done nevertheless.
     fn failure(&self, fault: Fault) -> (Failure, u32) {
         let failed = |class, text| Failure::new(class, text);
@@ -286,7 +342,8 @@ impl Port<'_, '_> {
 impl Remote for Port<'_, '_> {
     fn describe(&self) -> Result<Description, Failure> {
         self.read("describe", || {
-            let capabilities = self.system().abilities.clone();
+            let mut capabilities = self.system().abilities.clone();
+            capabilities.incarnation &= !self.host.world.lacks(Switch::Incarnation);
             Ok(Description { capabilities, target: self.side.to_string(), identity: self.side.to_string() })
         })
     }
@@ -320,11 +377,11 @@ impl Remote for Port<'_, '_> {
     }
 
     fn changes(&self, request: &ChangesRequest) -> Result<Page, Failure> {
-        self.page("changes", || self.system().changes(request, self.now()))
+        self.page("changes", || self.system().changes(request, self.now())).map(|page| self.anonymous(page))
     }
 
     fn list(&self, request: &ListRequest) -> Result<Page, Failure> {
-        self.page("list", || Ok(self.system().list(request, self.now())))
+        self.page("list", || Ok(self.system().list(request, self.now()))).map(|page| self.anonymous(page))
     }
 
     fn get(&self, request: &GetRequest) -> Result<Vec<Found>, Failure> {
@@ -364,7 +421,10 @@ impl Remote for Port<'_, '_> {
         }
         self.host.pass("written");
         match failure {
-            Some(failure) => Err(failure),
+            Some(failure) => {
+                self.host.world.doubt();
+                Err(failure)
+            }
             None => Ok(outcomes),
         }
     }

@@ -11,10 +11,12 @@ mod host;
 pub mod oracle;
 pub mod script;
 pub mod shrink;
+pub mod switch;
 pub mod system;
 mod world;
 
 pub use oracle::Broken;
 pub use script::Script;
 pub use shrink::shrink;
-pub use world::{Verdict, play};
+pub use switch::Switch;
+pub use world::{Verdict, play, play_without};

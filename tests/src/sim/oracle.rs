@@ -81,6 +81,9 @@ pub struct Oracle {
     deleted: BTreeSet<Human>,
     /// Humans and fields that somebody emptied, or about which a person decided.
     unjudged: BTreeSet<(Human, usize)>,
+    /// Humans and fields that a host wrote without learning or keeping what became of it, while nobody knows which of two
+    /// values came first.
+    doubtful: BTreeSet<(Human, usize)>,
     /// What is wrong.
     pub broken: Vec<Broken>,
 }
@@ -117,12 +120,24 @@ impl Oracle {
         self.unjudged.insert((who, field));
     }
 
+    /// What became of a write to these fields was never learnt.
+    pub fn doubt(&mut self, effect: &Effect) {
+        let fields = FIELDS.iter().enumerate().filter(|(_, name)| effect.asked.get(name).is_some());
+        self.doubtful.extend(fields.filter_map(|(field, _)| Some((effect.who?, field))));
+    }
+
     /// A person deletes a record.
     pub fn deleted(&mut self, record: &Record) {
         for text in record.fields.iter().filter_map(|(_, value)| value.as_text()) {
             self.see(text);
         }
         self.deleted.extend(owner(&record.fields));
+    }
+
+    /// Whether anybody deleted a record of this human.
+    #[must_use]
+    pub fn was_deleted(&self, who: Human) -> bool {
+        self.deleted.contains(&who)
     }
 
     fn see(&mut self, text: &str) {
@@ -193,8 +208,11 @@ impl Oracle {
         for ((who, field), values) in unseen {
             let whole = scope.whole_records || scope.restored || scope.source.is_some();
             let field_is_judged = !scope.one_way.contains(&field) && !scope.remapped.contains(&field);
-            let judged =
-                !whole && field_is_judged && !self.deleted.contains(&who) && !self.unjudged.contains(&(who, field));
+            let judged = !whole
+                && field_is_judged
+                && !self.deleted.contains(&who)
+                && !self.unjudged.contains(&(who, field))
+                && !self.doubtful.contains(&(who, field));
             if let ([(value, typed)], true) = (values.as_slice(), judged)
                 && standing.get(*value).is_none_or(|sides| !(sides.left && sides.right))
             {

@@ -24,6 +24,8 @@ pub const ADDRESS: usize = 1;
 
 /// Somebody who is kept in both systems.
 pub type Human = u8;
+/// So many humans there are at a time: numbers that differ by a multiple of it follow one another in one slot.
+pub const SLOTS: Human = 20;
 
 /// The form in which values are compared here, by rules of its own and not by the host's.
 #[must_use]
@@ -215,7 +217,8 @@ impl System {
     #[must_use]
     pub fn troubled(&self) -> Vec<Human> {
         let state = self.state();
-        [state.poison, state.unreadable].into_iter().flatten().collect()
+        let slots = [state.poison, state.unreadable];
+        (0..Human::MAX).filter(|who| slots.iter().any(|slot| is_one_of(*who, *slot))).collect()
     }
 
     /// It forgets how far anybody has read.
@@ -235,7 +238,7 @@ impl System {
         let touched: Vec<String> = state
             .records
             .values()
-            .filter(|record| owner(&record.fields).is_some_and(|owner| Some(owner) == who || Some(owner) == was))
+            .filter(|record| owner(&record.fields).is_some_and(|owner| is_one_of(owner, who) || is_one_of(owner, was)))
             .map(|record| record.at.id.clone())
             .collect();
         for id in touched {
@@ -250,6 +253,11 @@ impl System {
     pub fn skew(&self, ahead: i64) {
         self.state().skew = ahead;
     }
+}
+
+/// Whether a human stands in this slot.
+fn is_one_of(who: Human, slot: Option<Human>) -> bool {
+    slot.is_some_and(|slot| who % SLOTS == slot % SLOTS)
 }
 
 /// Whose record this is.
@@ -407,7 +415,7 @@ impl System {
             before: before.map(|record| record.fields.clone()),
             asked: write.fields.clone(),
         };
-        let poisoned = |fields: &Fields| state.poison.is_some() && owner(fields) == state.poison;
+        let poisoned = |fields: &Fields| owner(fields).is_some_and(|who| is_one_of(who, state.poison));
         if poisoned(current.as_ref().map_or(&write.fields, |record| &record.fields)) {
             return (Outcome::refused("poisoned", "the record is refused"), None);
         }
@@ -477,7 +485,7 @@ impl State {
     }
 
     fn shown(&self, mut record: Record) -> Record {
-        if self.unreadable.is_some() && owner(&record.fields) == self.unreadable {
+        if owner(&record.fields).is_some_and(|who| is_one_of(who, self.unreadable)) {
             record.fields = Fields::new();
             record.conditions.push(Condition::unreadable("line 3 is no line"));
         }

@@ -1,13 +1,13 @@
 //! Plays a script: two systems, one state, one clock, and as many hosts as it takes.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use pairwise_host::chance::Chance;
-use pairwise_host::model::{HoldKind, Holder, LaneReport, LaneSpec, RunOptions, Side, Sides, Winner};
+use pairwise_host::model::{HoldKind, Holder, LaneReport, LaneSpec, Lease, RunOptions, Side, Sides, Winner};
 use pairwise_host::pipeline;
 use pairwise_host::store::{Chosen, Db, Environment, HeldRow, HoldRow, LaneStatus};
 use pairwise_plugin_api::{Action, Fields, Outcome, Record, Value, Write};
@@ -16,7 +16,8 @@ use super::dice::Dice;
 use super::host::{Death, Host, Ledger, Port};
 use super::oracle::{Broken, Oracle, Scope};
 use super::script::{Deed, Script, Setting, Step, Twist};
-use super::system::{ADDRESS, FIELDS, Human, System, Weather, owner, plain};
+use super::switch::Switch;
+use super::system::{ADDRESS, Effect, FIELDS, Human, SLOTS, System, Weather, owner, plain};
 use crate::twins::Seeded;
 
 /// What a history came to.
@@ -30,6 +31,8 @@ pub struct Verdict {
     pub runs: u32,
     /// Points that the last run of the script passed, for stepping.
     pub points: u32,
+    /// How often each guard acted, and what else was met.
+    pub marks: BTreeMap<String, u64>,
 }
 
 /// A world in which a script is played.
@@ -56,9 +59,16 @@ pub(super) struct World {
     /// Removals that a person has released.
     released: AtomicU32,
     runs: AtomicU32,
+    /// Points that the last run passed, and the last run of the script.
+    passed: AtomicU32,
     points: AtomicU32,
     /// Writes of hosts that had an effect.
     effects: AtomicU32,
+    /// Effects of updates that no host has settled yet.
+    unsettled: Mutex<Vec<Effect>>,
+    missing: Vec<Switch>,
+    marks: Mutex<BTreeMap<String, u64>>,
+    lease: Mutex<Option<Lease>>,
 }
 
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -68,7 +78,17 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 /// Plays a script to its end.
 #[must_use]
 pub fn play(script: &Script) -> Verdict {
-    let world = World::new(script);
+    play_without(script, &[])
+}
+
+/// Plays a script where some mechanisms are missing.
+#[must_use]
+pub fn play_without(script: &Script, missing: &[Switch]) -> Verdict {
+    let mut world = World::new(script);
+    world.missing = missing.to_vec();
+    if world.lacks(Switch::Sweep) {
+        locked(&world.spec).sweep_every = 0;
+    }
     for step in &script.steps {
         world.step(step);
     }
@@ -107,8 +127,13 @@ impl World {
             removals: Mutex::default(),
             released: AtomicU32::new(0),
             runs: AtomicU32::new(0),
+            passed: AtomicU32::new(0),
             points: AtomicU32::new(0),
             effects: AtomicU32::new(0),
+            unsettled: Mutex::default(),
+            missing: Vec::new(),
+            marks: Mutex::default(),
+            lease: Mutex::default(),
             setting,
         }
     }
@@ -125,6 +150,30 @@ impl World {
         what.hash(&mut *locked(&self.trace));
     }
 
+    /// Counts something that was met.
+    pub(super) fn mark(&self, what: &str) {
+        let mut marks = locked(&self.marks);
+        match marks.get_mut(what) {
+            Some(count) => *count += 1,
+            None => drop(marks.insert(what.to_owned(), 1)),
+        }
+    }
+
+    /// Whether a mechanism is missing.
+    pub(super) fn lacks(&self, switch: Switch) -> bool {
+        self.missing.contains(&switch)
+    }
+
+    /// A host has taken the lease.
+    pub(super) fn took(&self, lease: &Lease) {
+        *locked(&self.lease) = Some(lease.clone());
+    }
+
+    /// Of the host that took it last.
+    pub(super) fn newest_lease(&self) -> Option<Lease> {
+        locked(&self.lease).clone()
+    }
+
     fn verdict(&self) -> Verdict {
         for (_, system) in self.systems.iter() {
             self.note(format!("{:?}", system.truth()));
@@ -134,6 +183,7 @@ impl World {
             trace: locked(&self.trace).finish(),
             runs: self.runs.load(Ordering::Relaxed),
             points: self.points.load(Ordering::Relaxed),
+            marks: locked(&self.marks).clone(),
         }
     }
 
@@ -142,6 +192,7 @@ impl World {
             Step::Deed(deed) => self.deed(*deed),
             Step::Run(twists) => {
                 self.run(twists);
+                self.points.store(self.passed.load(Ordering::Relaxed), Ordering::Relaxed);
                 for side in Side::BOTH.into_iter().filter(|side| !self.systems[*side].abilities.authoritative_get) {
                     self.systems[side].clear_up(Weather::HalfView);
                 }
@@ -174,18 +225,15 @@ impl World {
         self.time.advance(i64::from(locked(&self.dice).small(20_000)));
         let now = self.time.now();
         match deed {
-            Deed::Create(side, who) => {
-                let system = &self.systems[side];
-                if Side::BOTH.into_iter().any(|side| !self.systems[side].records_of(who).is_empty()) {
-                    return;
-                }
-                system.create(self.fields(side, who), now);
+            Deed::Create(side, slot) => {
+                let Some(who) = self.newcomer(slot) else { return };
+                self.systems[side].create(self.fields(side, who), now);
             }
-            Deed::Edit(side, who, field, clear) => {
-                let Some(record) = self.systems[side].records_of(who).into_iter().next() else { return };
+            Deed::Edit(side, slot, field, clear) => {
+                let Some((who, record)) = self.someone(side, slot) else { return };
                 let mut oracle = self.oracle();
                 oracle.replaced(&record, field);
-                let value = if clear && field > 1 {
+                let value = if clear && field > ADDRESS {
                     oracle.unjudge(who, field);
                     String::new()
                 } else {
@@ -193,24 +241,21 @@ impl World {
                 };
                 self.systems[side].edit(&record.at.id, FIELDS[field], &value, now);
             }
-            Deed::Delete(side, who) => {
-                let Some(record) = self.systems[side].records_of(who).into_iter().next() else { return };
+            Deed::Delete(side, slot) => {
+                let Some((_, record)) = self.someone(side, slot) else { return };
                 self.oracle().deleted(&record);
                 self.systems[side].delete(&record.at.id);
             }
-            Deed::Reuse(side, who, other) => {
-                let there = |who: Human| Side::BOTH.iter().any(|side| !self.systems[*side].records_of(who).is_empty());
-                let Some(record) = self.systems[side].records_of(who).into_iter().next() else { return };
-                if !self.systems[side].abilities.incarnation || there(other) {
+            Deed::Reuse(side, slot, other) => {
+                let Some((_, record)) = self.someone(side, slot) else { return };
+                let Some(other) = self.newcomer(other).filter(|_| self.systems[side].abilities.incarnation) else {
                     return;
-                }
+                };
                 self.oracle().deleted(&record);
                 self.systems[side].reuse(&record.at.id, self.fields(side, other), now);
             }
-            Deed::Twin(who) => {
-                if Side::BOTH.into_iter().any(|side| !self.systems[side].records_of(who).is_empty()) {
-                    return;
-                }
+            Deed::Twin(slot) => {
+                let Some(who) = self.newcomer(slot) else { return };
                 let left = self.fields(Side::Left, who);
                 let mut right = self.fields(Side::Right, who);
                 self.oracle().replaced_in(&right, ADDRESS);
@@ -219,6 +264,23 @@ impl World {
                 self.systems.right.create(right, now);
             }
         }
+    }
+
+    /// Who stands in a slot on this side, and the record.
+    fn someone(&self, side: Side, slot: Human) -> Option<(Human, Record)> {
+        let mut records = self.systems[side].truth().into_iter();
+        records.find_map(|record| {
+            let who = owner(&record.fields).filter(|who| who % SLOTS == slot % SLOTS)?;
+            Some((who, record))
+        })
+    }
+
+    /// Somebody new for a slot in which nobody stands. Whoever was deleted does not come back.
+    fn newcomer(&self, slot: Human) -> Option<Human> {
+        let oracle = self.oracle();
+        let who = (slot % SLOTS..Human::MAX).step_by(SLOTS.into()).find(|who| !oracle.was_deleted(*who))?;
+        let free = Side::BOTH.into_iter().all(|side| self.someone(side, slot).is_none());
+        free.then_some(who)
     }
 
     /// What a person fills a new record with.
@@ -236,12 +298,21 @@ impl World {
 
     /// One write of a host, judged.
     pub(super) fn write(&self, side: Side, write: &Write) -> Outcome {
+        let mut write = write.clone();
+        if self.lacks(Switch::FreshKeys) {
+            write.key = self.time.id();
+        }
+        let write = &write;
         let (outcome, effect) = self.systems[side].write(write, self.time.now());
         self.note((side, &write.at.id, format!("{:?}", outcome.status)));
+        self.mark(&format!("{:?} was answered {:?}", write.action, outcome.status));
         if let Some(effect) = effect {
             self.effects.fetch_add(1, Ordering::Relaxed);
             if matches!(effect.action, Action::Delete | Action::Trash) {
                 locked(&self.removals).push(side);
+            }
+            if effect.action == Action::Update {
+                locked(&self.unsettled).push(effect.clone());
             }
             let of = |side: Side| effect.who.map_or_else(Vec::new, |who| self.systems[side].records_of(who));
             self.oracle().written(side, &effect, &of(side.other()), &of(side));
@@ -265,14 +336,16 @@ impl World {
             pipeline::run(&spec, remotes, &mut Ledger(&host), &*self.time, &options, &host, &holder)
         }));
         locked(&self.dead).insert(pid);
-        self.points.store(host.points(), Ordering::Relaxed);
+        self.passed.store(host.points(), Ordering::Relaxed);
         self.judge_removals(live);
+        self.doubt();
         match ran {
             Ok(report) => {
                 self.note(format!("{:?} {:?}", report.state, report.error));
                 Some(report)
             }
             Err(cause) if cause.is::<Death>() => {
+                self.mark("death");
                 // Every other time nothing is left of the process but the file.
                 if host.points().is_multiple_of(2) {
                     let again = self.db().snapshot();
@@ -300,6 +373,18 @@ impl World {
                 self.oracle()
                     .complain("P10", format!("{count} of {live} records were removed on the {side} in one run"));
             }
+        }
+    }
+
+    /// A host has settled what it was told.
+    pub(super) fn settled(&self) {
+        locked(&self.unsettled).clear();
+    }
+
+    /// What became of the writes so far is not told.
+    pub(super) fn doubt(&self) {
+        for effect in std::mem::take(&mut *locked(&self.unsettled)) {
+            self.oracle().doubt(&effect);
         }
     }
 
