@@ -3,7 +3,7 @@
 
 use std::fs;
 use std::path::Path;
-use std::process::{Child, Command};
+use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use pairwise_tests::people::{Crowd, write_cards};
@@ -118,6 +118,51 @@ fn two_runs_at_once_do_not_meet() {
     }
     assert!(first.wait().unwrap().success());
     whole(&world);
+}
+
+/// Stops a run with its workers where it holds no lock on the state, and lets its lease run out: the database says so at once.
+/// False if it was over before.
+fn sleeps_through_its_lease(world: &World, run: &mut Child) -> bool {
+    let state = rusqlite::Connection::open(world.path("state/pairwise.db")).unwrap();
+    state.busy_timeout(Duration::ZERO).unwrap();
+    let begun = Instant::now();
+    loop {
+        signal(run, "-STOP");
+        if run.try_wait().unwrap().is_some() {
+            return false;
+        }
+        match state.execute("UPDATE lane SET renewed = 0 WHERE holder IS NOT NULL", []) {
+            Ok(held) => return held == 1,
+            // It was stopped within a transaction.
+            Err(_) => signal(run, "-CONT"),
+        }
+        assert!(begun.elapsed() < PATIENCE, "it never lets go of the state");
+        std::thread::yield_now();
+    }
+}
+
+/// P18: one host sleeps through its lease in the middle of a run, another takes the lane and finishes it, and the first one
+/// wakes up. It learns that the lane is not its own any more, and changes nothing.
+#[test]
+fn two_hosts_and_one_of_them_slept_through_its_lease() {
+    let mut slept = 0;
+    for reached in [1, 900] {
+        let world = world();
+        let mut first = world.command();
+        let mut first = first.arg("sync").stdin(Stdio::null()).stdout(Stdio::piped()).spawn().unwrap();
+        until(&mut first, || names(&world.right()) >= reached);
+        if !sleeps_through_its_lease(&world, &mut first) {
+            continue;
+        }
+        slept += 1;
+        world.run(["sync"]).exits(0);
+        signal(&first, "-CONT");
+        let ended = first.wait_with_output().unwrap();
+        let said = String::from_utf8_lossy(&ended.stdout).into_owned();
+        assert!(ended.status.code() == Some(5) && said.contains("was taken over by another run"), "{said}");
+        whole(&world);
+    }
+    assert!(slept > 0, "no run could be put to sleep");
 }
 
 /// The system on the right falls over in the middle of a batch, in each of these ways: what had been done is found again, and
