@@ -95,10 +95,23 @@ pub struct Field {
     /// The entity that the value points at, if it is a reference.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reference: Option<String>,
+    /// What it shows of the record that another field refers to, if it does.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub shows: Option<Shows>,
     /// For lists: true where the order of the values means something.
     pub ordered: bool,
     /// True where upper and lower case are the same to the system, as in e-mail addresses.
     pub caseless: bool,
+}
+
+/// A value that a record shows of another one: a contact its account's name.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Shows {
+    /// The field of the same record that refers to the other one.
+    pub reference: Name,
+    /// The other one's field.
+    pub field: Name,
 }
 
 impl Field {

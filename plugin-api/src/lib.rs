@@ -29,7 +29,7 @@ pub mod value;
 pub mod write;
 
 pub use capability::{Capabilities, CreateKey, Invitations};
-pub use catalogue::{Catalogue, Entity, EntityKind, Field, FieldType};
+pub use catalogue::{Catalogue, Entity, EntityKind, Field, FieldType, Shows};
 pub use connector::{Connector, Result};
 pub use context::Context;
 pub use delta::{Absent, Change, Cursor, Found, Page, Reason, Removed};

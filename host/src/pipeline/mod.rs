@@ -21,6 +21,7 @@ mod calls;
 mod commit;
 mod decide;
 mod doubtful;
+mod drafts;
 mod dry;
 pub mod filter;
 mod guard;
@@ -42,6 +43,7 @@ use std::thread;
 
 use pairwise_plugin_api::{Capabilities, Class, Failure, Millis, Name, RecordRef};
 
+pub use drafts::Drafts;
 pub use dry::{DryRun, PLANNED};
 
 use crate::chance::Chance;

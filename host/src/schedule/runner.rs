@@ -11,7 +11,7 @@ use crate::chance::{Chance, Real};
 use crate::config::{Config, Problem, Problems, Profile};
 use crate::model::{LaneKey, LaneReport, LaneSpec, LaneState, Observer, Remote, RunOptions, Side, Sides, StoreError};
 use crate::os;
-use crate::pipeline::{self, DryRun};
+use crate::pipeline::{self, Drafts, DryRun};
 use crate::plugins::{Plugins, Session};
 use crate::store::{Db, Mark};
 
@@ -115,11 +115,15 @@ impl Job<'_> {
         let mut outcome = Outcome::default();
         let mut marks = Vec::new();
         let mut copy = db.snapshot()?;
+        let names = self.lanes().flat_map(|(_, lane)| [&lane.connections.left, &lane.connections.right]);
+        let drafts: BTreeMap<&String, Drafts> = names.map(|name| (name, Drafts::new(chance.now()))).collect();
         for (selected, lane) in self.lanes() {
             marks.push(db.lane_mark(&lane.key)?);
             let report =
                 self.lane(selected.profile, lane, (&gate, &sessions, &refused), &mut outcome, |remotes, observer| {
-                    let dry = Sides { left: DryRun(remotes.left), right: DryRun(remotes.right) };
+                    let dry = Sides::from_fn(|side| {
+                        DryRun::new(remotes[side], &drafts[&lane.connections[side]], &lane.entities[side])
+                    });
                     let remotes = Sides { left: &dry.left as &dyn Remote, right: &dry.right as &dyn Remote };
                     let holder = os::this_process(chance.now());
                     pipeline::run(lane, remotes, &mut copy, &chance, &options, observer, &holder)

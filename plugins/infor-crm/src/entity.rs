@@ -1,6 +1,6 @@
 //! The records of the system: which feed each kind has, what it refers to, and its fields as the host sees them.
 
-use pairwise_plugin_api::{Catalogue, Class, Entity, EntityKind, Failure, Field, FieldType, Name, Result};
+use pairwise_plugin_api::{Catalogue, Class, Entity, EntityKind, Failure, Field, FieldType, Name, Result, Shows};
 
 use crate::columns;
 use crate::settings::Config;
@@ -140,6 +140,8 @@ pub(crate) const SELF: &str = "$self";
 pub(crate) const ADDRESS: &str = "Address";
 /// The field of a contact that shows its account's name; it follows the account and is never written.
 pub(crate) const ACCOUNT_NAME: &str = "AccountName";
+/// The field that refers to the account.
+const ACCOUNT: &str = "Account";
 
 /// The lines of a street, in their order.
 pub(crate) const STREET: [&str; 4] = ["Address1", "Address2", "Address3", "Address4"];
@@ -177,7 +179,7 @@ impl Kind {
 
     /// Its account's name is shown with it.
     pub(crate) fn shows_account(&self) -> bool {
-        self.reference("Account").is_some()
+        self.reference(ACCOUNT).is_some()
     }
 }
 
@@ -202,7 +204,9 @@ pub(crate) fn extra<'a>(config: &'a Config, kind: &'static Kind) -> impl Iterato
 fn entity(kind: &'static Kind, config: &Config) -> Entity {
     let mut fields: Vec<Field> = kind.columns.iter().map(field).collect();
     if kind.shows_account() {
-        fields.push(Field::new(ACCOUNT_NAME, FieldType::Text).path("organizations/1/name").read_only());
+        let shows = Some(Shows { reference: ACCOUNT.into(), field: ACCOUNT_NAME.into() });
+        let name = Field::new(ACCOUNT_NAME, FieldType::Text).path("organizations/1/name").read_only();
+        fields.push(Field { shows, ..name });
     }
     fields.extend(kind.references.iter().map(|reference| Field {
         reference: Some(reference.entity.to_owned()),
