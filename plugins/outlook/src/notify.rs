@@ -26,8 +26,8 @@ const LIFE: Millis = 4_230 * 60_000;
 /// After so long a mailbox that took no subscription is asked again.
 const AGAIN: Millis = 3_600_000;
 
-/// The longest time between two looks at what is due.
-const GLANCE: Duration = Duration::from_secs(60);
+/// The longest time between two looks at what is due, or has become urgent.
+const GLANCE: Duration = Duration::from_secs(if cfg!(test) { 1 } else { 60 });
 
 /// The subscriptions of a connection.
 #[derive(Debug)]
@@ -35,6 +35,8 @@ pub(crate) struct Subscriptions {
     /// What every notification must bring along.
     secret: String,
     known: Mutex<HashMap<String, (Principal, Kind)>>,
+    /// Those that Graph wants something done about, and whether it has ended them.
+    urgent: Mutex<HashMap<String, bool>>,
 }
 
 /// One thing that is listened to.
@@ -52,13 +54,21 @@ impl Default for Subscriptions {
     fn default() -> Self {
         // Hashers are seeded by the operating system.
         let random = || RandomState::new().hash_one("clientState");
-        Subscriptions { secret: format!("{:016x}{:016x}", random(), random()), known: Mutex::default() }
+        Subscriptions {
+            secret: format!("{:016x}{:016x}", random(), random()),
+            known: Mutex::default(),
+            urgent: Mutex::default(),
+        }
     }
 }
 
 impl Subscriptions {
     fn known(&self) -> MutexGuard<'_, HashMap<String, (Principal, Kind)>> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn urgent(&self) -> MutexGuard<'_, HashMap<String, bool>> {
+        self.urgent.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// True while there is none.
@@ -80,6 +90,12 @@ impl Outlook {
         let mut wishes = self.wishes(cx, request)?;
         while !cx.cancelled() {
             let now = Timestamp::now().as_millisecond();
+            for (id, ended) in self.subscriptions.urgent().drain() {
+                for wish in wishes.iter_mut().filter(|wish| wish.id.as_ref() == Some(&id)) {
+                    wish.due = now;
+                    wish.id.take_if(|_| ended);
+                }
+            }
             for wish in wishes.iter_mut().filter(|wish| wish.due <= now) {
                 self.keep_alive(cx, wish, now);
             }
@@ -192,6 +208,13 @@ impl Outlook {
         let (principal, kind) = known?;
         // A notice about the subscription itself names no item: whoever gets it looks.
         let item = notice["resourceData"]["id"].as_str().filter(|_| notice["lifecycleEvent"].is_null());
+        let id = || notice["subscriptionId"].as_str().unwrap_or_default().to_owned();
+        match notice["lifecycleEvent"].as_str() {
+            Some("subscriptionRemoved") => drop(self.subscriptions.urgent().insert(id(), true)),
+            // To renew it authorizes it, too.
+            Some("reauthorizationRequired") => drop(self.subscriptions.urgent().insert(id(), false)),
+            _ => {}
+        }
         let at = item.map(|id| RecordRef::new(kind.entity(), id));
         Some(Announcement { principal: Some(principal), at: at.into_iter().collect() })
     }

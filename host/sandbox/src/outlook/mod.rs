@@ -17,6 +17,7 @@
 //! | `secret` | `value` | the application has another secret |
 //! | `mailbox` | `user`, `state`: `here`, `on_premises`, `missing`, `forbidden` | what answers for a mailbox |
 //! | `import` | `user`, `contact` | a contact arrives with its mailbox, from elsewhere: its properties stay, the store's own key too |
+//! | `lifecycle` | `event` | a notice about all subscriptions: `reauthorizationRequired`, `subscriptionRemoved`, `missed` |
 //! | `bump` | `user`, `id?` | change keys move although nothing changed |
 //! | `moving_keys` | `on` | the change key of a new item moves by itself with the next request |
 //! | `empty_pages` | `on` | listings begin with an empty page that has a next link |

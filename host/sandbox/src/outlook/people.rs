@@ -131,6 +131,10 @@ impl Graph {
                 let id = self.import(&text("user"), &arguments["contact"]).map_err(senseless)?;
                 return Ok(json!({ "id": id }));
             }
+            "lifecycle" => {
+                drop(state);
+                self.tell_lifecycle(&text("event"));
+            }
             "bump" => {
                 drop(state);
                 let (user, id) = (text("user"), text("id"));

@@ -25,6 +25,8 @@ pub(super) struct Subscription {
     entity: &'static str,
     resource: String,
     url: String,
+    /// Where notices about the subscription itself go.
+    lifecycle_url: String,
     secret: String,
     kinds: String,
     until: i64,
@@ -79,6 +81,7 @@ impl Graph {
             entity,
             resource,
             url,
+            lifecycle_url: text("lifecycleNotificationUrl"),
             secret: text("clientState"),
             kinds: text("changeType"),
             until,
@@ -100,6 +103,29 @@ impl Graph {
             known.until = bounded(until, now)?;
         }
         Ok(Reply::ok(known.show(id)))
+    }
+
+    /// Says something about the subscriptions themselves: `reauthorizationRequired`, `missed`, or `subscriptionRemoved`, after
+    /// which they are not there any more.
+    pub(super) fn tell_lifecycle(&self, event: &str) {
+        let mut state = self.state();
+        let all = state.subscriptions.clone();
+        if event == "subscriptionRemoved" {
+            state.subscriptions.clear();
+        }
+        drop(state);
+        let Some(runtime) = self.runtime.get() else { return };
+        for (id, known) in all.into_iter().filter(|(_, known)| !known.lifecycle_url.is_empty()) {
+            let notice = json!({
+                "subscriptionId": id,
+                "subscriptionExpirationDateTime": item::moment(known.until),
+                "clientState": known.secret,
+                "tenantId": super::oauth::TENANT_ID,
+                "lifecycleEvent": event,
+            });
+            let body = json!({ "value": [notice] }).to_string();
+            runtime.spawn(async move { post(&known.lifecycle_url, "application/json", &body).await });
+        }
     }
 
     /// Sends what changed since the last time, each change to whoever asked for it. Nobody waits for the receiver.

@@ -60,6 +60,21 @@ fn changes_are_announced_to_whoever_subscribed() {
     let id = world.edit(None, json!({ "surname": "Nobody" }), None);
     let announcement = announced.recv_timeout(std::time::Duration::from_secs(30)).unwrap();
     assert_eq!((announcement.principal, announcement.at), (Some(lee()), vec![RecordRef::new("contact", id)]));
+    // Graph wants a subscription to be authorized again, and then ends it: the connector sees to both.
+    let asked = |method: &str, status: u16| {
+        let ours = |entry: &&pairwise_sandbox::journal::Entry| entry.path.contains("/subscriptions");
+        let entries = world.requests(0);
+        entries.iter().filter(ours).filter(|entry| entry.method == method && entry.status == Some(status)).count()
+    };
+    for (event, method, status) in [("reauthorizationRequired", "PATCH", 200), ("subscriptionRemoved", "POST", 201)] {
+        let before = asked(method, status);
+        world.sandbox.command("outlook", "lifecycle", &json!({ "event": event })).unwrap();
+        let hint = announced.recv_timeout(std::time::Duration::from_secs(30)).unwrap();
+        assert_eq!((hint.principal, hint.at), (Some(lee()), Vec::new()), "{event}: somebody looks");
+        while asked(method, status) == before {
+            std::thread::yield_now();
+        }
+    }
     let forged = json!({ "value": [{ "subscriptionId": "x", "clientState": "guess", "resourceData": { "id": "1" } }] });
     let request = ReceiveRequest { body: Cursor(forged.to_string().into_bytes()), ..ReceiveRequest::default() };
     let answer = world.outlook.receive(&world.cx, request).unwrap();
