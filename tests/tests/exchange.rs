@@ -278,6 +278,10 @@ fn each_mistake_in_a_connection_is_named() {
     pair.connect(&info.url, "svc-secret", "nobody@example.com");
     says(2, "no mailbox nobody@example.com");
     pair.connect(&info.url, "svc-secret", LEE);
+    let config = pair.world.text("pairwise.toml");
+    pair.world.put("pairwise.toml", &config.replace("url =", "server_version = \"Exchange2099\", url ="));
+    says(2, "server_version");
+    pair.world.put("pairwise.toml", &config);
     pair.sandbox.command(MAIL, "impersonation", &json!({ "allowed": false })).unwrap();
     says(2, "ApplicationImpersonation");
     let since = pair.now();

@@ -163,6 +163,11 @@ fn each_way_to_be_refused_has_its_own_message_and_writes_nothing() {
     check(2, "no organisation `elsewhere.com`");
     office.world.put("pairwise.toml", &config.replace("\"lee@example.com\"", "\"nobody@example.com\""));
     check(2, "no mailbox `nobody@example.com`");
+    let url = office.sandbox.info("outlook").url;
+    office.world.put("pairwise.toml", &config.replace(&url, &format!("{url}/elsewhere")));
+    check(2, "`url`");
+    office.world.put("pairwise.toml", &config.replace(&url, "http://127.0.0.1:9"));
+    check(3, "cannot be reached");
     office.world.put("pairwise.toml", &config);
     for (state, code, words) in [("on_premises", 2, "`exchange`"), ("forbidden", 3, "Contacts.ReadWrite")] {
         office.sandbox.command("outlook", "mailbox", &json!({ "user": LEE, "state": state })).unwrap();

@@ -16,6 +16,7 @@ use crate::groups;
 use crate::records::{by_keys, record};
 use crate::server::Server;
 use crate::settings::Config;
+use crate::users;
 use crate::write;
 
 /// Calls at the same time for the whole connection, in multiples of those for one login.
@@ -78,6 +79,10 @@ impl Connector for InforCrm {
             })?;
         self.server.log_in(principal, user, password);
         Ok(LoginResponse::default())
+    }
+
+    fn users(&self, cx: &Context, request: UsersRequest) -> Result<UsersResponse> {
+        users::users(&self.server, cx, &request)
     }
 
     fn check(&self, cx: &Context, request: CheckRequest) -> Result<Vec<Condition>> {

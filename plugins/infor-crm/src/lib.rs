@@ -42,6 +42,7 @@ mod query;
 mod records;
 mod server;
 mod settings;
+mod users;
 mod wire;
 mod write;
 

@@ -4,7 +4,7 @@ use pairwise_http::OwnWrites;
 use pairwise_plugin_api::ops::{
     ChangesRequest, CheckRequest, Container, ContainersRequest, Description, DiscoverRequest, EnsureContainerRequest,
     FindRequest, GetRequest, INTERACTIVE, ListRequest, LoginRequest, LoginResponse, Operation, ReceiveRequest,
-    ReceiveResponse, Watch, WatchRequest, WatchResponse, WriteRequest,
+    ReceiveResponse, UsersRequest, UsersResponse, Watch, WatchRequest, WatchResponse, WriteRequest,
 };
 use pairwise_plugin_api::{
     Capabilities, Catalogue, Class, Condition, Connector, Context, CreateKey, Failure, Fields, Found, Invitations,
@@ -134,6 +134,10 @@ impl Connector for Outlook {
         }
         let keep = self.graph.tokens().log_in(cx, &self.graph.issuer(), principal, secrets)?;
         Ok(LoginResponse { keep, ask: None })
+    }
+
+    fn users(&self, cx: &Context, request: UsersRequest) -> Result<UsersResponse> {
+        self.directory(cx, &request)
     }
 
     fn check(&self, cx: &Context, request: CheckRequest) -> Result<Vec<Condition>> {

@@ -42,6 +42,7 @@ mod record;
 mod recurrence;
 mod series;
 mod settings;
+mod users;
 mod write;
 mod zones;
 

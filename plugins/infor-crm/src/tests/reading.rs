@@ -181,6 +181,29 @@ fn records_are_found_by_many_values_at_once() {
 }
 
 #[test]
+fn the_people_of_the_site_are_told_by_pages() {
+    let world = World::with(0, json!({ "username": "admin", "page": 2 }));
+    world.log_in("", "admin-secret");
+    let (mut told, mut page) = (Vec::new(), None);
+    loop {
+        let answer = world.crm.users(&world.cx, UsersRequest { page }).unwrap();
+        told.extend(answer.users);
+        page = answer.next;
+        if page.is_none() {
+            break;
+        }
+    }
+    let lee = told.iter().find(|user| user.principal.0 == "lee").unwrap();
+    assert_eq!((lee.address.as_str(), lee.name.as_str(), lee.active), ("lee@example.com", "Lee Hunter", true));
+    world.sandbox.core(CRM).write(|store, now| {
+        store.change(now, "UDEMOA000001", |fields| drop(fields.insert("Type".into(), json!("Retired"))));
+    });
+    let page = Some(Cursor(b"UDEMOA000000".to_vec()));
+    let told = world.crm.users(&world.cx, UsersRequest { page }).unwrap().users;
+    assert!(told.iter().any(|user| user.principal.0 == "lee" && !user.active), "{told:?}");
+}
+
+#[test]
 fn a_listing_tells_ids_alone() {
     let world = World::of(10);
     let request = ListRequest {

@@ -2,6 +2,7 @@
 
 use pairwise_plugin_api::ops::{
     ChangesRequest, CheckRequest, ContainersRequest, EnsureContainerRequest, FindRequest, GetRequest, Scope,
+    UsersRequest,
 };
 use pairwise_plugin_api::{Absent, Action, Connector, Fields, Reason, RecordRef, Status, Value, Write};
 use serde_json::json;
@@ -314,4 +315,12 @@ fn what_the_server_refuses_is_refused_alone() {
         "{}",
         outcomes[1].text
     );
+}
+
+#[test]
+fn the_people_of_the_organisation_are_told() {
+    let world = World::of(0);
+    let told = world.outlook.users(&world.cx, UsersRequest::default()).unwrap();
+    let lee = told.users.iter().find(|user| user.address == LEE).unwrap();
+    assert_eq!((&lee.principal.0[..], &lee.name[..], lee.active, told.next), (LEE, "Lee Hunter", true, None));
 }
