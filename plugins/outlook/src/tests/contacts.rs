@@ -1,10 +1,10 @@
 //! Contacts: reading, the feed, writing.
 
 use pairwise_plugin_api::ops::{
-    ChangesRequest, CheckRequest, ContainersRequest, EnsureContainerRequest, FindRequest, GetRequest, Scope,
-    UsersRequest,
+    ChangesRequest, CheckRequest, ContainersRequest, EnsureContainerRequest, FindRequest, GetRequest, LoginRequest,
+    Scope, UsersRequest,
 };
-use pairwise_plugin_api::{Absent, Action, Connector, Fields, Reason, RecordRef, Status, Value, Write};
+use pairwise_plugin_api::{Absent, Action, Connector, Fields, Principal, Reason, RecordRef, Status, Value, Write};
 use serde_json::json;
 
 use super::world::{LEE, World, create, lee, update};
@@ -320,6 +320,9 @@ fn what_the_server_refuses_is_refused_alone() {
 #[test]
 fn the_people_of_the_organisation_are_told() {
     let world = World::of(0);
+    let secrets = [("client_secret".to_owned(), "pairwise~sandbox~secret".to_owned())].into();
+    let request = LoginRequest { principal: Principal::connection(), secrets };
+    world.outlook.login(&world.cx, request).unwrap();
     let told = world.outlook.users(&world.cx, UsersRequest::default()).unwrap();
     let lee = told.users.iter().find(|user| user.address == LEE).unwrap();
     assert_eq!((&lee.principal.0[..], &lee.name[..], lee.active, told.next), (LEE, "Lee Hunter", true, None));
