@@ -165,7 +165,7 @@ fn each_way_to_be_refused_has_its_own_message_and_writes_nothing() {
     check(2, "no mailbox `nobody@example.com`");
     let url = office.sandbox.info("outlook").url;
     office.world.put("pairwise.toml", &config.replace(&url, &format!("{url}/elsewhere")));
-    check(2, "`url`");
+    check(2, "login_url");
     office.world.put("pairwise.toml", &config.replace(&url, "http://127.0.0.1:9"));
     check(3, "cannot be reached");
     office.world.put("pairwise.toml", &config);

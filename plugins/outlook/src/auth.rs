@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use pairwise_http::{Answer, Client, Request};
+use pairwise_http::{Answer, Client, Refusal, Request};
 use pairwise_plugin_api::ops::{Ask, LoginResponse};
 use pairwise_plugin_api::{Class, Context, Failure, Principal, Result};
 use serde::Deserialize;
@@ -287,7 +287,11 @@ impl Issuer<'_> {
     /// Why there is no token, and what to do about it.
     fn denied(&self, answer: &Answer) -> Failure {
         let Ok(denied) = serde_json::from_slice::<Denied>(&answer.body) else {
-            return answer.failure("signing in");
+            return match answer.refusal() {
+                // Whoever answers so does not speak of logins.
+                Refusal::Final | Refusal::Missing | Refusal::Elsewhere => self.no_login_server(answer),
+                _ => answer.failure("signing in"),
+            };
         };
         let Config { tenant, client_id, .. } = self.config;
         let said = self.client.secrets().hide(denied.error_description.lines().next().unwrap_or_default());
