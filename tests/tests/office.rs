@@ -279,19 +279,28 @@ fn history(mail: &Mail, luck_of: Option<u64>) -> Vec<Vec<String>> {
 }
 
 /// One request in ten fails in some way, answers are lost after the effect, tokens are dropped: in the end both systems look as
-/// they do without. `PAIRWISE_SEEDS` tries more histories than are tried by itself.
-#[test]
-fn faults_change_nothing_in_the_end() {
-    let seeds = env::var("PAIRWISE_SEEDS").ok().and_then(|seeds| seeds.parse().ok()).unwrap_or(1);
-    for mail in &MAILS {
-        let without = history(mail, None);
-        for seed in 1..=seeds {
-            let with = history(mail, Some(seed));
-            for (phase, (with, without)) in with.iter().zip(&without).enumerate() {
-                let lost: Vec<_> = without.iter().filter(|line| !with.contains(line)).collect();
-                let more: Vec<_> = with.iter().filter(|line| !without.contains(line)).collect();
-                assert!(with == without, "{}, seed {seed}, phase {phase}: lost {lost:#?}, more {more:#?}", mail.name);
-            }
+/// they do without. `PAIRWISE_SEEDS` tries more histories than are tried by itself: `200`, or some of them, `101-200`.
+fn faults_change_nothing(mail: &Mail) {
+    let wanted = env::var("PAIRWISE_SEEDS").unwrap_or_else(|_| "1".to_owned());
+    let (first, last) = wanted.split_once('-').unwrap_or(("1", &wanted));
+    let without = history(mail, None);
+    for seed in first.parse().unwrap()..=last.parse().unwrap() {
+        let with = history(mail, Some(seed));
+        for (phase, (with, without)) in with.iter().zip(&without).enumerate() {
+            let lost: Vec<_> = without.iter().filter(|line| !with.contains(line)).collect();
+            let more: Vec<_> = with.iter().filter(|line| !without.contains(line)).collect();
+            assert!(with == without, "{}, seed {seed}, phase {phase}: lost {lost:#?}, more {more:#?}", mail.name);
         }
+        println!("{}, seed {seed}: the end is that of the calm day", mail.name);
     }
+}
+
+#[test]
+fn faults_change_nothing_in_the_end_with_outlook() {
+    faults_change_nothing(&MAILS[0]);
+}
+
+#[test]
+fn faults_change_nothing_in_the_end_with_exchange() {
+    faults_change_nothing(&MAILS[1]);
 }
