@@ -289,7 +289,7 @@ impl Lane<'_> {
             return Ok(Part::Refused);
         }
         if self.holds_what_we_asked(intent, &record) || !self.guards(Guard::NotOurs) {
-            self.settle_write(intent, &outcome, link);
+            self.settle_told(intent, outcome, link, settlement);
             return Ok(Part::Done);
         }
         if ours {
