@@ -167,7 +167,7 @@ fn chosen<'a>(get: &impl Fn(&str) -> Option<&'a str>, days: &[&str], start: Date
         },
         (None, [], None) => Ok(Chosen::Day(start.day().to_string())),
         (None, [day], None) if day.len() > 2 => {
-            let (index, day) = day.split_at(day.len() - 2);
+            let (index, day) = day.split_at_checked(day.len() - 2).ok_or(too_many)?;
             Ok(Chosen::Weekday(
                 day_name(day).ok_or(too_many)?,
                 place(index).ok_or("Exchange counts weekdays up to four, or the last")?,

@@ -376,7 +376,10 @@ fn with_stamp(mut lines: Vec<Property>) -> Vec<Property> {
 
 /// Start, end, zone and whole days belong together: if one of them changes, the lines are made of all.
 fn set_times(event: &Event<'_>, fields: &Fields, newline: &str, draft: &mut Draft<'_, '_>) {
-    if [START, END, ZONE, ALL_DAY].iter().all(|name| fields.get(name).is_none()) {
+    // An end may stand in a zone that no field tells: where nothing is to change, the lines stay.
+    let held = event.fields().unwrap_or_default();
+    let stays = |name: &&str| fields.get(name).is_none_or(|value| held.get(name) == Some(value));
+    if [START, END, ZONE, ALL_DAY].iter().all(stays) {
         return;
     }
     let start = event.moment("DTSTART");
