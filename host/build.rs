@@ -17,6 +17,12 @@ fn main() -> io::Result<()> {
     take_in(Path::new("src"), &mut hash)?;
     take_in(Path::new("../plugin-api/src"), &mut hash)?;
     println!("cargo::rustc-env=PAIRWISE_BUILD={:016x}", hash.finish());
+    if env::var("CARGO_CFG_TARGET_OS").as_deref() == Ok("linux")
+        && env::var("CARGO_CFG_TARGET_ENV").as_deref() == Ok("gnu")
+    {
+        // A megabyte of relocations that every process, host or worker, would read at its start fits into some kilobytes.
+        println!("cargo::rustc-link-arg-bins=-Wl,-z,pack-relative-relocs");
+    }
     Ok(())
 }
 

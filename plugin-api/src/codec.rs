@@ -27,6 +27,9 @@ pub struct CodecError {
     pub reason: String,
 }
 
+/// Bytes that a message mostly has at least: a record or a list of them.
+const USUAL_MESSAGE: usize = 1024;
+
 thread_local! {
     static WRITING: RefCell<Option<Written>> = const { RefCell::new(None) };
     static READING: RefCell<Option<Read>> = const { RefCell::new(None) };
@@ -176,7 +179,9 @@ pub fn encode_with<T: Serialize + ?Sized>(message: &T, names: &mut Names) -> Res
 }
 
 fn write<T: Serialize + ?Sized>(message: &T) -> Result<Vec<u8>, CodecError> {
-    rmp_serde::to_vec_named(message).map_err(|error| problem::<T>(&error))
+    let mut bytes = Vec::with_capacity(USUAL_MESSAGE);
+    rmp_serde::encode::write_named(&mut bytes, message).map_err(|error| problem::<T>(&error))?;
+    Ok(bytes)
 }
 
 /// Reads a message; bytes after its end are an error.
@@ -356,7 +361,7 @@ mod tests {
 
     #[test]
     fn every_kind_of_value_survives() {
-        let value = Value::List(vec![Value::Null, true.into(), (-5).into(), Value::Float(1.5), "ü\n".into()]);
+        let value = Value::from(vec![Value::Null, true.into(), (-5).into(), Value::Float(1.5), "ü\n".into()]);
         assert_eq!(decode::<Value>(&encode(&value).unwrap()).unwrap(), value);
     }
 }

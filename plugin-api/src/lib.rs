@@ -37,7 +37,7 @@ pub use failure::{Certainty, Class, Failure};
 pub use record::{
     Answer, Condition, Level, Millis, Participant, ParticipantKind, Principal, Record, RecordRef, Role, Severity,
 };
-pub use value::{Fields, Name, Value};
+pub use value::{Fields, Name, Text, Value};
 pub use write::{Action, Outcome, Status, Write};
 pub use {schemars, serde, tracing};
 

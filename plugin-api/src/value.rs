@@ -9,6 +9,10 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 /// A field's name: a connector's native name or a canonical path. Cheap to clone, because a page repeats few names often.
 pub type Name = Arc<str>;
 
+/// The text of a value: cheap to clone, and short ones (up to 23 bytes, as most are) need no memory of their own. It derefs to
+/// `str`; `Text::from` or `.into()` makes it of a `&str` or a `String`.
+pub type Text = smol_str::SmolStr;
+
 /// The value of one field.
 ///
 /// `Null` says "known to be empty". A field that was not asked for, or that the system does not tell, is **absent** from
@@ -36,9 +40,9 @@ pub enum Value {
     /// A number that may be rounded.
     Float(f64),
     /// Text, in UTF-8 with `\n` between lines.
-    Text(String),
+    Text(Text),
     /// Several values; the field's catalogue entry says whether their order means something.
-    List(Vec<Value>),
+    List(Box<[Value]>),
 }
 
 impl Value {
@@ -65,11 +69,16 @@ impl Value {
 
 impl From<&str> for Value {
     fn from(text: &str) -> Self {
-        Value::Text(text.to_owned())
+        Value::Text(text.into())
     }
 }
 impl From<String> for Value {
     fn from(text: String) -> Self {
+        Value::Text(text.into())
+    }
+}
+impl From<Text> for Value {
+    fn from(text: Text) -> Self {
         Value::Text(text)
     }
 }
@@ -85,7 +94,7 @@ impl From<i64> for Value {
 }
 impl From<Vec<Value>> for Value {
     fn from(list: Vec<Value>) -> Self {
-        Value::List(list)
+        Value::List(list.into())
     }
 }
 
@@ -160,10 +169,10 @@ impl<'de> Visitor<'de> for ValueVisitor {
         Ok(Value::Float(value))
     }
     fn visit_str<E>(self, text: &str) -> Result<Value, E> {
-        Ok(Value::Text(text.to_owned()))
+        Ok(Value::Text(text.into()))
     }
     fn visit_string<E>(self, text: String) -> Result<Value, E> {
-        Ok(Value::Text(text))
+        Ok(Value::Text(text.into()))
     }
     fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Value, A::Error> {
         // The length is the sender's word: it is no reason to reserve memory.
@@ -171,7 +180,7 @@ impl<'de> Visitor<'de> for ValueVisitor {
         while let Some(value) = seq.next_element()? {
             list.push(value);
         }
-        Ok(Value::List(list))
+        Ok(Value::from(list))
     }
 }
 
@@ -319,6 +328,9 @@ impl IntoIterator for Fields {
         self.0.into_iter()
     }
 }
+
+// A page is thousands of these: text of up to 23 bytes lies within.
+const _: () = assert!(size_of::<Value>() == 24);
 
 #[cfg(test)]
 mod tests {

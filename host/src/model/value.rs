@@ -187,7 +187,7 @@ mod tests {
         check(plain, "a\r\nb\r\n", "a\nb", true);
         check(plain, "  x ", "x", true);
         check(plain, "", Value::Null, true);
-        check(plain, " ", Value::List(vec![]), true);
+        check(plain, " ", Value::from(vec![]), true);
         check(plain, "A", "a", false);
         check(plain, false, Value::Null, false);
         check(plain, 5, Value::Float(5.0), true);

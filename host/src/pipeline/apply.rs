@@ -201,6 +201,14 @@ fn write_down(lane: &mut Lane<'_>, mut cases: Vec<Case>, settlements: Vec<Settle
     if !intents.is_empty() {
         lane.store.intend(&lane.lease, &lane.options.run, &mut intents, &history)?;
     }
+    // While the writes are under way, only what they overwrite is still needed, and the record that bears another's id.
+    for case in cases.iter_mut().filter(|case| case.reused.is_none()) {
+        for side in Side::BOTH {
+            if !case.intents.iter().any(|place| intents[*place].side == side) {
+                case.looked.forget_fields(side);
+            }
+        }
+    }
     Ok(Ready { cases, settlements, intents, calls })
 }
 

@@ -203,8 +203,9 @@ impl Lane<'_> {
         let stored =
             outcome.record.as_ref().and_then(|record| self.map.translate_in(side, record).ok()).unwrap_or_default();
         let asked = std::mem::take(&mut intent.asked);
-        let mut kept = Fields::with_capacity(asked.len());
-        for (path, asked) in asked.iter() {
+        let as_asked = stored.is_empty() && outcome.refused_fields.is_empty();
+        let mut kept = if as_asked { asked.clone() } else { Fields::with_capacity(asked.len()) };
+        for (path, asked) in asked.iter().filter(|_| !as_asked) {
             let stored = stored.get(path);
             if self.is_refused(side, path, outcome) {
                 // It stands there as it stood: that is no edit of that side, and is not tried again.

@@ -129,7 +129,7 @@ fn is_empty(value: &Value) -> bool {
 /// Whether the value, or one value of a list, is among these. A flag that is not set is `false`.
 fn is_one_of(value: &Value, candidates: &[Value]) -> bool {
     let items = match value {
-        Value::List(list) if !list.is_empty() => list.as_slice(),
+        Value::List(list) if !list.is_empty() => list,
         value => std::slice::from_ref(value),
     };
     items.iter().any(|item| candidates.iter().any(|candidate| equal(item, candidate)))

@@ -1,6 +1,6 @@
 //! What both sides tell about a case: announcements with their values, and fresh reads where older knowledge will not do.
 
-use pairwise_plugin_api::{Name, Reason, Record, RecordRef};
+use pairwise_plugin_api::{Fields, Name, Reason, Record, RecordRef};
 
 use super::absence::{gone_for_certain, gone_twice};
 use super::calls::is_gone;
@@ -29,6 +29,13 @@ pub(super) struct Looked {
 impl Looked {
     pub(super) fn ids(&self) -> Vec<InboxId> {
         self.rows.iter().filter_map(|(_, row)| row.as_ref().map(|row| row.id)).collect()
+    }
+
+    /// Lets go of what a side's record holds.
+    pub(super) fn forget_fields(&mut self, side: Side) {
+        if let Told::Here(seen) = &mut self.told[side] {
+            (seen.record.fields, seen.values) = (Fields::new(), Fields::new());
+        }
     }
 }
 

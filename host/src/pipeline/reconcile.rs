@@ -260,8 +260,8 @@ fn sleep(link: &Link, gone: Side) -> Judgement {
 /// What a record without a counterpart becomes on the other side.
 #[must_use]
 pub fn creation(rules: Rules<'_>, target: Side, values: &Fields, op: Op, reason: &'static str) -> Planned {
-    let half = values.len() / 2;
-    let (mut asked, mut unsent) = (Fields::with_capacity(half), Fields::with_capacity(half));
+    let filled = values.iter().filter(|(_, value)| !value.is_empty()).count();
+    let (mut asked, mut unsent) = (Fields::with_capacity(filled), Fields::with_capacity(values.len() - filled));
     let mut changes = Vec::new();
     for (path, value) in values.iter() {
         let Some(row) = rules.map.row(path) else { continue };

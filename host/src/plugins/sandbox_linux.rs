@@ -10,6 +10,7 @@ use landlock::{
     RulesetStatus, Scope, path_beneath_rules,
 };
 use rlimit::{Resource, setrlimit};
+use seccompiler::{BpfProgram, SeccompAction, SeccompFilter};
 
 use super::sandbox::{Landlock, Policy, Status};
 
@@ -42,32 +43,32 @@ const READABLE: &[&str] = &[
 ];
 
 /// What no connector needs. Refused with "operation not permitted".
-const REFUSED: &[&str] = &[
-    "execve",
-    "execveat",
-    "ptrace",
-    "process_vm_readv",
-    "process_vm_writev",
-    "mount",
-    "umount2",
-    "pivot_root",
-    "chroot",
-    "unshare",
-    "setns",
-    "bpf",
-    "perf_event_open",
-    "userfaultfd",
-    "io_uring_setup",
-    "keyctl",
-    "add_key",
-    "request_key",
-    "init_module",
-    "finit_module",
-    "delete_module",
-    "kexec_load",
-    "reboot",
-    "swapon",
-    "swapoff",
+const REFUSED: &[libc::c_long] = &[
+    libc::SYS_execve,
+    libc::SYS_execveat,
+    libc::SYS_ptrace,
+    libc::SYS_process_vm_readv,
+    libc::SYS_process_vm_writev,
+    libc::SYS_mount,
+    libc::SYS_umount2,
+    libc::SYS_pivot_root,
+    libc::SYS_chroot,
+    libc::SYS_unshare,
+    libc::SYS_setns,
+    libc::SYS_bpf,
+    libc::SYS_perf_event_open,
+    libc::SYS_userfaultfd,
+    libc::SYS_io_uring_setup,
+    libc::SYS_keyctl,
+    libc::SYS_add_key,
+    libc::SYS_request_key,
+    libc::SYS_init_module,
+    libc::SYS_finit_module,
+    libc::SYS_delete_module,
+    libc::SYS_kexec_load,
+    libc::SYS_reboot,
+    libc::SYS_swapon,
+    libc::SYS_swapoff,
 ];
 
 /// Puts the policy in force, as far as this kernel has the means.
@@ -128,12 +129,8 @@ fn files_and_ports(policy: &Policy, library: &Path) -> Result<Landlock, landlock
 }
 
 fn system_calls() -> Result<(), Box<dyn std::error::Error>> {
-    let refused: Vec<_> = REFUSED.iter().map(|name| serde_json::json!({ "syscall": name })).collect();
-    let filter = serde_json::json!({
-        "worker": { "mismatch_action": "allow", "match_action": { "errno": 1 }, "filter": refused }
-    });
-    let target = std::env::consts::ARCH.try_into()?;
-    let programs = seccompiler::compile_from_json(filter.to_string().as_bytes(), target)?;
-    let program = programs.get("worker").ok_or("no program")?;
-    Ok(seccompiler::apply_filter(program)?)
+    let refused = REFUSED.iter().map(|number| (*number, Vec::new())).collect();
+    let refuse = SeccompAction::Errno(libc::EPERM.unsigned_abs());
+    let filter = SeccompFilter::new(refused, SeccompAction::Allow, refuse, std::env::consts::ARCH.try_into()?)?;
+    Ok(seccompiler::apply_filter(&BpfProgram::try_from(filter)?)?)
 }

@@ -82,8 +82,11 @@ pub(super) struct Keys(pub(super) Vec<(u8, u64)>);
 
 impl ToSql for Keys {
     fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
-        let bytes: Vec<u8> =
-            self.0.iter().flat_map(|(rank, digest)| std::iter::once(*rank).chain(digest.to_le_bytes())).collect();
+        let mut bytes = Vec::with_capacity(self.0.len() * 9);
+        for (rank, digest) in &self.0 {
+            bytes.push(*rank);
+            bytes.extend(digest.to_le_bytes());
+        }
         Ok(ToSqlOutput::from(bytes))
     }
 }

@@ -57,7 +57,8 @@ statements! {
            VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)";
     ADD_BODY = "INSERT INTO body (inbox, record) VALUES (?1, ?2)";
     NO_CANDIDATE = "UPDATE inbox SET candidate = 0 WHERE id = ?1";
-    REMOVE = "DELETE FROM inbox WHERE id = ?1 AND lane = ?2 RETURNING pair, hold";
+    TIES = "SELECT pair, hold FROM inbox WHERE id = ?1 AND lane = ?2";
+    REMOVE = "DELETE FROM inbox WHERE id = ?1";
     REMOVE_BODY = "DELETE FROM body WHERE inbox = ?1";
     UNPAIR = "UPDATE inbox SET pair = NULL WHERE id = ?1";
     DEFER = "UPDATE inbox SET attempts = attempts + 1 WHERE id = ?1 AND lane = ?2";
@@ -241,8 +242,10 @@ impl Earlier {
 /// Takes an announcement out, with its record, its pair and its place in a hold.
 pub(super) fn remove(tx: &Tx<'_>, id: InboxId) -> Answer<()> {
     type Left = (Option<InboxId>, Option<HoldId>);
-    let left: Option<Left> = tx.one(REMOVE, (id, tx.lane()), |row| Ok((row.get(0)?, row.get(1)?)))?;
+    // Not `RETURNING`, for which SQLite makes a table of its own each time.
+    let left: Option<Left> = tx.one(TIES, (id, tx.lane()), |row| Ok((row.get(0)?, row.get(1)?)))?;
     let Some((pair, hold)) = left else { return Ok(()) };
+    tx.run(REMOVE, [id])?;
     tx.run(REMOVE_BODY, [id])?;
     if let Some(pair) = pair {
         tx.run(UNPAIR, [pair])?;

@@ -83,7 +83,7 @@ fn value(item: &Node, spec: &Spec) -> Option<Value> {
             let Some(element) = item.child(name) else { return Some(Value::Null) };
             if spec.shape == Shape::Strings {
                 let texts: Vec<Value> = element.children.iter().map(|child| Value::from(child.text())).collect();
-                return Some(if texts.is_empty() { Value::Null } else { Value::List(texts) });
+                return Some(if texts.is_empty() { Value::Null } else { Value::from(texts) });
             }
             element.text()
         }

@@ -32,10 +32,10 @@ pub(crate) fn date(millis: Millis) -> Json {
 pub(crate) fn value(json: &Json, kind: FieldType) -> Value {
     match (kind, json) {
         (_, Json::Null) => Value::Null,
-        (FieldType::DateTime, json) => moment(json).map_or(Value::Null, |at| Value::Text(at.to_string())),
+        (FieldType::DateTime, json) => moment(json).map_or(Value::Null, |at| Value::from(at.to_string())),
         // A day is kept as its midnight, by the clock of Greenwich.
         (FieldType::Date, json) => {
-            moment(json).map_or(Value::Null, |at| Value::Text(at.to_zoned(TimeZone::UTC).date().to_string()))
+            moment(json).map_or(Value::Null, |at| Value::from(at.to_zoned(TimeZone::UTC).date().to_string()))
         }
         (FieldType::Bool, Json::String(text)) => Value::Bool(["t", "true"].contains(&text.to_lowercase().as_str())),
         (FieldType::Bool, json) => json.as_bool().map_or(Value::Null, Value::Bool),
@@ -45,8 +45,8 @@ pub(crate) fn value(json: &Json, kind: FieldType) -> Value {
             None => number.as_f64().map_or(Value::Null, Value::Float),
         },
         (_, Json::String(text)) if text.is_empty() => Value::Null,
-        (_, Json::String(text)) if text.contains('\r') => Value::Text(text.replace("\r\n", "\n").replace('\r', "\n")),
-        (_, Json::String(text)) => Value::Text(text.clone()),
+        (_, Json::String(text)) if text.contains('\r') => Value::from(text.replace("\r\n", "\n").replace('\r', "\n")),
+        (_, Json::String(text)) => Value::from(text.clone()),
         (_, Json::Array(_) | Json::Object(_)) => Value::Null,
     }
 }

@@ -182,10 +182,12 @@ impl Rules {
         for rule in self.respell.iter().filter(|rule| rule.field == name) {
             if let Value::Text(text) = &mut value {
                 match rule.spelling {
-                    Some(Spelling::Lower) => *text = text.to_lowercase(),
-                    Some(Spelling::Upper) => *text = text.to_uppercase(),
-                    Some(Spelling::Digits) => text.retain(|c| c.is_ascii_digit() || c == '+'),
-                    Some(Spelling::Squeezed) => *text = text.split_whitespace().collect::<Vec<_>>().join(" "),
+                    Some(Spelling::Lower) => *text = text.to_lowercase().into(),
+                    Some(Spelling::Upper) => *text = text.to_uppercase().into(),
+                    Some(Spelling::Digits) => {
+                        *text = text.chars().filter(|c| c.is_ascii_digit() || *c == '+').collect()
+                    }
+                    Some(Spelling::Squeezed) => *text = text.split_whitespace().collect::<Vec<_>>().join(" ").into(),
                     None => {}
                 }
                 if let Some(length) = rule.length {

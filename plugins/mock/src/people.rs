@@ -109,7 +109,7 @@ fn person(seed: u64, number: u32) -> Content {
         ("WorkCity", city.into()),
         ("WorkZip", zip.into()),
         ("WorkCountry", country.into()),
-        ("Categories", Value::List(vec!["Customer".into()])),
+        ("Categories", Value::from(vec!["Customer".into()])),
         ("Notes", format!("Met at stand {}.", rng.u32(1..90)).into()),
     ]);
     // One in ten has no address: such people can only be matched by name and number.

@@ -183,7 +183,7 @@ impl Shape {
                 List(member) => member_of(contact, member, |value| {
                     let texts: Vec<Value> =
                         value.as_array().into_iter().flatten().map(text).filter(|text| !text.is_empty()).collect();
-                    if texts.is_empty() { Value::Null } else { Value::List(texts) }
+                    if texts.is_empty() { Value::Null } else { Value::from(texts) }
                 }),
                 Nth(member, at) => member_of(contact, member, |value| text(&value[at])),
                 Mail(at) => member_of(contact, MAILS, |value| text(&value[at]["address"])),
@@ -319,7 +319,7 @@ fn property_of(contact: &Json, id: &str, expanded: bool, read: impl Fn(&str) -> 
 
 fn text(value: &Json) -> Value {
     match value.as_str() {
-        Some(text) if !text.is_empty() => Value::Text(text.replace("\r\n", "\n")),
+        Some(text) if !text.is_empty() => Value::from(text.replace("\r\n", "\n")),
         _ => Value::Null,
     }
 }
@@ -339,7 +339,7 @@ fn set_at(list: &mut Vec<Json>, at: usize, value: Json) {
 fn day(moment: &str) -> Value {
     let Some(date) = moment.get(..10) else { return Value::Null };
     match date.strip_prefix(NO_YEAR) {
-        Some(rest) => Value::Text(format!("-{rest}")),
+        Some(rest) => Value::from(format!("-{rest}")),
         None => Value::from(date),
     }
 }

@@ -103,7 +103,7 @@ impl Shape {
         let mut fields = Fields::new();
         let mut set = |name: &str, value: Value| drop(fields.set(name, value));
         let text = |member: &Json| match member.as_str() {
-            Some(text) if !text.trim().is_empty() => Value::Text(tidy(text)),
+            Some(text) if !text.trim().is_empty() => Value::from(tidy(text)),
             _ => Value::Null,
         };
         set("subject", text(&event["subject"]));
@@ -134,7 +134,7 @@ impl Shape {
         );
         set("importance", text(&event["importance"]));
         let categories = event["categories"].as_array().into_iter().flatten().map(text).collect::<Vec<_>>();
-        set("categories", if categories.is_empty() { Value::Null } else { Value::List(categories) });
+        set("categories", if categories.is_empty() { Value::Null } else { Value::from(categories) });
         let reminder = event["reminderMinutesBeforeStart"].as_i64();
         let reminds = event["isReminderOn"].as_bool().unwrap_or_default();
         set("reminder", reminder.filter(|_| reminds).map_or(Value::Null, Value::Int));

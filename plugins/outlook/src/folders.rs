@@ -80,7 +80,7 @@ pub(crate) fn named(scope: &Scope) -> Result<Option<Vec<String>>> {
     }
     match scope.get(FOLDER) {
         None | Some(Value::Null) => Ok(None),
-        Some(Value::Text(name)) => Ok(Some(vec![name.clone()])),
+        Some(Value::Text(name)) => Ok(Some(vec![name.to_string()])),
         Some(Value::List(list)) => Ok(Some(list.iter().map(ToString::to_string).collect())),
         Some(other) => {
             let text = format!("`{FOLDER}` is `{other}`; expected the path of a folder, or a list of such paths");

@@ -27,7 +27,7 @@ const ORDER: [(&str, &str); 5] = [("1", "first"), ("2", "second"), ("3", "third"
 /// The field of a pattern; null for what does not recur.
 pub(crate) fn read(recurrence: &Json, zone: Option<&str>, all_day: bool) -> Value {
     match rule(recurrence, zone, all_day) {
-        Some(rule) => Value::List(vec![Value::from(format!("RRULE:{rule}"))]),
+        Some(rule) => Value::from(vec![Value::from(format!("RRULE:{rule}"))]),
         None => Value::Null,
     }
 }

@@ -382,7 +382,7 @@ fn fill_template(template: &str, old: &str, positions: &[usize], width: usize) -
 fn new_value(slot: &Slot, field: usize, property: &Property, value: &Value, format: Format) -> Option<String> {
     let text = match value {
         Value::Null => String::new(),
-        Value::Text(text) => text.clone(),
+        Value::Text(text) => text.to_string(),
         Value::List(list) if matches!(slot.shape, Shape::List) => {
             let texts: Option<Vec<String>> =
                 list.iter().map(|item| Some(escape(item.as_text()?.trim(), Format::V30))).collect();

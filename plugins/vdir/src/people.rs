@@ -62,7 +62,7 @@ pub(crate) fn invite(properties: &[Option<Property>], people: &[Participant], fi
             describe(&mut line, person);
         }
         let list = usize::from(name == "ATTENDEE");
-        lines[list].1.push(Value::Text(line.to_string()));
+        lines[list].1.push(Value::from(line.to_string()));
     }
     for (name, lines) in lines {
         let field = format!("{PROPERTY}{name}");

@@ -168,14 +168,14 @@ impl<'a> Sheet<'a> {
             for (rank, value) in names.ranks[slot].iter().zip(slot_values) {
                 values[*rank] = value;
             }
-            forms.extend(form.map(|form| (format!("{FORM}{}", spec.key), Value::Text(form))));
+            forms.extend(form.map(|form| (format!("{FORM}{}", spec.key), Value::from(form))));
         }
         let mut fields: Fields = names.sorted.iter().cloned().zip(values).collect();
         for (name, form) in forms {
             fields.set(name, form);
         }
         for (name, lines) in self.others() {
-            let list = lines.into_iter().map(|line| Value::Text(line.to_string())).collect::<Vec<_>>();
+            let list = lines.into_iter().map(|line| Value::from(line.to_string())).collect::<Vec<_>>();
             fields.set(format!("{PROPERTY}{name}"), list);
         }
         for (name, value) in self.extended() {
@@ -248,7 +248,7 @@ fn reading(slot: &Slot) -> Reading {
 }
 
 fn field_values(slot: &Slot, property: &Property, mut values: Values) -> Vec<Value> {
-    let text = |text: String| if text.is_empty() { Value::Null } else { Value::Text(text) };
+    let text = |text: String| if text.is_empty() { Value::Null } else { Value::from(text) };
     match slot.shape {
         Shape::Text | Shape::First => vec![text(values.text(0))],
         Shape::Whole => vec![text(values.text(0).trim().to_owned())],
@@ -267,8 +267,8 @@ fn field_values(slot: &Slot, property: &Property, mut values: Values) -> Vec<Val
             vec![text(known.map_or(word, |(_, field)| (*field).to_owned()))]
         }
         Shape::List => {
-            let list: Vec<Value> = values.texts().into_iter().map(Value::Text).collect();
-            vec![if list.is_empty() { Value::Null } else { Value::List(list) }]
+            let list: Vec<Value> = values.texts().into_iter().map(Value::from).collect();
+            vec![if list.is_empty() { Value::Null } else { Value::from(list) }]
         }
         Shape::Parts(positions, _) => positions.iter().map(|position| text(values.text(*position))).collect(),
     }

@@ -125,7 +125,7 @@ impl System {
             return value.clone();
         };
         let text = text.trim();
-        Value::Text(match field {
+        Value::from(match field {
             "emails/1/address" => text.to_uppercase(),
             "notes/1" => format!("{text}\r\n"),
             _ => text.to_owned(),

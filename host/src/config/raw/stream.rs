@@ -128,7 +128,7 @@ impl From<Scalar> for Value {
             Scalar::Bool(value) => Value::Bool(value),
             Scalar::Int(value) => Value::Int(value),
             Scalar::Float(value) => Value::Float(value),
-            Scalar::Text(value) => Value::Text(value),
+            Scalar::Text(value) => Value::from(value),
         }
     }
 }

@@ -269,10 +269,11 @@ impl FieldMap {
     }
 
     /// The row of the open family that a native name belongs to, and its key there.
-    fn family(&self, side: Side, name: &str) -> Option<(&Row, Name)> {
+    fn family(&self, side: Side, name: &Name) -> Option<(&Row, Name)> {
         self.families.iter().map(|index| &self.rows[*index]).find_map(|row| {
-            let tail = tail(row.native[side].first()?, name)?;
-            Some((row, member(&row.key, tail)))
+            let native = row.native[side].first()?;
+            let tail = tail(native, name)?;
+            Some((row, if *native == row.key { name.clone() } else { member(&row.key, tail) }))
         })
     }
 }

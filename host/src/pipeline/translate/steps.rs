@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
-use pairwise_plugin_api::{FieldType, Value};
+use pairwise_plugin_api::{FieldType, Text, Value};
 
 use crate::model::Transform;
 
@@ -101,14 +101,14 @@ pub(super) fn back(steps: &[Step], value: Value) -> Result<Value, String> {
 impl Step {
     fn forth(&self, value: Value) -> Result<Value, String> {
         Ok(match self {
-            Step::Zone(zone) => texts(value, |text| in_zone(&text, zone)),
-            Step::Date => {
-                texts(value, |text| text.get(..10).filter(|date| is_date(date)).map_or(text.clone(), str::to_owned))
-            }
+            Step::Zone(zone) => texts(value, |text| in_zone(&text, zone).into()),
+            Step::Date => texts(value, |text| {
+                text.get(..10).filter(|date| is_date(date)).map_or_else(|| text.clone(), Text::from)
+            }),
             Step::Split(at) => split(value, at),
             Step::Join(with) => join(value, with),
             Step::Constant(value) => value.clone(),
-            Step::Lookup(there, _) => texts(value, |text| there.get(&text).cloned().unwrap_or(text)),
+            Step::Lookup(there, _) => texts(value, |text| there.get(&*text).map_or(text, Text::from)),
             Step::Cast { to, .. } => carry(value, *to)?,
             Step::Trim | Step::Upper | Step::Lower | Step::Phone(_) => self.normalise(value),
         })
@@ -118,10 +118,10 @@ impl Step {
     /// value that came back is the one that went.
     fn back(&self, value: Value) -> Result<Value, String> {
         Ok(match self {
-            Step::Zone(_) => texts(value, |text| in_zone(&text, &TimeZone::UTC)),
+            Step::Zone(_) => texts(value, |text| in_zone(&text, &TimeZone::UTC).into()),
             Step::Split(at) => join(value, at),
             Step::Join(with) => split(value, with),
-            Step::Lookup(_, back) => texts(value, |text| back.get(&text).cloned().unwrap_or(text)),
+            Step::Lookup(_, back) => texts(value, |text| back.get(&*text).map_or(text, Text::from)),
             Step::Cast { from, .. } => carry(value, *from)?,
             Step::Date | Step::Constant(_) => value,
             Step::Trim | Step::Upper | Step::Lower | Step::Phone(_) => self.normalise(value),
@@ -130,22 +130,22 @@ impl Step {
 
     fn normalise(&self, value: Value) -> Value {
         texts(value, |text| match self {
-            Step::Trim => text.trim().to_owned(),
-            Step::Upper => text.to_uppercase(),
-            Step::Lower => text.to_lowercase(),
-            Step::Phone(country) => phone(&text, *country).unwrap_or(text),
+            Step::Trim => text.trim().into(),
+            Step::Upper => text.to_uppercase().into(),
+            Step::Lower => text.to_lowercase().into(),
+            Step::Phone(country) => phone(&text, *country).map_or(text, Text::from),
             _ => text,
         })
     }
 }
 
 /// Does something to a text, or to each text of a list.
-fn texts(value: Value, change: impl Fn(String) -> String) -> Value {
+fn texts(value: Value, change: impl Fn(Text) -> Text) -> Value {
     match value {
-        Value::Text(text) => Value::Text(change(text)),
+        Value::Text(text) => Value::from(change(text)),
         Value::List(list) => {
             let items = list.into_iter().map(|item| match item {
-                Value::Text(text) => Value::Text(change(text)),
+                Value::Text(text) => Value::from(change(text)),
                 other => other,
             });
             Value::List(items.collect())
@@ -192,7 +192,7 @@ fn join(value: Value, with: &str) -> Value {
     // Split at `","` comes back as people write it.
     let with = if with == "," { ", " } else { with };
     match value {
-        Value::List(list) => Value::Text(list.iter().map(ToString::to_string).collect::<Vec<_>>().join(with)),
+        Value::List(list) => Value::from(list.iter().map(ToString::to_string).collect::<Vec<_>>().join(with)),
         other => other,
     }
 }
@@ -216,7 +216,7 @@ fn carry(value: Value, to: FieldType) -> Result<Value, String> {
             number.or_else(|| trimmed.strip_suffix(".0")?.parse().ok()).map(Value::Int)
         }
         FieldType::Float => trimmed.parse().ok().map(Value::Float),
-        _ => Some(Value::Text(text.clone())),
+        _ => Some(Value::from(text.clone())),
     };
     carried.ok_or_else(|| {
         let wanted = match to {

@@ -18,7 +18,7 @@ fn ada() -> Vec<(&'static str, Value)> {
         ("HomeCity", "Ockham".into()),
         ("Birthday", "1815-12-10".into()),
         ("Body", "first\nsecond".into()),
-        ("Categories", Value::List(vec!["Key".into(), "VIP".into()])),
+        ("Categories", Value::from(vec!["Key".into(), "VIP".into()])),
         ("Sensitivity", "private".into()),
         ("PostalAddressIndex", "home".into()),
         ("extended/region", "South".into()),
@@ -223,7 +223,7 @@ fn folders_are_named_by_their_paths() {
     stage.edit("contact", None, json!({ "Surname": "Lead" }), Some("Leads"));
     let page = stage.changes_of(scoped.clone()).unwrap();
     assert_eq!(records(&page)[0].container.as_deref(), Some("CRM/Leads"));
-    scoped.scope = [("folder".to_owned(), Value::List(vec!["contacts".into(), "CRM/Leads".into()]))].into();
+    scoped.scope = [("folder".to_owned(), Value::from(vec!["contacts".into(), "CRM/Leads".into()]))].into();
     assert_eq!(records(&stage.changes_of(scoped).unwrap()).len(), 4);
     assert_eq!(stage.changes_of(request_in("Nowhere")).unwrap_err().class, Class::NotFound);
 }

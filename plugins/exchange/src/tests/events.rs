@@ -89,7 +89,7 @@ fn nobody_is_told_of_a_meeting_unless_it_is_asked_for() {
 
 /// A weekly series of five, on Tuesdays at ten in Berlin.
 fn series() -> Vec<(&'static str, Value)> {
-    let rule = Value::List(vec!["RRULE:FREQ=WEEKLY;BYDAY=TU;COUNT=5".into()]);
+    let rule = Value::from(vec!["RRULE:FREQ=WEEKLY;BYDAY=TU;COUNT=5".into()]);
     meeting().into_iter().chain([("recurrence", rule)]).collect()
 }
 
@@ -128,7 +128,7 @@ fn a_series_is_one_record_and_keeps_its_exceptions() {
     let page = stage.changes("event", None);
     assert_eq!(stage.operations(since), ["SyncFolderItems", "GetItem", "GetItem"], "all exceptions at once");
     let [series] = records(&page)[..] else { panic!("one record") };
-    let left_out = Value::List(vec!["EXDATE;TZID=Europe/Berlin:20261222T100000".into()]);
+    let left_out = Value::from(vec!["EXDATE;TZID=Europe/Berlin:20261222T100000".into()]);
     assert_eq!(series.fields.get("leftOut"), Some(&left_out));
     let told = [
         (of("15", "end"), "2026-12-15T12:00:00".to_owned()),
@@ -216,7 +216,7 @@ fn an_answer_lost_between_a_series_and_its_occurrences_is_told_as_unknown() {
 fn rules_that_exchange_cannot_hold_are_refused() {
     let stage = Stage::new(0);
     let mut fields = series();
-    let odd = Value::List(vec!["RRULE:FREQ=YEARLY;INTERVAL=2".into()]);
+    let odd = Value::from(vec!["RRULE:FREQ=YEARLY;INTERVAL=2".into()]);
     fields.retain(|(name, _)| *name != "recurrence");
     fields.push(("recurrence", odd));
     let refused = stage.one(create("event", "E2", &fields));

@@ -61,7 +61,7 @@ fn an_event_travels_there_and_back() {
         ("showAs", "free".into()),
         ("sensitivity", "secret".into()),
         ("importance", "high".into()),
-        ("categories", Value::List(vec!["one".into()])),
+        ("categories", Value::from(vec!["one".into()])),
         ("reminder", Value::Int(30)),
     ];
     let outcome = world.write(vec![event("K", &fields)]).remove(0);
@@ -139,7 +139,7 @@ fn a_series_is_one_record_and_its_exceptions_stay() {
     let first = world.changes("event", &Scope::new(), None).unwrap();
     assert_eq!(first.records.len(), 1, "occurrences are no records");
     let rule = first.records[0].fields.get("recurrence").cloned();
-    assert_eq!(rule, Some(Value::List(vec!["RRULE:FREQ=DAILY;COUNT=5".into()])));
+    assert_eq!(rule, Some(Value::from(vec!["RRULE:FREQ=DAILY;COUNT=5".into()])));
     assert_eq!(first.records[0].fields.get("recurring"), Some(&Value::Bool(true)));
     // A person moves one occurrence and removes another.
     let moved = nine(2)[..10].to_owned();
@@ -167,7 +167,7 @@ fn single_occurrences_are_written() {
     let world = World::of(0);
     let gap = of(3, "excluded");
     let (start, end) = (of(4, "start"), of(4, "end"));
-    let rule = Value::List(vec!["RRULE:FREQ=DAILY;COUNT=5".into()]);
+    let rule = Value::from(vec!["RRULE:FREQ=DAILY;COUNT=5".into()]);
     let fields = [
         ("subject", "Daily".into()),
         ("start", nine(2).into()),
@@ -237,7 +237,7 @@ fn rules_go_there_and_back() {
             ("start", start.into()),
             ("end", "2026-12-01T10:00:00".into()),
             ("timeZone", "Europe/Berlin".into()),
-            ("recurrence", Value::List(vec![format!("RRULE:{rule}").into()])),
+            ("recurrence", Value::from(vec![format!("RRULE:{rule}").into()])),
         ];
         world.write(vec![event("K", &fields)]).remove(0)
     };
@@ -245,7 +245,7 @@ fn rules_go_there_and_back() {
         let outcome = write(rule);
         assert_eq!((outcome.status, &outcome.refused_fields), (Status::Applied, &Vec::new()), "{rule}");
         let read = outcome.record.unwrap();
-        assert_eq!(read.fields.get("recurrence"), Some(&Value::List(vec![format!("RRULE:{rule}").into()])), "{rule}");
+        assert_eq!(read.fields.get("recurrence"), Some(&Value::from(vec![format!("RRULE:{rule}").into()])), "{rule}");
     }
     for rule in ["FREQ=HOURLY", "FREQ=MONTHLY;BYMONTHDAY=-1", "FREQ=DAILY;BYHOUR=9"] {
         assert_eq!(write(rule).refused_fields, ["recurrence".into()], "{rule}");

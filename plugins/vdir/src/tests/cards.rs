@@ -108,7 +108,7 @@ fn apple() {
     }
     let Some(Value::List(labels)) = fields.get("property/X-ABLABEL") else { panic!("no labels") };
     assert_eq!(labels[1].as_text(), Some("item3.X-ABLabel:_$!<HomePage>!$_"));
-    assert_eq!(fields.get("property/TEL"), Some(&Value::List(vec!["TEL;TYPE=CELL,IPHONE:+44 7700 900118".into()])));
+    assert_eq!(fields.get("property/TEL"), Some(&Value::from(vec!["TEL;TYPE=CELL,IPHONE:+44 7700 900118".into()])));
 }
 
 #[test]
@@ -171,8 +171,8 @@ fn others() {
         }
     }
     let gmail = &read(&fixture("gmail-3.0.vcf"))[0];
-    assert_eq!(gmail.get("property/EMAIL"), Some(&Value::List(vec!["EMAIL:old.address@mail.example".into()])));
-    assert_eq!(gmail.get("keywords"), Some(&Value::List(vec!["Customers".into(), "myContacts".into()])));
+    assert_eq!(gmail.get("property/EMAIL"), Some(&Value::from(vec!["EMAIL:old.address@mail.example".into()])));
+    assert_eq!(gmail.get("keywords"), Some(&Value::from(vec!["Customers".into(), "myContacts".into()])));
 }
 
 /// The lines of `after` that are not in `before`, and the other way round.
