@@ -16,7 +16,8 @@ and after each phase the outcome is looked at: a fast wrong answer ends the benc
 Between two phases lie three seconds and a `sync`, so that no program pays for the one before, nor for files that are
 too young to be trusted by their time stamp.
 
-Memory is the sum over the whole process tree of each process's peak (VmHWM), sampled every 5 ms while it runs.
+Memory is the sum over the whole process tree of each process's peak (VmHWM), sampled every 5 ms. Whoever samples takes time
+from the program, so that our rounds are run twice: for the time, and for the memory.
 The table is Markdown; --json FILE keeps every single measurement. With --check the exit code is 1 if a limit is missed.
 """
 
@@ -73,30 +74,32 @@ def sample(pid, peaks, over):
                 with open(f"/proc/{process}/status") as status:
                     for line in status:
                         if line.startswith("VmHWM:"):
-                            peak = int(line.split()[1]) / 1024
-                            peaks[process] = max(peak, peaks.get(process, 0.0))
+                            # It only grows, but for one time: a child is its parent until it has become its own program.
+                            peaks[process] = int(line.split()[1]) / 1024
             except OSError:
                 pass
 
 
-def measure(command, env, log):
-    """Runs a command to its end: seconds, MiB, seconds of processor."""
+def measure(command, env, log, memory):
+    """Runs a command to its end: seconds and seconds of processor, or MiB."""
     before, peaks, over = os.times(), {}, threading.Event()
     with open(log, "wb") as out:
         start = time.perf_counter()
         process = subprocess.Popen(command, env=env, stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.STDOUT)
         watcher = threading.Thread(target=sample, args=(process.pid, peaks, over))
-        watcher.start()
+        if memory:
+            watcher.start()
         code = process.wait()
         seconds = time.perf_counter() - start
-    over.set()
-    watcher.join()
+    if memory:
+        over.set()
+        watcher.join()
     if code != 0:
         text = pathlib.Path(log).read_text(errors="replace")
         raise Wrong(f"{' '.join(map(str, command))} ended with {code}:\n{text[-2000:]}")
     after = os.times()
     cpu = after.children_user + after.children_system - before.children_user - before.children_system
-    return {"seconds": seconds, "mib": sum(peaks.values()), "cpu": cpu, "processes": len(peaks)}
+    return {"mib": sum(peaks.values()), "processes": len(peaks)} if memory else {"seconds": seconds, "cpu": cpu}
 
 
 # -- the two programs
@@ -116,9 +119,9 @@ class Pairwise:
         profile = 'preset = "mirror"\nleft = "left"\nright = "right"\nenabled = true\n'
         (folder / "profiles" / "people.toml").write_text(profile)
 
-    def sync(self):
+    def sync(self, memory):
         command = [self.program, "--config", self.folder, "--format", "json", "sync"]
-        return measure(command, dict(os.environ), self.folder / "log")
+        return measure(command, dict(os.environ), self.folder / "log", memory)
 
     def per_link(self, links):
         state = self.folder / "state"
@@ -142,8 +145,8 @@ class Vdirsyncer:
         # It wants to be introduced once; not counted.
         subprocess.run([self.program, "discover"], env=self.env, check=True, input=b"y\n", capture_output=True)
 
-    def sync(self):
-        return measure([self.program, "sync"], self.env, self.folder / "log")
+    def sync(self, memory):
+        return measure([self.program, "sync"], self.env, self.folder / "log", memory)
 
 
 # -- the data
@@ -205,7 +208,7 @@ def settle():
     time.sleep(SETTLE)
 
 
-def one_round(program, place, cards, size):
+def one_round(program, place, cards, size, memory):
     """The three phases of one program on a fresh copy."""
     folder = pathlib.Path(tempfile.mkdtemp(prefix=f"{program.name}-", dir=place))
     try:
@@ -213,16 +216,16 @@ def one_round(program, place, cards, size):
         (folder / "right").mkdir()
         program.prepare(folder)
         settle()
-        results = {"first": program.sync()}
+        results = {"first": program.sync(memory)}
         look(folder, size)
         if hasattr(program, "per_link"):
             results["first"]["per_link"] = program.per_link(size)
         settle()
-        results["quiet"] = program.sync()
+        results["quiet"] = program.sync(memory)
         look(folder, size)
         changed = change(folder, size)
         settle()
-        results["changes"] = program.sync()
+        results["changes"] = program.sync(memory)
         look(folder, size - len(changed[2]), changed)
         return results
     finally:
@@ -246,7 +249,7 @@ def plain_copy(place, cards):
 
 
 def median(rows, key):
-    values = [row[key] for row in rows]
+    values = [row[key] for row in rows if key in row]
     return statistics.median(values) if values else None
 
 
@@ -280,7 +283,7 @@ def table(all_rows, copies, sizes, places):
                 ratio = our / their if our and their else None
                 limit = limit_of(place, phase) if size == 10_000 else None
                 mib = median(ours, "mib")
-                per_link = median([r for r in ours if "per_link" in r], "per_link")
+                per_link = median(ours, "per_link")
                 copy = copies.get((place, size)) if phase == "first" else None
                 medians[place, size, phase] = our
                 where = f"{place}, {size}, {phase}"
@@ -334,11 +337,13 @@ def main():
                 programs = ours + (others if size in compared else [])
                 for number in range(args.rounds):
                     # Turn about, so that neither always runs on the warmer machine.
-                    for program in programs if number % 2 == 0 else programs[::-1]:
-                        results = one_round(program, place, cards, size)
+                    turns = [(program, False) for program in programs] + [(program, True) for program in ours]
+                    for program, memory in turns if number % 2 == 0 else turns[::-1]:
+                        results = one_round(program, place, cards, size, memory)
                         for phase, result in results.items():
                             rows.append({"place": name, "size": size, "round": number, "phase": phase, "program": program.name, **result})
-                        told = ", ".join(f"{phase} {result['seconds']:.2f} s" for phase, result in results.items())
+                        unit, key = ("MiB", "mib") if memory else ("s", "seconds")
+                        told = ", ".join(f"{phase} {result[key]:.2f} {unit}" for phase, result in results.items())
                         print(f"{name} {size} round {number + 1} {program.name}: {told}", file=sys.stderr)
                 shutil.rmtree(cards)
         finally:
