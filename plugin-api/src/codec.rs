@@ -8,8 +8,9 @@
 //! is a negative number, -1 for the first, so that both kinds of message can be told apart name by name.
 
 use std::cell::RefCell;
+use std::collections::HashSet;
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 
 use serde::de::{self, DeserializeOwned, DeserializeSeed, SeqAccess, Visitor};
 use serde::ser::SerializeSeq;
@@ -33,6 +34,27 @@ const USUAL_MESSAGE: usize = 1024;
 thread_local! {
     static WRITING: RefCell<Option<Written>> = const { RefCell::new(None) };
     static READING: RefCell<Option<Read>> = const { RefCell::new(None) };
+    /// The names of the last fields that were read, in order. Records mostly have the names of the one before: their order is
+    /// known then, and need not be looked at again.
+    static LAST_READ: RefCell<Vec<Name>> = const { RefCell::new(Vec::new()) };
+}
+
+/// A name that others may have, too, so that most comparisons are of one and the same. So many are kept, for ever.
+static SHARED: LazyLock<Mutex<HashSet<Name>>> = LazyLock::new(Mutex::default);
+const MOST_SHARED: usize = 10_000;
+
+/// The one [`Name`] of this spelling in this process, as long as there are not too many.
+#[must_use]
+pub fn shared(name: &str) -> Name {
+    let mut shared = SHARED.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(known) = shared.get(name) {
+        return known.clone();
+    }
+    let name = Name::from(name);
+    if shared.len() < MOST_SHARED {
+        shared.insert(name.clone());
+    }
+    name
 }
 
 /// Field names with numbers, kept apart from the messages that use them. A number stays with its name for ever, so that
@@ -245,13 +267,27 @@ impl<'de> Deserialize<'de> for Fields {
                 let mut names = READING.take();
                 // The length is the sender's word: it is no reason to reserve much memory.
                 let mut fields = Fields::with_capacity(seq.size_hint().unwrap_or(0).min(256) / 2);
+                let mut last = LAST_READ.take();
+                let (mut alike, mut in_order) = (true, true);
                 while let Some(name) = seq.next_element_seed(WireName(names.as_mut()))? {
                     let value = seq
                         .next_element::<crate::Value>()?
                         .ok_or_else(|| de::Error::custom(format!("field `{name}` has no value")))?;
+                    let place = fields.len();
+                    alike = alike && last.get(place).is_some_and(|last| Arc::ptr_eq(last, &name));
+                    if alike {
+                        fields.push(name, value);
+                        continue;
+                    }
+                    last.truncate(place);
+                    in_order = in_order && last.last().is_none_or(|last| *last < name);
+                    last.push(name.clone());
                     fields
                         .add(name, value)
                         .map_err(|name| de::Error::custom(format!("field `{name}` is there twice")))?;
+                }
+                if in_order {
+                    LAST_READ.set(last);
                 }
                 READING.set(names);
                 Ok(fields)
@@ -280,7 +316,7 @@ impl Visitor<'_> for WireName<'_> {
     }
 
     fn visit_str<E: de::Error>(self, text: &str) -> Result<Name, E> {
-        let name = Name::from(text);
+        let name = shared(text);
         if let Some(names) = self.0 {
             names.written_out.push(name.clone());
         }

@@ -243,6 +243,21 @@ impl Fields {
         }
     }
 
+    /// Adds a field whose name is known to come after all others. Not checked in release builds: the host builds lists so whose
+    /// order it has looked at before, where comparing names again would be most of the work.
+    #[doc(hidden)]
+    pub fn push(&mut self, name: Name, value: Value) {
+        debug_assert!(self.0.last().is_none_or(|(last, _)| *last < name), "`{name}` does not come last");
+        self.0.push((name, value));
+    }
+
+    /// The greatest name.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn last_name(&self) -> Option<&Name> {
+        self.0.last().map(|(name, _)| name)
+    }
+
     /// Adds a field that must not be there; otherwise its name is given back.
     pub(crate) fn add(&mut self, name: Name, value: Value) -> Result<(), Name> {
         if self.0.last().is_none_or(|(last, _)| last < &name) {
@@ -260,6 +275,10 @@ impl Fields {
 
     /// Sets all fields of another list, as [`Fields::set`] does one by one, in a single pass over both.
     pub fn extend(&mut self, other: Fields) {
+        if self.0.is_empty() {
+            *self = other;
+            return;
+        }
         if self.0.last().zip(other.0.first()).is_none_or(|((last, _), (first, _))| last < first) {
             self.0.extend(other.0);
             return;

@@ -258,8 +258,11 @@ impl Lane<'_> {
     /// After a create, a row that did not travel is known on the source and stands empty on the new side.
     fn note_unsent(&self, link: &mut Link, side: Side, unsent: Fields) {
         let writable = |path: &Name| self.map.row(path).is_some_and(|row| row.writable[side]);
-        let empty = unsent.iter().filter(|(path, _)| writable(path)).map(|(path, _)| (path.clone(), Value::Null));
-        link.shadows[side].extend(empty.collect());
+        let mut empty = Fields::with_capacity(unsent.len());
+        for (path, _) in unsent.iter().filter(|(path, _)| writable(path)) {
+            empty.push(path.clone(), Value::Null);
+        }
+        link.shadows[side].extend(empty);
         link.shadows[side.other()].extend(unsent);
     }
 

@@ -266,10 +266,10 @@ pub fn creation(rules: Rules<'_>, target: Side, values: &Fields, op: Op, reason:
     for (path, value) in values.iter() {
         let Some(row) = rules.map.row(path) else { continue };
         if !row.reaches(target, true) || value.is_empty() {
-            unsent.set(path.clone(), value.clone());
+            unsent.push(path.clone(), value.clone());
             continue;
         }
-        asked.set(path.clone(), value.clone());
+        asked.push(path.clone(), value.clone());
         if rules.explain {
             changes.push(FieldChange {
                 path: path.to_string(),

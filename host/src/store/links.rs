@@ -2,7 +2,7 @@
 
 use pairwise_plugin_api::{Fields, RecordRef};
 use rusqlite::Row;
-use rusqlite::types::ValueRef;
+use rusqlite::types::{ToSql, ValueRef};
 
 use super::aside;
 use super::inbox;
@@ -13,6 +13,13 @@ macro_rules! columns {
     () => {
         "link.id, state, born, left_entity, left_id, left_version, left_incarnation, left_container, \
          right_entity, right_id, right_version, right_incarnation, right_container, left_fields, right_fields"
+    };
+}
+
+macro_rules! update {
+    () => {
+        "UPDATE link SET state = ?2, born = ?3, left_version = ?4, left_incarnation = ?5, left_container = ?6, \
+         right_version = ?7, right_incarnation = ?8, right_container = ?9"
     };
 }
 
@@ -48,10 +55,9 @@ statements! {
     INSERT = "INSERT INTO link (lane, state, born, left_entity, left_id, left_version, left_incarnation, left_container, \
               right_entity, right_id, right_version, right_incarnation, right_container) \
               VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)";
-    UPDATE = "UPDATE link SET state = ?2, born = ?3, left_version = ?4, left_incarnation = ?5, left_container = ?6, \
-              right_version = ?7, right_incarnation = ?8, right_container = ?9 WHERE id = ?1";
-    MOVE_LEFT = "UPDATE link SET left_entity = ?2, left_id = ?3 WHERE id = ?1";
-    MOVE_RIGHT = "UPDATE link SET right_entity = ?2, right_id = ?3 WHERE id = ?1";
+    UPDATE = concat!(update!(), " WHERE id = ?1");
+    MOVE_LEFT = concat!(update!(), ", left_entity = ?10, left_id = ?11 WHERE id = ?1");
+    MOVE_RIGHT = concat!(update!(), ", right_entity = ?10, right_id = ?11 WHERE id = ?1");
     SET_STATE = "UPDATE link SET state = ?2 WHERE id = ?1";
     PUT_SHADOW = "INSERT INTO shadow (link, left_fields, right_fields) VALUES (?1, ?2, ?3) \
                   ON CONFLICT (link) DO UPDATE SET left_fields = excluded.left_fields, right_fields = excluded.right_fields";
@@ -158,7 +164,7 @@ pub(super) fn put(tx: &Tx<'_>, link: &Link) -> Answer<LinkId> {
         }
         (tx.insert(INSERT, columns).map_err(|fault| taken(fault, link))?, None)
     } else {
-        let columns = rusqlite::params![
+        let columns: &[&dyn ToSql] = rusqlite::params![
             link.id,
             link.state,
             link.born,
@@ -169,18 +175,16 @@ pub(super) fn put(tx: &Tx<'_>, link: &Link) -> Answer<LinkId> {
             right.and_then(|end| end.incarnation.as_ref()),
             right.and_then(|end| end.container.as_ref()),
         ];
-        let before = move_ends(tx, link, &entities)?;
-        tx.run(UPDATE, columns)?;
-        (link.id, Some(before))
+        (link.id, Some(update(tx, link, &entities, columns)?))
     };
     count(tx, before, Some(link.state));
     put_shadows(tx, id, before.is_some(), &link.shadows)?;
     Ok(id)
 }
 
-/// Gives a link the records that it is to tie, where they are others than before; answers its state before. An index is
-/// written for each column that a statement names, so that ends which stay are not named.
-fn move_ends(tx: &Tx<'_>, link: &Link, entities: &Sides<Option<i64>>) -> Answer<LinkState> {
+/// Changes a link's row; answers its state before. An index is written for each column that a statement names, so that ends
+/// which stay are not named.
+fn update(tx: &Tx<'_>, link: &Link, entities: &Sides<Option<i64>>, columns: &[&dyn ToSql]) -> Answer<LinkState> {
     let same = |side: Side, entity: Option<i64>, id: Option<&str>| {
         entity == entities[side] && id == link.ends[side].as_ref().map(|end| end.at.id.as_str())
     };
@@ -191,9 +195,13 @@ fn move_ends(tx: &Tx<'_>, link: &Link, entities: &Sides<Option<i64>>) -> Answer<
         Ok((row.get(0)?, Sides { left: is_same(Side::Left, 1)?, right: is_same(Side::Right, 3)? }))
     })?;
     let (state, stays) = before.ok_or_else(|| unknown(link.id))?;
+    if stays.left && stays.right {
+        tx.run(UPDATE, columns)?;
+    }
     for side in Side::BOTH.into_iter().filter(|side| !stays[*side]) {
         let id = link.ends[side].as_ref().map(|end| &end.at.id);
-        tx.run(MOVE[side], (link.id, entities[side], id)).map_err(|fault| taken(fault, link))?;
+        let columns = [columns, &[&entities[side], &id]].concat();
+        tx.run(MOVE[side], &*columns).map_err(|fault| taken(fault, link))?;
         take_part(tx, link, entities, side)?;
     }
     Ok(state)

@@ -4,7 +4,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 
 use pairwise_plugin_api::codec::{self, CodecError, Names};
-use pairwise_plugin_api::{Millis, Name, RecordRef};
+use pairwise_plugin_api::{Millis, RecordRef};
 use rusqlite::types::Type;
 use rusqlite::{CachedStatement, Connection, OptionalExtension, Params, Row};
 use serde::Serialize;
@@ -192,7 +192,7 @@ impl<'a> Tx<'a> {
         let there: usize = self.one(FIELDS, [], |row| row.get(0))?.unwrap_or_default();
         if there != self.words.borrow().fields.len() {
             let names: Vec<String> = self.all(FIELD_NAMES, [], |row| row.get(0))?;
-            self.words.borrow_mut().fields = names.into_iter().map(Name::from).collect();
+            self.words.borrow_mut().fields = names.iter().map(|name| codec::shared(name)).collect();
         }
         Ok(())
     }

@@ -1,5 +1,6 @@
 //! From a stream's map and both catalogues to the rows of a [`FieldMap`].
 
+use pairwise_plugin_api::codec::shared;
 use pairwise_plugin_api::{Catalogue, Entity, Field, Name};
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
@@ -406,8 +407,8 @@ fn finish(draft: &Draft<'_>, key: Name) -> Result<Row, MapProblem> {
     let arriving = steps.iter().fold(kinds.left, |kind, step| steps::kind_after(step, kind));
     steps.extend(steps::cast(arriving, kinds.right).into_iter().flatten());
     Ok(Row {
-        key,
-        native: Sides::from_fn(|side| draft.found[side].iter().map(|found| found.native.clone()).collect()),
+        key: shared(&key),
+        native: Sides::from_fn(|side| draft.found[side].iter().map(|found| shared(&found.native)).collect()),
         direction: draft.direction,
         on_create: draft.on_create,
         winner: draft.winner,

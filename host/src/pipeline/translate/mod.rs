@@ -83,6 +83,12 @@ impl Row {
         Some(tail(&self.key, key).map_or_else(|| native.clone(), |tail| member(native, tail)))
     }
 
+    /// The same, where a member of a family that is called the same on both sides need not be spelt again.
+    fn name_of(&self, side: Side, key: &Name) -> Option<Name> {
+        let same = self.native[side].first() == Some(&self.key) && self.is_family();
+        if same { Some(key.clone()) } else { self.name(side, key) }
+    }
+
     /// A native value as the rest of the run sees it.
     fn take_in(&self, side: Side, value: &Value) -> Result<Value, String> {
         if self.steps.is_empty() {
@@ -147,7 +153,7 @@ impl FieldMap {
     pub fn row(&self, key: &str) -> Option<&Row> {
         let expected = self.expected.load(Ordering::Relaxed);
         let place = match self.rows.get(expected) {
-            Some(row) if *row.key == *key => Ok(expected),
+            Some(row) if std::ptr::eq(&*row.key, key) || *row.key == *key => Ok(expected),
             _ => self.rows.binary_search_by(|row| (*row.key).cmp(key)),
         };
         match place {
@@ -215,10 +221,12 @@ impl FieldMap {
         let mut values = Fields::with_capacity(record.fields.len());
         // Values of rows with several names, until it is known which one counts: row, rank, value.
         let mut candidates: Vec<(usize, usize, &Value)> = Vec::new();
+        // The row of the greatest key so far: rows are in the order of their keys.
+        let mut greatest: Option<usize> = None;
         // Both are in the order of the names.
         let mut natives = self.by_native[side].iter().peekable();
         for (name, value) in record.fields.iter() {
-            while natives.next_if(|(native, _)| native < name).is_some() {}
+            while natives.next_if(|(native, _)| native != name && native < name).is_some() {}
             match natives.peek().filter(|(native, _)| native == name) {
                 Some((_, sources)) => {
                     for source in sources {
@@ -226,7 +234,14 @@ impl FieldMap {
                         if row.native[side].len() > 1 {
                             candidates.push((source.row, source.rank, value));
                         } else {
-                            values.set(row.key.clone(), taken(row, side, &row.key, value)?);
+                            let value = taken(row, side, &row.key, value)?;
+                            if greatest.is_some_and(|greatest| greatest < source.row) {
+                                values.push(row.key.clone(), value);
+                            } else {
+                                values.set(row.key.clone(), value);
+                            }
+                            let is_last = values.last_name().is_some_and(|last| Arc::ptr_eq(last, &row.key));
+                            greatest = is_last.then_some(source.row);
                         }
                     }
                 }
@@ -234,6 +249,7 @@ impl FieldMap {
                     if let Some((row, key)) = self.family(side, name) {
                         let value = taken(row, side, &key, value)?;
                         values.set(key, value);
+                        greatest = None;
                     }
                 }
             }
@@ -261,7 +277,7 @@ impl FieldMap {
         let mut fields = Fields::with_capacity(values.len());
         for (key, value) in values.iter() {
             let Some(row) = self.row(key).filter(|row| row.reaches(side, create)) else { continue };
-            let Some(name) = row.name(side, key) else { continue };
+            let Some(name) = row.name_of(side, key) else { continue };
             let value = row.give_out(side, value).map_err(|text| TranslateProblem { field: key.clone(), text })?;
             fields.set(name, value);
         }
