@@ -28,6 +28,9 @@ pub struct CodecError {
     pub reason: String,
 }
 
+/// How many names ahead one is looked for before it is searched among all.
+const LOOK_AHEAD: usize = 16;
+
 /// Bytes that a message mostly has at least: a record or a list of them.
 const USUAL_MESSAGE: usize = 1024;
 
@@ -112,8 +115,8 @@ fn kept_number(place: i64) -> i64 {
 
 /// The names that a message has written out, or that are kept apart: sorted, each with its number.
 ///
-/// Records tell their names in order, and mostly the same ones: a name is either greater than all before it, or the one
-/// that followed its predecessor the last time. Both are found without a search, and without hashing.
+/// Records tell their names in order, and mostly the same ones, if with gaps: a name is either greater than all before it, or
+/// one of those that followed its predecessor the last time. Both are found without a search, and without hashing.
 #[derive(Debug, Clone, Default)]
 struct Written {
     names: Vec<(Name, i64)>,
@@ -126,10 +129,11 @@ struct Written {
 impl Written {
     /// The number of a name; `None` where it gets one now and is to be written out.
     fn number(&mut self, name: &Name) -> Option<i64> {
-        let place = match self.names.get(self.next) {
-            Some((expected, _)) if expected == name => Ok(self.next),
-            None if self.names.last().is_none_or(|(last, _)| last < name) => Err(self.next),
-            _ => self.names.binary_search_by(|(other, _)| other.cmp(name)),
+        let ahead = self.names.iter().skip(self.next).take(LOOK_AHEAD);
+        let place = match ahead.clone().position(|(ahead, _)| Arc::ptr_eq(ahead, name)) {
+            Some(gap) => Ok(self.next + gap),
+            None if ahead.len() == 0 && self.names.last().is_none_or(|(last, _)| last < name) => Err(self.next),
+            None => self.names.binary_search_by(|(other, _)| other.cmp(name)),
         };
         let (place, number) = match place {
             Ok(place) => (place, Some(self.names[place].1)),

@@ -24,6 +24,9 @@ pub use compile::MapProblem;
 pub(super) use compile::native_name;
 use steps::Step;
 
+/// How many rows ahead of the last one the next is looked for before it is searched among all.
+const LOOK_AHEAD: usize = 16;
+
 /// A stream's field map, ready for use.
 #[derive(Debug, Default)]
 pub struct FieldMap {
@@ -152,9 +155,11 @@ impl FieldMap {
     #[must_use]
     pub fn row(&self, key: &str) -> Option<&Row> {
         let expected = self.expected.load(Ordering::Relaxed);
-        let place = match self.rows.get(expected) {
-            Some(row) if std::ptr::eq(&*row.key, key) || *row.key == *key => Ok(expected),
-            _ => self.rows.binary_search_by(|row| (*row.key).cmp(key)),
+        // One and the same text, a few rows on: most keys are asked for by the rows' own names.
+        let ahead = self.rows.iter().skip(expected).take(LOOK_AHEAD).position(|row| std::ptr::eq(&*row.key, key));
+        let place = match ahead {
+            Some(gap) => Ok(expected + gap),
+            None => self.rows.binary_search_by(|row| (*row.key).cmp(key)),
         };
         match place {
             Ok(place) => {
