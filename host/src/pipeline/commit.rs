@@ -267,8 +267,8 @@ impl Lane<'_> {
     }
 
     /// A create whose key or UID is there already. Where the record holds just what we asked for, it is ours. If it bears our key
-    /// (`ours`) and holds something else, somebody has edited it since. Otherwise it may be somebody else's: it is tied like a
-    /// first match, so that nothing is overwritten unseen.
+    /// (`ours`) and holds something else, somebody has edited it since. Otherwise it may be somebody else's, or was made in part:
+    /// it is tied like a first match, so that nothing is overwritten unseen, and what is missing is written.
     pub(super) fn settle_existing(
         &mut self,
         intent: &mut Intent,
@@ -296,7 +296,7 @@ impl Lane<'_> {
             self.settle_told(intent, outcome, link, settlement);
             return Ok(Part::Done);
         }
-        if ours {
+        if ours && !self.holds_part_of_what_we_asked(intent, &record) {
             self.settle_write(intent, &outcome, link);
             settlement.announce.push(announce(self, side, record, false, false));
             self.again = true;
@@ -315,6 +315,15 @@ impl Lane<'_> {
             (Some(row), Some(value)) => same(row.compare, value, asked),
             (_, None) => asked.is_empty(),
             _ => false,
+        })
+    }
+
+    /// Whether a record holds nothing else in the place of what a write asked for, if not all of it.
+    fn holds_part_of_what_we_asked(&self, intent: &Intent, record: &Record) -> bool {
+        let Ok(values) = self.map.translate_in(intent.side, record) else { return false };
+        intent.asked.iter().all(|(path, asked)| match (self.map.row(path), values.get(path)) {
+            (Some(row), Some(value)) => value.is_empty() || same(row.compare, value, asked),
+            _ => true,
         })
     }
 
