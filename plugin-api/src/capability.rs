@@ -20,6 +20,8 @@ pub struct Capabilities {
     pub expand: bool,
     /// `write` refuses an update or delete whose `expect` is not the present version.
     pub conditional_writes: bool,
+    /// An update whose outcome is not known may have been done in part, because a record is kept in parts.
+    pub partial_updates: bool,
     /// What happens to the key of a create.
     pub create_key: CreateKey,
     /// Records carry an incarnation.
@@ -63,6 +65,7 @@ impl Default for Capabilities {
             window: false,
             expand: false,
             conditional_writes: false,
+            partial_updates: false,
             create_key: CreateKey::None,
             incarnation: false,
             uid: false,

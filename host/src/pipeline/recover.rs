@@ -244,7 +244,8 @@ fn looked_at(
 }
 
 /// Rows that hold what we asked for are settled; the record is announced, and everything else is decided afresh. If one of
-/// them held something else before, all of the write was done, and whatever differs from it was edited since.
+/// them held something else before, all of the write was done, and whatever differs from it was edited since; unless this side
+/// writes records in parts.
 fn updated(lane: &mut Lane<'_>, intent: &Intent, record: Record) -> Settlement {
     let side = intent.side;
     let mut link = intent.link.clone();
@@ -257,9 +258,10 @@ fn updated(lane: &mut Lane<'_>, intent: &Intent, record: Record) -> Settlement {
         intent.asked.iter().filter_map(|(path, asked)| Some((path, asked, lane.map.row(path)?))).collect();
     let holds =
         |path: &str, asked: &Value, row: &Row| values.get(path).is_some_and(|now| same(row.compare, now, asked));
-    let was_done = rows.iter().any(|(path, asked, row)| {
-        holds(path, asked, row) && before(path).is_some_and(|before| !same(row.compare, before, asked))
-    });
+    let was_done = !lane.abilities[side].partial_updates
+        && rows.iter().any(|(path, asked, row)| {
+            holds(path, asked, row) && before(path).is_some_and(|before| !same(row.compare, before, asked))
+        });
     for (path, asked, row) in rows {
         let now = values.get(path).filter(|_| holds(path, asked, row));
         if let Some(stands) = now.or(was_done.then_some(asked)) {

@@ -45,6 +45,8 @@ impl Connector for InforCrm {
             capabilities: Capabilities {
                 feed: true,
                 conditional_writes: true,
+                // An address is a record of its own.
+                partial_updates: true,
                 create_key: CreateKey::None,
                 uid: true,
                 membership: true,
