@@ -118,7 +118,8 @@ impl Login {
         let offers =
             answer.headers.iter().filter(|(name, _)| name == "www-authenticate").map(|(_, value)| value.as_str());
         let (mut digest, mut basic) = (None, false);
-        for offer in offers {
+        // The reader of challenges falls over characters that no challenge has.
+        for offer in offers.filter(|offer| offer.is_ascii()) {
             let scheme = offer.trim_start().split(' ').next().unwrap_or_default();
             if scheme.eq_ignore_ascii_case("digest") {
                 digest = digest.or_else(|| digest_auth::parse(offer).ok());

@@ -378,12 +378,17 @@ fn render_line(head: &str, value: &str, format: Format, newline: &str) -> String
     let mut line = format!("{head}{charset};ENCODING=QUOTED-PRINTABLE:");
     let mut width = line.len();
     let mut push = |text: &str| {
+        let mut text = Cow::Borrowed(text);
         if width + text.len() > FOLD_AT {
             line.push('=');
             line.push_str(newline);
             width = 0;
+            // What begins a line must not look like the beginning or end of a card.
+            if let [letter @ (b'A'..=b'Z' | b'a'..=b'z')] = text.as_bytes() {
+                text = format!("={letter:02X}").into();
+            }
         }
-        line.push_str(text);
+        line.push_str(&text);
         width += text.len();
     };
     let mut chars = value.chars().peekable();
