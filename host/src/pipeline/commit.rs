@@ -73,6 +73,9 @@ impl Lane<'_> {
         if worst == Part::Open {
             self.blocked.insert(link.id);
         }
+        if worst != Part::Done {
+            self.expect_as_before(&case, &mut link);
+        }
         let new = case.looked.link.is_none();
         settlement.link = match worst {
             Part::Done if case.judgement.fate == Fate::Ends => LinkChange::Retire(link.id),
@@ -362,20 +365,25 @@ impl Lane<'_> {
         self.give_up(case, "keeps_failing", &text, settlement);
     }
 
-    /// Sets the records of a case aside. Both sides' together: of a pair, one side's news without the other's would be decided
-    /// otherwise. The link goes on expecting the versions that it knew before, so that what nobody has carried over cannot be
-    /// overwritten as if it had been seen.
-    fn give_up(&mut self, case: &Case, code: &str, text: &str, settlement: &mut Settlement) {
+    /// The link goes on expecting the versions of its records that it knew before: what they have told since was not carried
+    /// over, and must not be overwritten as if it had been.
+    fn expect_as_before(&self, case: &Case, link: &mut Link) {
         for side in Side::BOTH {
-            let Some(row) = &case.looked.rows[side] else { continue };
-            if let LinkChange::Put(link) = &mut settlement.link
-                && let Some(end) = &mut link.ends[side]
-                && let Some(before) = case.looked.link.as_ref().and_then(|link| link.ends[side].as_ref())
+            let before = case.looked.link.as_ref().and_then(|link| link.ends[side].as_ref());
+            if let (Some(_), Some(end), Some(before)) = (&case.looked.rows[side], &mut link.ends[side], before)
                 && before.at == end.at
                 && self.guards(Guard::OldVersion)
             {
                 end.version.clone_from(&before.version);
             }
+        }
+    }
+
+    /// Sets the records of a case aside. Both sides' together: of a pair, one side's news without the other's would be decided
+    /// otherwise.
+    fn give_up(&mut self, case: &Case, code: &str, text: &str, settlement: &mut Settlement) {
+        for side in Side::BOTH {
+            let Some(row) = &case.looked.rows[side] else { continue };
             let Told::Here(seen) = &case.looked.told[side] else {
                 settlement.settled.push(row.id);
                 continue;

@@ -18,7 +18,10 @@ pub(super) fn history(dice: &mut Dice) -> (Setting, Vec<Step>) {
     let rates = Rates::draw(dice, &setting, twins > 0);
     let mut draw = Draw { dice, rates, people };
     let mut steps: Vec<Step> = (0..twins).map(|who| Step::Deed(Deed::Twin(who))).collect();
-    steps.extend((0..count).map(|_| draw.step()));
+    while steps.len() < count as usize {
+        let burst = draw.burst();
+        steps.extend(burst);
+    }
     (setting, steps)
 }
 
@@ -31,7 +34,7 @@ fn abilities(dice: &mut Dice) -> Capabilities {
         conditional_writes: dice.percent(85),
         create_key: dice.pick(&[CreateKey::Takes, CreateKey::Takes, CreateKey::Searchable, CreateKey::None]),
         incarnation: dice.percent(80),
-        uid: dice.percent(30),
+        uid: dice.percent(40),
         server_time: dice.percent(50),
         largest_batch: dice.pick(&[1, 2, 3, 10]),
         ..Capabilities::default()
@@ -52,7 +55,7 @@ fn setting(dice: &mut Dice) -> Setting {
     setting.winner = dice.pick(&[Winner::Latest, Winner::Latest, Winner::Left, Winner::Right, Winner::Hold]);
     setting.per = dice.pick(&[Per::Field, Per::Field, Per::Field, Per::Record]);
     setting.tie = dice.pick(&Side::BOTH);
-    setting.matching = (!dice.percent(10)).then(|| dice.pick(&[Winner::Hold, Winner::Latest, Winner::Left]));
+    setting.matching = (!dice.percent(15)).then(|| dice.pick(&[Winner::Hold, Winner::Latest, Winner::Left]));
     setting.map_change = dice.pick(&[MapChange::Ask, MapChange::LeftWins, MapChange::RightWins]);
     if dice.percent(15) {
         setting.direction = dice.pick(&[Direction::LeftToRight, Direction::RightToLeft]);
@@ -128,7 +131,7 @@ impl Rates {
             clocks: dice.pick(&[0, 0, 4]),
             cursors: dice.pick(&[0, 0, 8]),
             remaps: dice.pick(&[0, 0, 0, 4]),
-            disks: dice.pick(&[0, 0, 0, 4]),
+            disks: dice.pick(&[0, 0, 0, 8]),
             poison,
             backups,
         }
@@ -142,6 +145,22 @@ struct Draw<'d> {
 }
 
 impl Draw<'_> {
+    /// Mostly one step; now and then one person does the same to many records.
+    fn burst(&mut self) -> Vec<Step> {
+        let (deletes, reuses) = (self.rates.deletes > 0, self.rates.reuses > 0);
+        if !self.dice.percent(3) || !(deletes || reuses) {
+            return vec![self.step()];
+        }
+        let side = self.dice.pick(&Side::BOTH);
+        let first = self.who();
+        let who = |place: u8| (first + place) % self.people;
+        let deed = |place: u8| {
+            let who = who(place);
+            if deletes { Deed::Delete(side, who) } else { Deed::Reuse(side, who, who + 10) }
+        };
+        (0..self.people.min(8)).map(|place| Step::Deed(deed(place))).collect()
+    }
+
     fn step(&mut self) -> Step {
         let rates = self.rates;
         let side = self.dice.pick(&Side::BOTH);
@@ -149,8 +168,17 @@ impl Draw<'_> {
             return Step::Run(self.twists());
         }
         if self.dice.percent(rates.weather) {
-            let weathers = [Weather::Fine, Weather::Truncated, Weather::Blackout, Weather::HalfView, Weather::Omits];
-            let weathers = if rates.hides { &weathers[..] } else { &weathers[..2] };
+            let weathers = [
+                Weather::Fine,
+                Weather::Truncated,
+                Weather::Deaf,
+                Weather::Dumb,
+                Weather::Busy,
+                Weather::Blackout,
+                Weather::HalfView,
+                Weather::Omits,
+            ];
+            let weathers = if rates.hides { &weathers[..] } else { &weathers[..5] };
             return Step::Weather(side, self.dice.pick(weathers));
         }
         if self.dice.percent(rates.clocks) {
@@ -164,7 +192,7 @@ impl Draw<'_> {
             return Step::Remap(2 + self.dice.below(2) as usize);
         }
         if self.dice.percent(rates.disks) {
-            return Step::Disk(self.dice.percent(70).then(|| self.dice.below(6)));
+            return Step::Disk(self.dice.percent(80).then(|| self.dice.below(3)));
         }
         if self.dice.percent(rates.poison) {
             let who = self.dice.percent(70).then(|| self.who());
@@ -205,7 +233,12 @@ impl Draw<'_> {
         let mut twists = Vec::new();
         let at = |dice: &mut Dice| 1 + dice.small(128);
         while self.dice.percent(self.rates.faults) {
-            twists.push((at(self.dice), Twist::Fault(self.fault())));
+            let at = at(self.dice);
+            twists.push((at, Twist::Fault(self.fault())));
+            // What is wrong with a system is mostly wrong for a while.
+            while self.dice.percent(40) {
+                twists.push((at, Twist::Fault(self.fault())));
+            }
         }
         if self.dice.percent(self.rates.deaths) {
             twists.push((at(self.dice), Twist::Die));

@@ -26,6 +26,7 @@ use pairwise_plugin_api::{
 
 use super::script::{Fault, Twist};
 use super::switch::Switch;
+use super::system::Weather;
 use super::world::World;
 
 /// What unwinds a process that dies.
@@ -294,7 +295,7 @@ impl Port<'_, '_> {
     fn read<T>(&self, name: &'static str, act: impl FnOnce() -> Result<T, Failure>) -> Result<T, Failure> {
         self.host.pass(name);
         match self.host.fault() {
-            None | Some(Fault::Mixed | Fault::Shuffled) => act(),
+            None | Some(Fault::Mixed | Fault::Shuffled | Fault::Unsent) => act(),
             Some(fault) => Err(self.failure(fault).0),
         }
     }
@@ -303,7 +304,7 @@ impl Port<'_, '_> {
     fn page(&self, name: &'static str, act: impl FnOnce() -> Result<Page, Failure>) -> Result<Page, Failure> {
         self.host.pass(name);
         match self.host.fault() {
-            None | Some(Fault::Mixed) => act(),
+            None | Some(Fault::Mixed | Fault::Unsent) => act(),
             Some(Fault::Shuffled) => act().map(|mut page| {
                 page.changes.reverse();
                 page
@@ -325,7 +326,9 @@ impl Port<'_, '_> {
     fn failure(&self, fault: Fault) -> (Failure, u32) {
         let failed = |class, text| Failure::new(class, text);
         match fault {
-            Fault::NotSent | Fault::Mixed | Fault::Shuffled => (failed(Class::Transient, "no connection"), 0),
+            Fault::NotSent | Fault::Mixed | Fault::Shuffled | Fault::Unsent => {
+                (failed(Class::Transient, "no connection"), 0)
+            }
             Fault::Throttled => (Failure { retry_after_ms: Some(2_000), ..failed(Class::Throttled, "slow down") }, 0),
             Fault::Refused => (failed(Class::Refused, "not today"), 0),
             Fault::Auth => (failed(Class::Auth, "the login was refused"), 0),
@@ -394,9 +397,15 @@ impl Remote for Port<'_, '_> {
 
     fn write(&self, request: &WriteRequest) -> Result<Vec<Outcome>, Failure> {
         self.host.pass("write");
-        let fault = self.host.fault();
+        let lasting = match self.system().present_weather() {
+            Weather::Deaf => Some(Fault::Lost(u32::MAX)),
+            Weather::Dumb => Some(Fault::Lost(0)),
+            Weather::Busy => Some(Fault::Unsent),
+            _ => None,
+        };
+        let fault = self.host.fault().or(lasting);
         let (failure, done) = match fault {
-            None | Some(Fault::Mixed | Fault::Shuffled) => (None, u32::MAX),
+            None | Some(Fault::Mixed | Fault::Shuffled | Fault::Unsent) => (None, u32::MAX),
             Some(fault) => {
                 let (failure, done) = self.failure(fault);
                 let unknown = matches!(fault, Fault::Lost(_) | Fault::Late(_) | Fault::Panic(_));
@@ -409,7 +418,7 @@ impl Remote for Port<'_, '_> {
                 break;
             }
             let answered = match (fault, place) {
-                (Some(Fault::Mixed), 0) => Some(Status::NotSent),
+                (Some(Fault::Mixed), 0) | (Some(Fault::Unsent), _) => Some(Status::NotSent),
                 (Some(Fault::Mixed), 1) => Some(Status::Throttled),
                 (Some(Fault::Mixed), 2) => Some(Status::Unknown),
                 _ => None,

@@ -160,6 +160,8 @@ pub enum Fault {
     Shuffled,
     /// The first write is answered as not sent, the second as throttled, the third as unknown, and only the others are done.
     Mixed,
+    /// Each write is answered as not sent.
+    Unsent,
 }
 
 impl Default for Setting {

@@ -55,6 +55,12 @@ pub enum Weather {
     Truncated,
     /// Its listings leave out every other record that still answers when it is asked for.
     Omits,
+    /// It does what it is told, and no answer arrives.
+    Deaf,
+    /// It does nothing, and no answer arrives.
+    Dumb,
+    /// It answers each write that it was not done.
+    Busy,
 }
 
 /// What one write did.
@@ -203,6 +209,12 @@ impl System {
     /// What it does wrong from now on.
     pub fn weather(&self, weather: Weather) {
         self.state().weather = weather;
+    }
+
+    /// What it does wrong now.
+    #[must_use]
+    pub fn present_weather(&self) -> Weather {
+        self.state().weather
     }
 
     /// It does no longer do this wrong.
