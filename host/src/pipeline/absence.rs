@@ -212,8 +212,12 @@ pub(super) fn gone_for_certain(lane: &mut Lane<'_>, side: Side, links: &[LinkId]
     if lane.abilities[side].authoritative_get || gone.is_empty() {
         return Ok(gone.into_iter().collect());
     }
-    if !lane.answers[side].get() {
-        let others = lane.store.links(&lane.lease, 0, lane.batch())?;
+    let mut after = 0;
+    while !lane.answers[side].get() {
+        // The first links may be just those that are gone.
+        let others = lane.store.links(&lane.lease, after, lane.batch())?;
+        let Some(last) = others.last() else { break };
+        after = last.id;
         let at: Vec<RecordRef> = others.into_iter().filter_map(|link| Some(link.ends[side].clone()?.at)).collect();
         lane.get(side, &at)?;
     }
