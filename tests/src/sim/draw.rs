@@ -145,20 +145,15 @@ struct Draw<'d> {
 }
 
 impl Draw<'_> {
-    /// Mostly one step; now and then one person does the same to many records.
+    /// Mostly one step; now and then one person deletes many records.
     fn burst(&mut self) -> Vec<Step> {
-        let (deletes, reuses) = (self.rates.deletes > 0, self.rates.reuses > 0);
-        if !self.dice.percent(3) || !(deletes || reuses) {
+        if !self.dice.percent(3) || self.rates.deletes == 0 {
             return vec![self.step()];
         }
         let side = self.dice.pick(&Side::BOTH);
         let first = self.who();
         let who = |place: u8| (first + place) % self.people;
-        let deed = |place: u8| {
-            let who = who(place);
-            if deletes { Deed::Delete(side, who) } else { Deed::Reuse(side, who, who + 10) }
-        };
-        (0..self.people.min(8)).map(|place| Step::Deed(deed(place))).collect()
+        (0..self.people.min(8)).map(|place| Step::Deed(Deed::Delete(side, who(place)))).collect()
     }
 
     fn step(&mut self) -> Step {
