@@ -331,12 +331,15 @@ pub(crate) fn edit(text: &Text<'_>, part: &Part, write: &Write) -> Result<Edit, 
     Ok(Edit { changes, refused })
 }
 
-/// Definitions of the zones that the new text uses and the file does not define.
+/// Definitions of the zones that the new text brings in and the file does not define. What it used before without one stays so.
 fn missing_zones(event: &Event<'_>, changes: &[Change], sent: &str, newline: &str) -> String {
     let mut used = BTreeSet::new();
+    let before = event.zones_of_record();
     for (_, bytes) in changes {
         zones_used(&String::from_utf8_lossy(bytes), |zone| {
-            used.insert(zone.to_owned());
+            if !before.contains(zone) {
+                used.insert(zone.to_owned());
+            }
         });
     }
     let from = event.moment("DTSTART").unwrap_or_else(Moment::now);
