@@ -2,12 +2,12 @@
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 use pairwise_host::model::{
-    Direction, LaneReport, LaneState, OnCondition, Op, Predicate, Removal, Repair, Side, Test, Winner,
+    Direction, LaneReport, LaneState, OnCondition, Op, Predicate, Removal, Repair, Scan, Side, Test, Winner,
 };
 use pairwise_host::store::Chosen;
 use pairwise_plugin_api::{Condition, Level};
 use pairwise_tests::lanes::mirror;
-use pairwise_tests::memory::Trouble;
+use pairwise_tests::memory::{Memory, Trouble};
 use pairwise_tests::twins::World;
 
 fn written(report: &LaneReport) -> u64 {
@@ -222,6 +222,21 @@ fn a_lost_answer_of_an_update_is_no_edit() {
     let there = world.right.ids().remove(0);
     assert_eq!(world.right.field(&there, "notes/1"), "second");
     assert_eq!(world.left.field("a", "notes/1"), "second");
+    assert_eq!(written(&world.run()), 0);
+}
+
+/// A side that is listed whole tells also of the record that is about to be removed.
+#[test]
+fn a_record_whose_removal_was_not_answered_is_no_newcomer() {
+    let mut world = World::default();
+    world.right = Memory::mailbox("right");
+    people(&world, 3);
+    world.run();
+    world.left.delete("l000");
+    world.right.trouble(Trouble::AnswerLost);
+    world.spec.scan.right = Scan::Full;
+    let report = world.run();
+    assert_eq!((world.left.ids().len(), world.right.ids().len()), (2, 2), "{report:#?}");
     assert_eq!(written(&world.run()), 0);
 }
 

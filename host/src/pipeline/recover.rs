@@ -234,7 +234,9 @@ fn looked_at(
         }
         (true, _) => {
             lane.report.side(intent.side).deleted += 1;
-            Some(Settlement { link: LinkChange::Retire(intent.link.id), ..Settlement::default() })
+            // What it had told of itself is over, too: without its link it would pass for a new record.
+            let announce = vec![gone(intent.side, intent.write.at.clone(), Reason::Deleted)];
+            Some(Settlement { link: LinkChange::Retire(intent.link.id), announce, ..Settlement::default() })
         }
         (false, Some(record)) if is_update => Some(updated(lane, intent, record)),
         // A record that is still there was not removed; the removal is decided again from its announcement.
