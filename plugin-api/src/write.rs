@@ -68,7 +68,8 @@ pub struct Outcome {
     /// Fields that were left out because the principal may not write them; the rest was applied.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub refused_fields: Vec<Name>,
-    /// `refused`: stable code, for instance `too_long`.
+    /// `refused`: stable code, for instance `too_long`. `exists`: [`Outcome::BY_KEY`] where the record certainly is the one
+    /// that this very create has made before, and does not merely bear the same UID.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub code: String,
     /// `refused`: the field, if it was one.
@@ -83,6 +84,9 @@ pub struct Outcome {
 }
 
 impl Outcome {
+    /// The [`code`](Outcome::code) of an `exists` that was found by the key of the create.
+    pub const BY_KEY: &str = "key";
+
     /// Applied.
     #[must_use]
     pub fn applied(record: Record) -> Self {

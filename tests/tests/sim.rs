@@ -2,7 +2,7 @@
 //!
 //! `PAIRWISE_SIM_COUNT` says how many, `PAIRWISE_SIM_BASE` from which seed on, `PAIRWISE_SIM_THREADS` on how many cores,
 //! `PAIRWISE_SIM_STEPPED` how many histories are killed at every point, `PAIRWISE_SIM_SWITCHES` with how many seeds each
-//! mechanism is taken away.
+//! mechanism is taken away, `PAIRWISE_SIM_ALOUD` that what happens in the one that is played again is told.
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 use std::collections::BTreeMap;
@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use pairwise_tests::sim::script::{Step, Twist};
 use pairwise_tests::sim::switch::{GUARDS, PAIRS, Switch};
-use pairwise_tests::sim::{Broken, Script, Verdict, play, play_without, shrink};
+use pairwise_tests::sim::{Broken, Script, Verdict, play, play_aloud, play_without, shrink};
 
 fn number(name: &str) -> Option<u64> {
     std::env::var(name).ok().map(|text| text.parse().unwrap_or_else(|_| panic!("{name} is no number: {text}")))
@@ -111,7 +111,7 @@ fn fresh_histories() {
 fn one_history() {
     let Ok(line) = std::env::var("PAIRWISE_SIM") else { return };
     let script = Script::read(&line).unwrap();
-    let verdict = play(&script);
+    let verdict = if number("PAIRWISE_SIM_ALOUD").is_some() { play_aloud(&script) } else { play(&script) };
     assert!(verdict.broken.is_empty(), "{}", explain(&script, &verdict));
 }
 

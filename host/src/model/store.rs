@@ -106,6 +106,8 @@ pub struct LaneMemory {
     pub map: Option<String>,
     /// Runs since each side was last listed whole.
     pub since_sweep: Sides<u32>,
+    /// Whether each side was ever listed to its end: until then, its cursor stands in the middle of the first listing.
+    pub listed: Sides<bool>,
     /// Whether a listing of each side has missed a record of a live link, which nobody has seen since.
     pub doubts: Sides<bool>,
     /// Links that take part.
@@ -245,6 +247,8 @@ pub struct Settlement {
     pub history: Option<Lost>,
     /// Records that are set aside.
     pub aside: Vec<Aside>,
+    /// Records that the next run reads again and announces.
+    pub revisit: Vec<(Side, RecordRef)>,
 }
 
 /// What becomes of a link.

@@ -17,7 +17,7 @@ use crate::model::{End, Guard, Known, LinkChange, LinkId, News, Seen, Settlement
 /// What a listing showed.
 #[derive(Debug, Default)]
 pub(super) struct Sighted {
-    links: Seen,
+    pub(super) links: Seen,
     aside: Seen,
     inbox: Seen,
     /// Any record at all.
@@ -55,13 +55,7 @@ pub(super) fn conclude(
     cursor: Option<&Cursor>,
 ) -> Result<(), Stop> {
     if !listing.complete && lane.guards(Guard::Incomplete) {
-        // Counterparts of the other side's new records may be among those that were not shown.
-        lane.partial[side] = true;
-        lane.report.notes.push(format!(
-            "connection `{}` ({side}): the listing was not complete; nothing was concluded from what it did not show, and \
-             new records of the other side wait",
-            lane.spec.connections[side]
-        ));
+        incomplete(lane, side);
         return Ok(());
     }
     let Missing { gone: mut missing, hidden, omitted } = missing(lane, side, sighted)?;
@@ -105,6 +99,16 @@ pub(super) fn conclude(
     }
     lane.store.stage(&lane.lease, &staged, cursor.map(|cursor| (side, cursor)))?;
     Ok(())
+}
+
+/// Counterparts of the other side's new records may be among those that a listing did not show.
+pub(super) fn incomplete(lane: &mut Lane<'_>, side: Side) {
+    lane.partial[side] = true;
+    lane.report.notes.push(format!(
+        "connection `{}` ({side}): the listing was not complete; nothing was concluded from what it did not show, and new \
+         records of the other side wait",
+        lane.spec.connections[side]
+    ));
 }
 
 /// Linked records that a listing did not show, by what a point read says of them.

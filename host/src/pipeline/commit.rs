@@ -5,6 +5,7 @@ use pairwise_plugin_api::{Action, Fields, Name, Outcome, Reason, Record, Status,
 use super::decide::Case;
 use super::pull::{announce, gone};
 use super::reconcile::{Fate, Told};
+use super::recover::source;
 use super::{Lane, Stop};
 use crate::model::value::same;
 use crate::model::{Aside, AsideKind, End, Guard, Intent, Link, LinkChange, Settlement, Side};
@@ -36,7 +37,7 @@ impl Lane<'_> {
             link.id = intent.link.id;
             let side = intent.side;
             if outcome.status == Status::Applied
-                && let (Told::Here(seen), Some(_)) = (&case.looked.told[side], &case.looked.rows[side])
+                && let Told::Here(seen) = &case.looked.told[side]
             {
                 overwritten.push(announce(
                     self,
@@ -47,6 +48,10 @@ impl Lane<'_> {
                 ));
             }
             let part = self.absorb(&mut intent, outcome, &mut link, &mut settlement)?;
+            if part == Part::Again && link.ends[side].is_none() && case.looked.rows[side.other()].is_none() {
+                // The removal that it answered belongs to no link any more, and nothing else tells that it is to be made.
+                settlement.revisit.extend(source(&intent));
+            }
             if part == Part::Open {
                 self.open.insert(intent.id);
                 self.unsure[intent.side] |= intent.write.action == Action::Create;
@@ -133,7 +138,7 @@ impl Lane<'_> {
             }
             (Status::Applied, _) | (Status::Gone, Action::Delete | Action::Trash | Action::Exclude) => Part::Done,
             (Status::Exists, _) => {
-                let ours = intent.write.uid.is_none();
+                let ours = bears_our_key(&intent.write, &outcome);
                 return self.settle_existing(intent, (outcome, ours), link, settlement);
             }
             (Status::Gone, _) => {
@@ -365,12 +370,12 @@ impl Lane<'_> {
         self.give_up(case, "keeps_failing", &text, settlement);
     }
 
-    /// The link goes on expecting the versions of its records that it knew before: what they have told since was not carried
-    /// over, and must not be overwritten as if it had been.
+    /// The link goes on expecting the versions of its records that it knew before: what they have told since, by themselves or
+    /// because they were asked, was not carried over, and must not be overwritten as if it had been.
     fn expect_as_before(&self, case: &Case, link: &mut Link) {
         for side in Side::BOTH {
             let before = case.looked.link.as_ref().and_then(|link| link.ends[side].as_ref());
-            if let (Some(_), Some(end), Some(before)) = (&case.looked.rows[side], &mut link.ends[side], before)
+            if let (Told::Here(_), Some(end), Some(before)) = (&case.looked.told[side], &mut link.ends[side], before)
                 && before.at == end.at
                 && self.guards(Guard::OldVersion)
             {
@@ -446,6 +451,12 @@ impl Lane<'_> {
             }
         }
     }
+}
+
+/// Whether a record that was there already certainly bears the key of a create: without a UID it is only by the key that the
+/// remote can know it.
+pub(super) fn bears_our_key(write: &Write, outcome: &Outcome) -> bool {
+    write.uid.is_none() || outcome.code == Outcome::BY_KEY
 }
 
 /// A record that had told something itself, as it is after a write of ours: the time of its change stays that of the person.

@@ -2,7 +2,7 @@
 
 use pairwise_plugin_api::{Fields, Reason};
 
-use super::look::Looked;
+use super::look::{Looked, Row};
 use super::reconcile::{Fate, Judgement, Seen, Told, creation, judge};
 use super::translate::label;
 use super::{Lane, filter};
@@ -48,6 +48,14 @@ pub(super) fn decide(
         }),
     };
     if waits {
+        return;
+    }
+    let uncounted = |(side, row): (Side, &Option<Row>)| {
+        let is_new = row.as_ref().is_some_and(|row| row.id > lane.counted);
+        is_new && matches!(looked.told[side], Told::Gone(_))
+    };
+    if looked.rows.iter().any(uncounted) {
+        lane.again = true;
         return;
     }
     if let Some(hold) = suspicious(lane, &looked) {

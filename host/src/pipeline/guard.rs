@@ -14,8 +14,10 @@ struct Wanted {
     released: u64,
 }
 
-/// Counts the deletions that the staged removals lead to, before any of them is sent, and holds them if they are too many.
+/// Counts the deletions that the staged removals lead to, before any of them is sent, and holds them if they are too many,
+/// together with those that the run has done already.
 pub(super) fn hold_removals(lane: &mut Lane<'_>) -> Result<(), Stop> {
+    lane.counted = lane.store.memory(&lane.lease)?.newest_inbox;
     let mut wanted: Sides<Wanted> = Sides::default();
     let mut after = 0;
     loop {
@@ -58,10 +60,12 @@ fn hold_if_too_many(
     released: u64,
 ) -> Result<(), Stop> {
     let count = rows.len() as u64;
+    // Another record under a linked id is a removal, too.
+    let others = lane.report.side(target).deleted + lane.displaced[target.other()].len() as u64;
     let (policy, all) = (&lane.spec.guard, lane.memory.live_links);
     let emptied = lane.emptied[target.other()];
-    let allowed = lane.options.allow_deletes.is_some_and(|allowed| count + released <= allowed);
-    let too_many = lane.too_many(count) && lane.guards(Guard::MassRemoval);
+    let allowed = lane.options.allow_deletes.is_some_and(|allowed| count + released + others <= allowed);
+    let too_many = lane.too_many(count + others) && lane.guards(Guard::MassRemoval);
     if count == 0 || allowed || !(too_many || emptied && lane.guards(Guard::Emptied)) {
         return Ok(());
     }
@@ -91,10 +95,10 @@ fn hold_if_too_many(
 /// Many reused ids at once mean that a side was swapped or restored, not that many people changed.
 pub(super) fn hold_displaced(lane: &mut Lane<'_>) -> Result<(), Stop> {
     for side in Side::BOTH {
-        let displaced = std::mem::take(&mut lane.displaced[side]);
-        if !(lane.too_many(displaced.len() as u64) && lane.guards(Guard::Displaced)) {
+        if !(lane.too_many(lane.displaced[side].len() as u64) && lane.guards(Guard::Displaced)) {
             continue;
         }
+        let displaced = std::mem::take(&mut lane.displaced[side]);
         let known = lane.store.known(&lane.lease, side, &displaced)?;
         let rows: Vec<InboxId> = known.into_iter().filter_map(|known| known.inbox.map(|(row, _)| row)).collect();
         let rows = lane.labels(&rows)?;

@@ -122,16 +122,17 @@ fn read_afresh(
         let unsettled =
             looked.link.as_ref().is_some_and(|link| is_unsettled(lane, link, side, &looked.told[side.other()]));
         let released = looked.rows[side].as_ref().is_some_and(|row| row.released);
-        // What an earlier run staged of a side that is not read may be old by now.
-        let old =
-            !lane.spec.reads(side) && looked.rows[side].as_ref().is_some_and(|row| row.id <= lane.memory.newest_inbox);
+        // What an earlier run staged may be old by now.
+        let old = cautious
+            && lane.spec.writes_to(side)
+            && looked.rows[side].as_ref().is_some_and(|row| row.id <= lane.memory.newest_inbox);
         let wanted = match (&looked.told[side], &looked.told[side.other()]) {
             (Told::Nothing, Told::Gone(_)) => lane.guards(Guard::FreshRead),
             (Told::Nothing, Told::Here(_)) => {
                 wakes || unsettled && lane.guards(Guard::Unsettled) || cautious && lane.spec.writes_to(side)
             }
             (Told::Gone(_), _) => released,
-            (Told::Here(_), Told::Here(_)) => old,
+            (Told::Here(_), _) => old,
             _ => false,
         };
         if wanted {
@@ -146,12 +147,22 @@ fn read_afresh(
         gone.map(|(place, _)| *place).partition(|place| matches!(all[*place].told[side.other()], Told::Gone(_)));
     let links = |places: Vec<usize>| places.into_iter().filter_map(link_of).collect::<Vec<LinkId>>();
     let (both, alone) = (links(both), links(alone));
-    let mut gone = gone_for_certain(lane, side, &alone)?;
-    gone.extend(gone_twice(lane, side, &both)?);
+    let gone = gone_for_certain(lane, side, &alone)?;
+    let gone_on_both = gone_twice(lane, side, &both)?;
     let mut waiting = Vec::new();
-    for (place, found) in places.into_iter().zip(found) {
-        if is_gone(&found) && all[place].link.as_ref().is_some_and(|link| gone.contains(&link.id)) {
+    for ((place, at), found) in places.into_iter().zip(at).zip(found) {
+        let link = all[place].link.as_ref().map(|link| link.id).filter(|_| is_gone(&found));
+        let is_told = matches!(all[place].told[side], Told::Gone(_));
+        if link.is_some_and(|link| gone_on_both.contains(&link) || is_told && gone.contains(&link)) {
             all[place].told[side] = Told::Gone(Reason::Deleted);
+        } else if link.is_some_and(|link| gone.contains(&link)) {
+            // It is announced like any other removal, so that it is counted before anything is deleted for it.
+            settlements.push(Settlement {
+                announce: vec![super::pull::gone(side, at, Reason::Deleted)],
+                ..Settlement::default()
+            });
+            lane.again = true;
+            waiting.push(place);
         } else if let Some(seen) = found
             .record
             .filter(|record| set_aside(lane.spec, side, record).is_none() || !lane.guards(Guard::Unreadable))

@@ -48,8 +48,8 @@ pub use dry::{DryRun, PLANNED};
 
 use crate::chance::Chance;
 use crate::model::{
-    Guard, Holder, IntentId, LaneMemory, LaneReport, LaneSpec, LaneState, Lease, LinkId, Observer, Remote, RunOptions,
-    Side, Sides, Stage, Store, StoreError,
+    Guard, Holder, InboxId, IntentId, LaneMemory, LaneReport, LaneSpec, LaneState, Lease, LinkId, Observer, Remote,
+    RunOptions, Side, Sides, Stage, Store, StoreError,
 };
 use translate::{FieldMap, MapProblem};
 
@@ -130,6 +130,7 @@ fn run_leased(
         answers: Sides::default(),
         emptied: Sides::default(),
         guarded: false,
+        counted: 0,
         blocked: HashSet::new(),
         unsure: Sides::default(),
         partial: Sides::default(),
@@ -162,12 +163,13 @@ fn run_leased(
     observer.stage(Stage::Match);
     matching::match_unlinked(&mut lane)?;
     observer.stage(Stage::Guard);
-    guard::hold_removals(&mut lane)?;
     guard::hold_displaced(&mut lane)?;
     observer.stage(Stage::Settle);
     for _ in 0..ROUNDS {
         lane.again = false;
+        guard::hold_removals(&mut lane)?;
         apply::drain(&mut lane)?;
+        lane.displaced = Sides::default();
         if !lane.again {
             break;
         }
@@ -230,6 +232,8 @@ struct Lane<'a> {
     emptied: Sides<bool>,
     /// A guard held removals back.
     guarded: bool,
+    /// The last announcement that the guard has counted: a removal that was announced since waits for its next look.
+    counted: InboxId,
     /// Links with a write whose outcome is unknown: nothing more is written to them in this run.
     blocked: HashSet<LinkId>,
     /// Sides where a record may have been made that nobody has found yet: one without a link may be that.

@@ -142,7 +142,8 @@ pub(super) fn hear_echoes(lane: &mut Lane<'_>) -> Result<(), Stop> {
         if !tells || !lane.wrote[side] {
             continue;
         }
-        let Some(cursor) = lane.store.memory(&lane.lease)?.cursors[side].take() else { continue };
+        let mut memory = lane.store.memory(&lane.lease)?;
+        let Some(cursor) = memory.cursors[side].take().filter(|_| memory.listed[side]) else { continue };
         let ask = Ask::Echo(Ask::since(lane, side, Some(cursor)));
         let heard = thread::scope(|scope| {
             let first = ask.start(lane, side, scope);
@@ -196,7 +197,7 @@ fn take(lane: &mut Lane<'_>, side: Side, ask: &Ask, sighted: &mut Sighted, page:
                 sighted.note(&known);
                 lane.answers[side].set(true);
                 let is_news = match ask {
-                    Ask::Feed(_) => true,
+                    Ask::Feed(_) => !is_set_aside(&record, &known),
                     Ask::Echo(_) => !is_as_known(&record, &known) || known.incarnation != record.incarnation,
                     Ask::List(_) => !is_as_known(&record, &known),
                 };
@@ -215,6 +216,15 @@ fn take(lane: &mut Lane<'_>, side: Side, ask: &Ask, sighted: &mut Sighted, page:
     staged.extend(absence::confirm(lane, side, removals)?);
     let next = page.next.as_ref();
     let same_store = match ask {
+        // The end of a first listing that an earlier run has begun.
+        Ask::Feed(request) if request.cursor.is_some() && !page.more && !lane.memory.listed[side] => {
+            if !page.complete && lane.guards(Guard::Incomplete) {
+                absence::incomplete(lane, side);
+                return Ok(lane.store.stage(&lane.lease, &staged, None)?);
+            }
+            lane.store.stage(&lane.lease, &staged, next.map(|next| (side, next)))?;
+            return Ok(lane.store.swept(&lane.lease, side, &sighted.links)?);
+        }
         // A feed's cursor may go along with each page.
         Ask::Feed(request) | Ask::Echo(request) if request.cursor.is_some() || page.more => {
             return Ok(lane.store.stage(&lane.lease, &staged, next.map(|next| (side, next)))?);
@@ -412,6 +422,12 @@ fn is_as_known(record: &Record, known: &Known) -> bool {
         },
         |(_, known)| same(known),
     )
+}
+
+/// Whether it was set aside just as it is. A feed that tells it again tells nothing new.
+fn is_set_aside(record: &Record, known: &Known) -> bool {
+    let of = |aside: &(_, Option<String>)| aside.1.is_some() && aside.1 == record.version;
+    known.aside.as_ref().is_some_and(of)
 }
 
 /// What the store knows of each line of a page, in order.

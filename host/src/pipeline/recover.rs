@@ -4,16 +4,19 @@
 //! durable before the call. Here the remote is asked, not guessed.
 
 use pairwise_plugin_api::ops::{FindRequest, Scope};
-use pairwise_plugin_api::{Action, Class, CreateKey, Found, Outcome, Reason, Record, RecordRef, Status, Value, Write};
+use pairwise_plugin_api::{
+    Action, Class, CreateKey, Found, Name, Outcome, Reason, Record, RecordRef, Status, Value, Write,
+};
 
 use super::absence::gone_for_certain;
 use super::calls::is_gone;
-use super::commit::Part;
+use super::commit::{Part, bears_our_key};
+use super::keys::match_keys;
 use super::pull::{announce, gone};
 use super::translate::Row;
 use super::{Lane, Stop};
 use crate::model::value::same;
-use crate::model::{Guard, Intent, LinkChange, LinkId, Settlement, Side, Sides, Stage};
+use crate::model::{Aside, AsideKind, Guard, Intent, LinkChange, LinkId, Matching, Settlement, Side, Sides, Stage};
 
 pub(super) fn recover(lane: &mut Lane<'_>) -> Result<(), Stop> {
     lane.unsure = Sides::default();
@@ -87,37 +90,70 @@ fn settle<'i, 'l, A>(
     lane.settle_all(&mut settlements)
 }
 
-/// What became of a create, and whether a record that was there already certainly bears our key.
-type Made = (Outcome, bool);
+/// What became of a create.
+enum Made {
+    /// The remote's answer, and whether a record that was there already certainly bears our key.
+    Answered(Box<Outcome>, bool),
+    /// One of these may be it, and nobody can tell.
+    Doubtful(Vec<Record>),
+}
 
-/// Were they created? Where the remote takes keys, sending the same create again answers that by itself.
+/// What a search for a record that may have been made has found.
+enum Search {
+    /// The remote does not answer.
+    Unanswered,
+    /// There is none.
+    Nobody,
+    One(Box<Record>),
+    /// Some that it may be.
+    Several(Vec<Record>),
+}
+
+/// Were they created? Where the remote takes keys, sending the same create again answers that by itself. `None`: it does not
+/// tell now.
 fn created(lane: &mut Lane<'_>, side: Side, intents: &[&Intent]) -> Result<Vec<Option<Made>>, Stop> {
+    let takes_keys = lane.abilities[side].create_key == CreateKey::Takes;
     let found = match lane.abilities[side].create_key {
-        CreateKey::Takes => intents.iter().map(|_| Some(None)).collect(),
+        CreateKey::Takes => intents.iter().map(|_| Search::Nobody).collect(),
         CreateKey::Searchable => by_key(lane, side, intents)?,
         CreateKey::None => intents.iter().map(|intent| by_nature(lane, intent)).collect::<Result<_, _>>()?,
     };
     let by_key = lane.abilities[side].create_key == CreateKey::Searchable;
-    let mut outcomes: Vec<Option<Made>> = intents.iter().map(|_| None).collect();
+    let mut made: Vec<Option<Made>> = intents.iter().map(|_| None).collect();
     let (mut missing, mut there) = (Vec::new(), Vec::new());
-    for (place, found) in found.into_iter().enumerate() {
-        match found {
-            Some(None) => missing.push(place),
-            Some(Some(record)) => there.push((place, record)),
+    let mut sort = |place: usize, found: Search, missing: &mut Vec<usize>| match found {
+        Search::Nobody => missing.push(place),
+        Search::One(record) => there.push((place, *record)),
+        Search::Several(records) => made[place] = Some(Made::Doubtful(records)),
+        Search::Unanswered => {}
+    };
+    found.into_iter().enumerate().for_each(|(place, found)| sort(place, found, &mut missing));
+    let writes = missing.iter().map(|place| intents[*place].write.clone()).collect();
+    let mut repeated = Vec::new();
+    for (place, outcome) in missing.into_iter().zip(again(lane, side, writes)?) {
+        match outcome {
+            // That it was not done this time does not say that it was not done the first time.
             None => {}
+            Some(Outcome { status: Status::NotSent | Status::Throttled | Status::Auth | Status::Unknown, .. }) => {}
+            Some(outcome) if takes_keys && outcome.status == Status::Refused => {
+                let mut nowhere = Vec::new();
+                sort(place, by_nature(lane, intents[place])?, &mut nowhere);
+                repeated.extend(nowhere.into_iter().map(|place| (place, outcome.clone())));
+            }
+            Some(outcome) => repeated.push((place, outcome)),
         }
+    }
+    for (place, outcome) in repeated {
+        let ours = bears_our_key(&intents[place].write, &outcome);
+        made[place] = Some(Made::Answered(Box::new(outcome), ours));
     }
     let joined = joined(lane, side, &there)?;
     for ((place, record), joined) in there.into_iter().zip(joined) {
         let found = Outcome { record: Some(record), ..Outcome::of(Status::Exists) };
-        outcomes[place] = joined.then_some((found, by_key));
+        let ours = by_key || lane.holds_most_of_what_we_asked(intents[place], found.record.as_ref());
+        made[place] = joined.then_some(Made::Answered(Box::new(found), ours));
     }
-    let writes = missing.iter().map(|place| intents[*place].write.clone()).collect();
-    for (place, outcome) in missing.into_iter().zip(again(lane, side, writes)?) {
-        // Without a UID it is only our key by which the remote can know it.
-        outcomes[place] = outcome.map(|outcome| (outcome, intents[place].write.uid.is_none()));
-    }
-    Ok(outcomes)
+    Ok(made)
 }
 
 /// Sends writes, as many at once as the side takes. `None`: nobody knows what became of it.
@@ -133,9 +169,8 @@ fn again(lane: &Lane<'_>, side: Side, writes: Vec<Write>) -> Result<Vec<Option<O
     Ok(outcomes)
 }
 
-/// `None`: the remote does not answer. `Some(None)`: there is none.
-fn by_key(lane: &mut Lane<'_>, side: Side, intents: &[&Intent]) -> Result<Vec<Option<Option<Record>>>, Stop> {
-    let mut all: Vec<Option<Option<Record>>> = Vec::with_capacity(intents.len());
+fn by_key(lane: &mut Lane<'_>, side: Side, intents: &[&Intent]) -> Result<Vec<Search>, Stop> {
+    let mut all = Vec::with_capacity(intents.len());
     // One request looks in one entity.
     for same in intents.chunk_by(|a, b| a.write.at.entity == b.write.at.entity) {
         let request = FindRequest {
@@ -148,12 +183,16 @@ fn by_key(lane: &mut Lane<'_>, side: Side, intents: &[&Intent]) -> Result<Vec<Op
         };
         match lane.call(side, |remote| remote.find(&request)) {
             Ok(found) if found.len() == same.len() => {
-                all.extend(found.into_iter().map(|records| Some(records.into_iter().next())));
+                let first = |records: Vec<Record>| records.into_iter().next();
+                all.extend(found.into_iter().map(|records| match first(records) {
+                    Some(record) => Search::One(Box::new(record)),
+                    None => Search::Nobody,
+                }));
             }
             Ok(found) => {
                 return Err(lane.contract(side, format!("`find` of {} keys answered {}", same.len(), found.len())));
             }
-            Err(failure) if failure.class == Class::Transient => all.extend(same.iter().map(|_| None)),
+            Err(failure) if failure.class == Class::Transient => all.extend(same.iter().map(|_| Search::Unanswered)),
             Err(failure) => return Err(lane.stop(side, failure)),
         }
     }
@@ -176,14 +215,12 @@ fn joined(lane: &Lane<'_>, side: Side, found: &[(usize, Record)]) -> Result<Vec<
     Ok(outcomes.into_iter().map(|outcome| outcome.is_some_and(|outcome| outcome.status == Status::Applied)).collect())
 }
 
-/// A remote without keys is asked for a record that holds just what we asked for and has no link.
-fn by_nature(lane: &mut Lane<'_>, intent: &Intent) -> Result<Option<Option<Record>>, Stop> {
+/// A remote without keys is asked for a record without a link that holds just what we asked for. Where somebody has edited it
+/// since, it is the one that a match would tie; where nothing would tie them, a person must say.
+fn by_nature(lane: &mut Lane<'_>, intent: &Intent) -> Result<Search, Stop> {
     let side = intent.side;
-    let Some((path, value)) = NATURAL.iter().find_map(|path| intent.asked.text(path).map(|value| (*path, value)))
-    else {
-        return Ok(None);
-    };
-    let Some(row) = lane.map.row(path) else { return Ok(None) };
+    let Some((path, value)) = natural(intent) else { return Ok(Search::Nobody) };
+    let Some(row) = lane.map.row(path) else { return Ok(Search::Nobody) };
     // A record that has not joined its scope yet is found outside of it.
     let scope = if lane.abilities[side].membership { Scope::default() } else { lane.spec.scope[side].clone() };
     let request = FindRequest {
@@ -197,26 +234,31 @@ fn by_nature(lane: &mut Lane<'_>, intent: &Intent) -> Result<Option<Option<Recor
     };
     let found = match lane.call(side, |remote| remote.find(&request)) {
         Ok(found) => found.into_iter().flatten().collect::<Vec<_>>(),
-        Err(failure) if matches!(failure.class, Class::Transient | Class::Unimplemented) => return Ok(None),
+        Err(failure) if matches!(failure.class, Class::Transient | Class::Unimplemented) => {
+            return Ok(Search::Unanswered);
+        }
         Err(failure) => return Err(lane.stop(side, failure)),
     };
     let at: Vec<RecordRef> = found.iter().map(|record| record.at.clone()).collect();
     let known = lane.store.known(&lane.lease, side, &at)?;
-    let mut ours: Vec<Record> = found
-        .into_iter()
-        .zip(known)
-        .filter(|(record, known)| known.link.is_none() && lane.holds_what_we_asked(intent, record))
-        .map(|(record, _)| record)
-        .collect();
-    // Two that fit are one too many to guess.
-    Ok(match ours.len() {
-        0 => Some(None),
-        1 => Some(ours.pop()),
-        _ => None,
+    let loose = found.into_iter().zip(known).filter(|(_, known)| known.link.is_none()).map(|(record, _)| record);
+    let (mut just_it, others): (Vec<Record>, Vec<Record>) =
+        loose.partition(|record| lane.holds_what_we_asked(intent, record));
+    let (mut matching, others): (Vec<Record>, Vec<Record>) =
+        others.into_iter().partition(|record| lane.would_match(intent, record));
+    Ok(match (just_it.len(), matching.len(), others.len()) {
+        (0, 0, 0) => Search::Nobody,
+        (1, ..) => Search::One(Box::new(just_it.remove(0))),
+        (0, 1, _) => Search::One(Box::new(matching.remove(0))),
+        _ => Search::Several([just_it, matching, others].concat()),
     })
 }
 
-/// Fields by which a record is looked up where nothing better is there.
+/// What a record is looked up by where nothing better is there.
+fn natural(intent: &Intent) -> Option<(&'static str, &str)> {
+    NATURAL.iter().find_map(|path| intent.asked.text(path).map(|value| (*path, value)))
+}
+
 const NATURAL: &[&str] = &["emails/1/address", "name/full", "name/surname", "title"];
 
 /// What a fresh look at an updated or removed record means.
@@ -279,6 +321,11 @@ fn updated(lane: &mut Lane<'_>, intent: &Intent, record: Record) -> Settlement {
     Settlement { link: LinkChange::Put(Box::new(link)), announce, ..Settlement::default() }
 }
 
+/// The record that a create was made of.
+pub(super) fn source(intent: &Intent) -> Option<(Side, RecordRef)> {
+    intent.source.as_ref().map(|(end, _)| (intent.side.other(), end.at.clone()))
+}
+
 impl Lane<'_> {
     /// Makes settlements durable.
     fn settle_all(&mut self, settlements: &mut Vec<Settlement>) -> Result<(), Stop> {
@@ -289,14 +336,70 @@ impl Lane<'_> {
         Ok(())
     }
 
+    /// Whether a record that was found by what it holds, and that somebody has edited, is ours nevertheless: of the values by
+    /// which it was not found most are those that we asked for.
+    fn holds_most_of_what_we_asked(&self, intent: &Intent, record: Option<&Record>) -> bool {
+        let values = record.and_then(|record| self.map.translate_in(intent.side, record).ok()).unwrap_or_default();
+        let found_by = natural(intent).map_or("", |(path, _)| path);
+        let others = intent.asked.iter().filter(|(path, _)| &***path != found_by);
+        let holds = |path: &Name, asked: &Value| match (self.map.row(path), values.get(path)) {
+            (Some(row), Some(value)) => same(row.compare, value, asked),
+            _ => false,
+        };
+        let (standing, edited): (Vec<_>, Vec<_>) = others.partition(|(path, asked)| holds(path, asked));
+        !standing.is_empty() && standing.len() >= edited.len()
+    }
+
+    /// Whether a match would tie a record to the one that a create was made of.
+    fn would_match(&self, intent: &Intent, record: &Record) -> bool {
+        let Matching::Keys(policy) = &self.spec.matching else { return false };
+        let Ok(values) = self.keys.translate_in(intent.side, record) else { return false };
+        let asked = match_keys(policy, &intent.asked, intent.write.uid.as_deref());
+        match_keys(policy, &values, record.uid.as_deref()).iter().any(|key| asked.contains(key))
+    }
+
+    /// Neither the record that was to be made nor those that may be it take part until a person has looked at them.
+    fn set_doubtful_aside(&mut self, intent: &Intent, records: &[Record], settlement: &mut Settlement) {
+        let side = intent.side;
+        let ids: Vec<&str> = records.iter().take(4).map(|record| record.at.id.as_str()).collect();
+        let ids = ids.join("`, `");
+        let text = format!(
+            "it may have been made on the {side} as `{ids}`, and was edited since: the answer to the write was lost. Delete \
+             what is there twice, then `pairwise quarantine retry`"
+        );
+        let source = intent.source.iter().map(|(end, _)| (side.other(), &end.at, &end.version));
+        let found = records.iter().map(|record| (side, &record.at, &record.version));
+        for (side, at, version) in source.chain(found) {
+            let aside = Aside {
+                side,
+                at: at.clone(),
+                version: version.clone(),
+                label: at.id.clone(),
+                kind: AsideKind::Quarantined,
+                code: "maybe_made".to_owned(),
+                text: text.clone(),
+            };
+            self.tell_aside(&aside);
+            settlement.aside.push(aside);
+        }
+        settlement.link = LinkChange::Retire(intent.link.id);
+    }
+
     /// What the repeated or found create means for its link. Announcements stay: they are compared with the new shadows.
     fn adopt_created(
         &mut self,
         intent: &Intent,
-        (outcome, ours): Made,
+        made: Made,
         before: &mut Vec<Settlement>,
     ) -> Result<Option<Settlement>, Stop> {
         let mut settlement = Settlement::default();
+        let (outcome, ours) = match made {
+            Made::Answered(outcome, ours) => (*outcome, ours),
+            Made::Doubtful(records) => {
+                self.set_doubtful_aside(intent, &records, &mut settlement);
+                return Ok(Some(settlement));
+            }
+        };
         let mut link = intent.link.clone();
         let mut intent = intent.clone();
         match outcome.status {
@@ -311,10 +414,10 @@ impl Lane<'_> {
                     self.report.side(intent.side).created += 1;
                 }
             }
-            Status::Unknown => return Ok(None),
-            // Certainly not there: its announcement makes it anew.
+            // Certainly not there: its announcement makes it anew. One that was to be made again may have none any more.
             _ => {
                 settlement.link = LinkChange::Retire(link.id);
+                settlement.revisit.extend(source(&intent));
                 return Ok(Some(settlement));
             }
         }

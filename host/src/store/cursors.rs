@@ -9,15 +9,16 @@ use crate::model::{LaneKey, LaneMemory, LinkState, Side, StoreResult};
 statements! {
     LANE = "SELECT map, live_links FROM lane WHERE id = ?1";
     NEWEST = "SELECT (SELECT coalesce(max(id), 0) FROM inbox), (SELECT coalesce(max(id), 0) FROM aside)";
-    SIDE = "SELECT cursor, since_sweep FROM lane_side WHERE lane = ?1 AND side = ?2";
+    SIDE = "SELECT cursor, since_sweep, listed FROM lane_side WHERE lane = ?1 AND side = ?2";
     DOUBTS = "SELECT EXISTS (SELECT 1 FROM doubt JOIN link ON link.id = doubt.link \
               WHERE doubt.lane = ?1 AND doubt.side = ?2 AND link.state = ?3)";
     SET_CURSOR = "INSERT INTO lane_side (lane, side, cursor) VALUES (?1, ?2, ?3) \
                   ON CONFLICT (lane, side) DO UPDATE SET cursor = excluded.cursor";
-    SWEPT = "INSERT INTO lane_side (lane, side) VALUES (?1, ?2) ON CONFLICT (lane, side) DO UPDATE SET since_sweep = 0";
+    SWEPT = "INSERT INTO lane_side (lane, side, listed) VALUES (?1, ?2, 1) \
+             ON CONFLICT (lane, side) DO UPDATE SET since_sweep = 0, listed = 1";
     RUN_BEGINS = "UPDATE lane_side SET since_sweep = since_sweep + 1 WHERE lane = ?1";
     SET_MAP = "UPDATE lane SET map = ?2 WHERE id = ?1";
-    FORGET = "UPDATE lane_side SET cursor = NULL WHERE lane = ?1";
+    FORGET = "UPDATE lane_side SET cursor = NULL, listed = 0 WHERE lane = ?1";
 }
 
 pub(super) fn memory(tx: &Tx<'_>) -> Answer<LaneMemory> {
@@ -29,9 +30,10 @@ pub(super) fn memory(tx: &Tx<'_>) -> Answer<LaneMemory> {
         (memory.newest_inbox, memory.newest_aside) = (inbox, aside);
     }
     for side in Side::BOTH {
-        let known: Option<(Option<Vec<u8>>, u32)> =
-            tx.one(SIDE, (tx.lane(), side), |row| Ok((row.get(0)?, row.get(1)?)))?;
-        if let Some((cursor, since)) = known {
+        let known: Option<(Option<Vec<u8>>, u32, bool)> =
+            tx.one(SIDE, (tx.lane(), side), |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
+        if let Some((cursor, since, listed)) = known {
+            memory.listed[side] = listed;
             memory.cursors[side] = cursor.map(Cursor);
             memory.doubts[side] =
                 tx.one(DOUBTS, (tx.lane(), side, LinkState::Live), |row| row.get(0))?.unwrap_or_default();

@@ -1,4 +1,4 @@
-//! Records that a person wants read again.
+//! Records that are to be read again: because a person wants it, or because a write that was made of them came to nothing.
 
 use pairwise_plugin_api::RecordRef;
 

@@ -12,7 +12,7 @@ pub(super) const APPLICATION_ID: i32 = 0x5057_5331;
 /// Links pack well into pages of this size.
 pub(super) const PAGE_SIZE: u32 = 8192;
 
-const STEPS: &[M<'_>] = &[M::up(FIRST), M::up(FIELD_NAMES)];
+const STEPS: &[M<'_>] = &[M::up(FIRST), M::up(FIELD_NAMES), M::up(LISTED)];
 
 /// All steps to the present schema.
 pub(super) const MIGRATIONS: Migrations<'_> = Migrations::from_slice(STEPS);
@@ -27,6 +27,12 @@ CREATE TABLE field (
     id    INTEGER PRIMARY KEY,
     name  TEXT NOT NULL UNIQUE
 ) STRICT;
+";
+
+/// Whether a side was ever listed to its end. Until then its cursor stands in the middle of the first listing.
+const LISTED: &str = "
+ALTER TABLE lane_side ADD COLUMN listed INTEGER NOT NULL DEFAULT 0;
+UPDATE lane_side SET listed = 1;
 ";
 
 const FIRST: &str = "

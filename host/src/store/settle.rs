@@ -4,7 +4,7 @@
 //! announced again, because whether a record is linked decides how it is staged.
 
 use super::transaction::{Answer, Tx};
-use super::{aside, conflicts, history, inbox, intents, links};
+use super::{aside, conflicts, history, inbox, intents, links, revisits};
 use crate::model::{LinkChange, LinkId, Settlement};
 
 pub(super) fn settle(tx: &Tx<'_>, run: &str, batch: &[Settlement]) -> Answer<()> {
@@ -29,6 +29,9 @@ fn one(tx: &Tx<'_>, run: &str, settlement: &Settlement) -> Answer<()> {
         aside::put(tx, run, record)?;
     }
     inbox::stage(tx, &settlement.announce)?;
+    for (side, at) in &settlement.revisit {
+        revisits::add(tx, *side, tx.entity(&at.entity)?, &at.id)?;
+    }
     if let (Some(open), Some(link)) = (&settlement.conflicts, link) {
         conflicts::replace(tx, run, link, open)?;
     }

@@ -76,7 +76,7 @@ impl Rules {
         if self.abilities.create_key == CreateKey::Takes
             && let Some(row) = world.by_key(&write.key)
         {
-            return Ok(self.told(Status::Exists, row));
+            return Ok(Outcome { code: Outcome::BY_KEY.into(), ..self.told(Status::Exists, row) });
         }
         let uid = write.uid.as_ref().filter(|_| self.abilities.uid);
         if let Some(row) = uid.and_then(|uid| world.by_uid(uid)) {

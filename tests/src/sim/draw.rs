@@ -41,6 +41,11 @@ fn abilities(dice: &mut Dice) -> Capabilities {
     }
 }
 
+/// Whether what became of a create is found out by looking for what it holds.
+fn asks(abilities: &Capabilities) -> bool {
+    abilities.create_key == CreateKey::None
+}
+
 fn setting(dice: &mut Dice) -> Setting {
     let mut setting = Setting::default();
     for side in Side::BOTH {
@@ -56,6 +61,11 @@ fn setting(dice: &mut Dice) -> Setting {
     setting.per = dice.pick(&[Per::Field, Per::Field, Per::Field, Per::Record]);
     setting.tie = dice.pick(&Side::BOTH);
     setting.matching = (!dice.percent(15)).then(|| dice.pick(&[Winner::Hold, Winner::Latest, Winner::Left]));
+    for side in Side::BOTH.into_iter().filter(|_| setting.matching.is_none()) {
+        // Without keys and without a match, nobody can tell a record of ours that somebody has edited since.
+        let abilities = &mut setting.abilities[side];
+        abilities.create_key = if asks(abilities) { CreateKey::Searchable } else { abilities.create_key };
+    }
     setting.map_change = dice.pick(&[MapChange::Ask, MapChange::LeftWins, MapChange::RightWins]);
     if dice.percent(15) {
         setting.direction = dice.pick(&[Direction::LeftToRight, Direction::RightToLeft]);
@@ -88,7 +98,7 @@ struct Rates {
     deletes: u32,
     clears: u32,
     reuses: u32,
-    /// Records without a link find each other by their addresses: nobody edits those, and no side hides records.
+    /// Records without a link are found by their addresses: nobody edits those.
     matches: bool,
     /// A listing may hide records: what it does not show is found by the next one only.
     hides: bool,
@@ -121,7 +131,7 @@ impl Rates {
             clears: dice.pick(&[0, 10]),
             // Whoever takes the id of an unreadable record shares its fate.
             reuses: if backups == 0 && poison == 0 { dice.pick(&[0, 0, 10]) } else { 0 },
-            matches: twins || backups > 0,
+            matches: twins || backups > 0 || Side::BOTH.iter().any(|side| asks(&setting.abilities[*side])),
             hides: !twins && backups == 0 && setting.sweep_every > 0,
             sleeps: Side::BOTH.iter().all(|side| setting.abilities[*side].create_key == CreateKey::Takes),
             faults: dice.pick(&[0, 0, 10, 40]),

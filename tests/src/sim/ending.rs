@@ -1,5 +1,7 @@
 //! The end of each history: faults stop, time goes on, a person looks at what waits, and then all must be well.
 
+use pairwise_host::model::Side;
+
 use super::oracle::Broken;
 use super::system::Human;
 use super::world::World;
@@ -27,7 +29,7 @@ pub(super) fn end(world: &World) {
     let history = world.history();
     let status = world.status();
     let mut oracle = world.oracle();
-    let last = scope.doubtful.iter().any(|(side, doubtful)| *doubtful && records[side].len() < 2);
+    let last = Side::BOTH.into_iter().any(|side| scope.doubts_the_last(side, &records));
     if let Some(status) = status.filter(|_| !last) {
         if status.waiting + status.held > 0 {
             oracle.complain("P3", format!("{} announcement(s) wait for ever", status.waiting + status.held));

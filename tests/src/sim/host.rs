@@ -62,6 +62,7 @@ impl<'w> Host<'w> {
     fn pass(&self, point: &'static str) {
         let at = self.points.fetch_add(1, Ordering::Relaxed) + 1;
         self.world.note(point);
+        self.world.tell(|| format!("  {at} {point}"));
         loop {
             let twist = locked(&self.twists).pop_if(|(when, _)| *when <= at);
             match twist {
@@ -82,7 +83,9 @@ impl<'w> Host<'w> {
     }
 
     fn fault(&self) -> Option<Fault> {
-        locked(&self.faults).pop()
+        let fault = locked(&self.faults).pop()?;
+        self.world.tell(|| format!("  ! {fault:?}"));
+        Some(fault)
     }
 }
 
@@ -93,6 +96,7 @@ impl Observer for Host<'_> {
 
     fn guards(&self, guard: Guard) -> bool {
         self.world.mark(&format!("{guard:?}"));
+        self.world.tell(|| format!("  guard {guard:?}"));
         !self.world.lacks(Switch::Guard(guard))
     }
 }
@@ -237,6 +241,7 @@ impl Store for Ledger<'_, '_> {
 
     fn intend(&mut self, lease: &Lease, run: &str, intents: &mut [Intent], history: &[Lost]) -> StoreResult<()> {
         let lease = &self.fenced(lease);
+        history.iter().for_each(|lost| self.0.world.tells_of(lost.link));
         self.transact("intend", "intended", |db| db.intend(lease, run, intents, history))
     }
 

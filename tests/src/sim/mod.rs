@@ -19,4 +19,4 @@ pub use oracle::Broken;
 pub use script::Script;
 pub use shrink::shrink;
 pub use switch::Switch;
-pub use world::{Verdict, play, play_without};
+pub use world::{Verdict, play, play_aloud, play_without};

@@ -72,6 +72,18 @@ impl Scope {
     }
 }
 
+impl Scope {
+    /// Whether a removal on this side may be doubted for ever: of a system that cannot say for certain that a record is gone,
+    /// the last one is never believed to be. Of a target that is not read, only the records that are kept in step are known.
+    #[must_use]
+    pub fn doubts_the_last(&self, side: Side, records: &Sides<Vec<Record>>) -> bool {
+        let is_read = self.source.is_none_or(|source| source == side);
+        let others: Vec<_> = records[side.other()].iter().map(|record| owner(&record.fields)).collect();
+        let known = records[side].iter().filter(|record| is_read || others.contains(&owner(&record.fields)));
+        self.doubtful[side] && known.count() < 2
+    }
+}
+
 /// What people did, and what is wrong so far.
 #[derive(Debug, Default)]
 pub struct Oracle {
@@ -256,9 +268,7 @@ impl Oracle {
             let kept = deleted && scope.keeps[missing];
             // Records of a target alone are nobody's business; what is deleted there comes back when its source changes.
             let alone = scope.source.is_some_and(|source| source == missing || deleted);
-            // Of a system that cannot say for certain that a record is gone, the last one is never believed to be.
-            let last = scope.doubtful[missing] && records[missing].len() < 2;
-            if !kept && !alone && !last {
+            if !kept && !alone && !scope.doubts_the_last(missing, records) {
                 broken.push(Broken { property: "P3", found: format!("h{who} is missing on the {missing}") });
             }
         }

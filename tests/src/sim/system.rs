@@ -182,9 +182,7 @@ impl System {
     /// Somebody deletes a record.
     pub fn delete(&self, id: &str) {
         let mut state = self.state();
-        if state.records.remove(id).is_some() {
-            state.events.push(Event::Gone(id.to_owned(), Reason::Deleted));
-        }
+        state.remove(id);
     }
 
     /// A person deletes a record, and makes another one that gets its id.
@@ -435,8 +433,8 @@ impl System {
             if write.action != Action::Create {
                 return (Outcome::of(Status::Gone), None);
             }
-            if let Some(there) = self.already_there(&state, write) {
-                return (Outcome { record: Some(there), ..Outcome::of(Status::Exists) }, None);
+            if let Some(exists) = self.already_there(&state, write) {
+                return (exists, None);
             }
             let id = format!("{}{}", self.side.name(), state.counter + 1);
             let record = self.add(&mut state, id.clone(), write.fields.clone(), write.uid.clone(), now);
@@ -458,22 +456,31 @@ impl System {
             state.records.insert(write.at.id.clone(), record.clone());
             return (Outcome::applied(record), Some(effect));
         }
-        state.records.remove(&write.at.id);
-        state.events.push(Event::Gone(write.at.id.clone(), Reason::Deleted));
+        state.remove(&write.at.id);
         (Outcome::applied(current), Some(effect))
     }
 
-    fn already_there(&self, state: &State, write: &Write) -> Option<Record> {
-        let by_key = || {
-            let takes = self.abilities.create_key == CreateKey::Takes;
-            state.keys.get(&write.key).filter(|_| takes).and_then(|id| state.records.get(id))
-        };
+    fn already_there(&self, state: &State, write: &Write) -> Option<Outcome> {
+        let takes = self.abilities.create_key == CreateKey::Takes;
+        let exists = |record: &Record| Outcome { record: Some(record.clone()), ..Outcome::of(Status::Exists) };
+        let by_key = state.keys.get(&write.key).filter(|_| takes).and_then(|id| state.records.get(id));
+        if let Some(record) = by_key {
+            return Some(Outcome { code: Outcome::BY_KEY.into(), ..exists(record) });
+        }
         let same_uid = |record: &&Record| self.abilities.uid && write.uid.is_some() && record.uid == write.uid;
-        by_key().or_else(|| state.records.values().find(same_uid)).cloned()
+        state.records.values().find(same_uid).map(exists)
     }
 }
 
 impl State {
+    /// A record goes, and the key of its creation with it: whoever gets its id was made by somebody else.
+    fn remove(&mut self, id: &str) {
+        if self.records.remove(id).is_some() {
+            self.keys.retain(|_, of| of != id);
+            self.events.push(Event::Gone(id.to_owned(), Reason::Deleted));
+        }
+    }
+
     fn hides(&self, id: &str) -> bool {
         match self.weather {
             Weather::Blackout => true,

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use pairwise_host::chance::Chance;
-use pairwise_host::model::{HoldKind, Holder, LaneReport, LaneSpec, Lease, RunOptions, Side, Sides, Winner};
+use pairwise_host::model::{HoldKind, Holder, LaneReport, LaneSpec, Lease, LinkId, RunOptions, Side, Sides, Winner};
 use pairwise_host::pipeline;
 use pairwise_host::store::{Chosen, Db, Environment, HeldRow, HoldRow, LaneStatus};
 use pairwise_plugin_api::{Action, Fields, Outcome, Record, Value, Write};
@@ -67,8 +67,12 @@ pub(super) struct World {
     /// Effects of updates that no host has settled yet.
     unsettled: Mutex<Vec<Effect>>,
     missing: Vec<Switch>,
+    /// What happens is told on standard error.
+    aloud: bool,
     marks: Mutex<BTreeMap<String, u64>>,
     lease: Mutex<Option<Lease>>,
+    /// Links of which something was written to history.
+    storied: Mutex<BTreeSet<LinkId>>,
 }
 
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -81,6 +85,14 @@ pub fn play(script: &Script) -> Verdict {
     play_without(script, &[])
 }
 
+/// Plays a script, and tells each point and each write on standard error.
+#[must_use]
+pub fn play_aloud(script: &Script) -> Verdict {
+    let mut world = World::new(script);
+    world.aloud = true;
+    world.through(script)
+}
+
 /// Plays a script where some mechanisms are missing.
 #[must_use]
 pub fn play_without(script: &Script, missing: &[Switch]) -> Verdict {
@@ -89,11 +101,7 @@ pub fn play_without(script: &Script, missing: &[Switch]) -> Verdict {
     if world.lacks(Switch::Sweep) {
         locked(&world.spec).sweep_every = 0;
     }
-    for step in &script.steps {
-        world.step(step);
-    }
-    super::ending::end(&world);
-    world.verdict()
+    world.through(script)
 }
 
 impl World {
@@ -132,8 +140,10 @@ impl World {
             effects: AtomicU32::new(0),
             unsettled: Mutex::default(),
             missing: Vec::new(),
+            aloud: false,
             marks: Mutex::default(),
             lease: Mutex::default(),
+            storied: Mutex::default(),
             setting,
         }
     }
@@ -150,6 +160,13 @@ impl World {
         what.hash(&mut *locked(&self.trace));
     }
 
+    /// Tells a reader what happens, where he wants to know it.
+    pub(super) fn tell(&self, what: impl FnOnce() -> String) {
+        if self.aloud {
+            eprintln!("{}", what());
+        }
+    }
+
     /// Counts something that was met.
     pub(super) fn mark(&self, what: &str) {
         let mut marks = locked(&self.marks);
@@ -164,6 +181,11 @@ impl World {
         self.missing.contains(&switch)
     }
 
+    /// A host has written to history of this link.
+    pub(super) fn tells_of(&self, link: LinkId) {
+        locked(&self.storied).insert(link);
+    }
+
     /// A host has taken the lease.
     pub(super) fn took(&self, lease: &Lease) {
         *locked(&self.lease) = Some(lease.clone());
@@ -172,6 +194,16 @@ impl World {
     /// Of the host that took it last.
     pub(super) fn newest_lease(&self) -> Option<Lease> {
         locked(&self.lease).clone()
+    }
+
+    /// From the first step to the judgement.
+    fn through(&self, script: &Script) -> Verdict {
+        for step in &script.steps {
+            self.tell(|| format!("= {step:?}"));
+            self.step(step);
+        }
+        super::ending::end(self);
+        self.verdict()
     }
 
     fn verdict(&self) -> Verdict {
@@ -304,6 +336,10 @@ impl World {
         }
         let write = &write;
         let (outcome, effect) = self.systems[side].write(write, self.time.now());
+        self.tell(|| {
+            let fields: Vec<_> = write.fields.iter().map(|(name, value)| format!("{name}={value:?}")).collect();
+            format!("  {side} {:?} {} {} -> {:?}", write.action, write.at.id, fields.join(" "), outcome.status)
+        });
         self.note((side, &write.at.id, format!("{:?}", outcome.status)));
         self.mark(&format!("{:?} was answered {:?}", write.action, outcome.status));
         if let Some(effect) = effect {
@@ -341,6 +377,7 @@ impl World {
         self.doubt();
         match ran {
             Ok(report) => {
+                self.tell(|| format!("- {:?} {:?} {:?}", report.state, report.error, report.notes));
                 self.note(format!("{:?} {:?}", report.state, report.error));
                 Some(report)
             }
@@ -403,8 +440,9 @@ impl World {
 
     /// All values that are in history, also in databases that a backup was put in the place of: they are kept beside it.
     pub(super) fn history(&self) -> BTreeSet<String> {
-        let mut values = past(&mut self.db());
-        locked(&self.replaced).iter_mut().for_each(|db| values.extend(past(db)));
+        let links = locked(&self.storied).clone();
+        let mut values = past(&mut self.db(), &links);
+        locked(&self.replaced).iter_mut().for_each(|db| values.extend(past(db, &links)));
         values
     }
 
@@ -511,16 +549,10 @@ impl World {
 }
 
 /// Values that lost.
-fn past(db: &mut Db) -> BTreeSet<String> {
+fn past(db: &mut Db, links: &BTreeSet<LinkId>) -> BTreeSet<String> {
     let mut values = BTreeSet::new();
-    // Numbers of links are never used again: those without history follow the last one.
-    let mut empty = 0;
-    for link in 0.. {
-        let rows = db.history_of_link(link).unwrap_or_default();
-        empty = if rows.is_empty() { empty + 1 } else { 0 };
-        if empty > 300 {
-            break;
-        }
+    for link in links {
+        let rows = db.history_of_link(*link).unwrap_or_default();
         values.extend(rows.iter().flat_map(|row| &row.values).filter_map(|value| value.old.as_text()).map(plain));
     }
     values
