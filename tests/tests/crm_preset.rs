@@ -353,3 +353,22 @@ fn storms_change_nothing_in_the_end() {
         pair.quiet();
     }
 }
+
+/// Where only people have logins, a connection is checked as each of them who may be read.
+#[test]
+fn a_connection_without_a_login_of_its_own_is_checked_as_its_users() {
+    let pair = Pair::empty(3);
+    let host = pair.world.text("pairwise.toml");
+    let own: Vec<&str> = host.lines().filter(|line| !line.starts_with("secrets")).collect();
+    pair.world.put("pairwise.toml", &own.join("\n").replace(", username = \"admin\"", ""));
+    let check = || pair.world.run(["connection", "check", "crm"]);
+    check().exits(0);
+    pair.world.put("lee.secret", "wrong");
+    let ran = check().exits(3);
+    assert!(ran.stderr.contains("does not accept user `lee`"), "{}", ran.stderr);
+    // Nobody logs in who lacks the grant.
+    let profile = pair.world.text("profiles/sales.toml");
+    pair.world.put("profiles/sales.toml", &profile.replace("grants = [\"contact_sync\"]\n", ""));
+    let ran = check().exits(2);
+    assert!(ran.stderr.contains("no secret `password`"), "{}", ran.stderr);
+}

@@ -122,18 +122,38 @@ pub fn probe(config: &Config, plugin: &Plugin) -> Result<SandboxStatus, OpenErro
 /// Why it cannot be worked with.
 pub fn visit(config: &Config, plugins: &Plugins, name: &str) -> Result<Visited, Unready> {
     let scratch = Scratch::new(config);
-    let opened = ready::check_one(config, plugins, name)?.open(config, scratch.path())?;
-    let session = opened.of(&Principal::connection())?;
-    let conditions = session.check(&CheckRequest::default()).map_err(|failure| unable(config, name, &failure))?;
-    if let Some(condition) = conditions.iter().find(|condition| blocks(condition)) {
-        return Err(Problem::new(format!("connection `{name}`: {}", condition.text)).into());
+    let checked = ready::check_one(config, plugins, name)?;
+    let opened = checked.open(config, scratch.path())?;
+    let look = |principal: &Principal| {
+        let session = opened.of(principal)?;
+        let request = CheckRequest { principal: principal.clone(), ..CheckRequest::default() };
+        let conditions = session.check(&request).map_err(|failure| unable(config, name, &failure))?;
+        if let Some(condition) = conditions.iter().find(|condition| blocks(condition)) {
+            return Err(Problem::new(format!("connection `{name}`: {}", condition.text)).into());
+        }
+        Ok(Visited {
+            plugin: session.spec().plugin.name(),
+            description: session.description().clone(),
+            conditions,
+            sandbox: session.sandbox(),
+        })
+    };
+    let mut found: Option<Result<Visited, Unready>> = None;
+    for principal in checked.principals() {
+        found = Some(match (found, look(principal)) {
+            (None, found) => found,
+            (Some(Ok(before)), Ok(mut visited)) => {
+                visited.conditions.extend(before.conditions);
+                Ok(visited)
+            }
+            (Some(Err(mut before)), Err(more)) => {
+                before.problems.extend(more.problems.iter().cloned());
+                Err(before)
+            }
+            (Some(Err(unready)), Ok(_)) | (Some(Ok(_)), Err(unready)) => Err(unready),
+        });
     }
-    Ok(Visited {
-        plugin: session.spec().plugin.name(),
-        description: session.description().clone(),
-        conditions,
-        sandbox: session.sandbox(),
-    })
+    found.unwrap_or_else(|| Err(Problem::new(format!("connection `{name}` has no login")).into()))
 }
 
 /// Whether a condition keeps work from starting.

@@ -155,14 +155,34 @@ fn connection<'a>(
     Ok(ready)
 }
 
-/// Checks one connection on its own, as the connection itself. See [`check`].
+/// Checks one connection on its own, as the connection itself, or as those people of profiles for whom it works where only they
+/// have logins. See [`check`].
 ///
 /// # Errors
 /// What is wrong with it.
 pub(super) fn check_one<'a>(config: &'a Config, plugins: &Plugins, name: &str) -> Result<Ready<'a>, Unready> {
     let mut ready = resolve(config, plugins, name)?;
-    let secrets = connection_secrets(config, &ready);
-    ready.logins.push(Login { principal: Principal::connection(), own: false, secrets });
+    if ready.connection.secrets.is_empty() && ready.plugin.manifest.secrets.iter().any(|secret| secret.required) {
+        for profile in &config.profiles {
+            for side in Side::BOTH.into_iter().filter(|side| profile.connections[*side] == name) {
+                for lane in profile.lanes().iter().filter(|lane| profile.denied(&lane.key).is_none()) {
+                    let principal = &lane.principals[side];
+                    let Some(own) = profile.own_secrets(&lane.key, side) else { continue };
+                    if ready.logins.iter().any(|login| login.principal == *principal) {
+                        continue;
+                    }
+                    let secrets = read(config, &ready, principal, own, &|secret, message| {
+                        profile.secret_problem(&lane.key.user, side, secret, message)
+                    });
+                    ready.logins.push(Login { principal: principal.clone(), own: true, secrets });
+                }
+            }
+        }
+    }
+    if ready.logins.is_empty() {
+        let secrets = connection_secrets(config, &ready);
+        ready.logins.push(Login { principal: Principal::connection(), own: false, secrets });
+    }
     Ok(ready)
 }
 
@@ -347,6 +367,11 @@ pub(super) fn look(config: &Config, plugins: &Plugins, cache_dir: &Path, names: 
 }
 
 impl Ready<'_> {
+    /// Who logs in.
+    pub(super) fn principals(&self) -> impl Iterator<Item = &Principal> {
+        self.logins.iter().map(|login| &login.principal)
+    }
+
     /// Under whose name a principal's typed secrets are kept: its own, or the connection's, which it shares.
     pub(super) fn keeper_of(&self, principal: &Principal) -> Principal {
         let own = self.logins.iter().any(|login| login.own && login.principal == *principal);

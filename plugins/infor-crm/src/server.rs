@@ -201,6 +201,12 @@ impl Server {
                  or say `login = \"basic\"`",
                 login.user
             )
+        } else if answer.header("www-authenticate").is_none() {
+            format!(
+                "{} refuses user `{}` and names no way to log in, as Infor CRM does: check the address",
+                self.place.root(),
+                login.user
+            )
         } else {
             format!("Infor CRM does not accept user `{}`: the user name or the password is wrong", login.user)
         };

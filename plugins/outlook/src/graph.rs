@@ -183,6 +183,10 @@ impl Graph {
     pub(crate) fn failure(&self, answer: &Answer, principal: &Principal, doing: &str) -> Failure {
         let body = serde_json::from_slice(&answer.body).unwrap_or_default();
         let problem = Problem::of(answer.status, &body);
+        if problem.code.is_empty() && answer.status == 401 {
+            let text = format!("{doing}: {} does not refuse a login as Microsoft Graph does: check `url`", self.url);
+            return Failure::new(Class::Auth, text);
+        }
         if problem.code.is_empty() && answer.status != 410 {
             return answer.failure(doing);
         }
