@@ -3,7 +3,7 @@
 //! Of each page, all intents are durable before the first call, and all outcomes are settled in one transaction after the
 //! last one. A process that dies between the two leaves open intents, and `recover` finds out what became of them.
 
-use std::collections::HashSet;
+use std::collections::{HashSet, VecDeque};
 use std::thread::{self, Scope};
 
 use pairwise_plugin_api::ops::{EnsureContainerRequest, WriteRequest};
@@ -27,21 +27,23 @@ use crate::model::{
 const CALLS_AT_ONCE: usize = 2;
 
 /// Settles what the inbox holds, as far as it can be settled now. While the writes of one page are under way, the page before
-/// it is settled and the page after it is decided.
+/// it is settled and the page after it is decided; where a page takes fewer calls than the sides bear, two pages are under way.
 pub(super) fn drain<'env>(lane: &mut Lane<'env>) -> Result<(), Stop> {
     thread::scope(|scope| {
-        let mut flying = None;
+        let mut flying = VecDeque::new();
         let ended = take_off(lane, scope, &mut flying);
         // Whatever stopped the run, writes that were sent are settled.
-        let landed = flying.take().map_or(Ok(()), |flight| settle(lane, flight.wait()));
-        ended.and(landed)
+        flying.into_iter().fold(ended, |ended, flight| {
+            let landed = settle(lane, flight.wait());
+            ended.and(landed)
+        })
     })
 }
 
 fn take_off<'scope, 'env>(
     lane: &mut Lane<'env>,
     scope: &'scope Scope<'scope, 'env>,
-    flying: &mut Option<Flight<'scope>>,
+    flying: &mut VecDeque<Flight<'scope>>,
 ) -> Result<(), Stop> {
     let mut after = 0;
     let mut done = 0;
@@ -58,7 +60,7 @@ fn take_off<'scope, 'env>(
         after = last.row;
         done += page.len() as u64;
         // A link whose write is under way is settled with that write, together with all that was told of it.
-        let busy = flying.as_ref().map(Flight::links).unwrap_or_default();
+        let busy: HashSet<LinkId> = flying.iter().flat_map(Flight::links).collect();
         page.retain(|work| !outside.contains(&work.row));
         page.retain(|work| work.link.as_ref().is_none_or(|link| !busy.contains(&link.id)));
         let mut settlements = Vec::new();
@@ -74,9 +76,14 @@ fn take_off<'scope, 'env>(
             resolve(lane, &mut cases, &mut settlements)?;
         }
         let ready = write_down(lane, cases, settlements)?;
-        let before = flying.take().map(Flight::wait);
-        *flying = Some(start(lane, scope, ready));
-        if let Some(before) = before {
+        let mut landed = Vec::new();
+        while !lane.has_room(flying, &ready)
+            && let Some(before) = flying.pop_front()
+        {
+            landed.push(before.wait());
+        }
+        flying.push_back(start(lane, scope, ready));
+        for before in landed {
             settle(lane, before)?;
         }
         lane.observer.progress(done, 0);
@@ -152,8 +159,8 @@ struct Flight<'scope> {
 type Answer = Result<Vec<Outcome>, Failure>;
 
 impl Flight<'_> {
-    fn links(&self) -> HashSet<LinkId> {
-        self.page.intents.iter().map(|intent| intent.link.id).collect()
+    fn links(&self) -> impl Iterator<Item = LinkId> {
+        self.page.intents.iter().map(|intent| intent.link.id)
     }
 
     fn wait(self) -> (Ready, Vec<Answer>) {
@@ -225,10 +232,7 @@ fn start<'scope, 'env>(lane: &Lane<'env>, scope: &'scope Scope<'scope, 'env>, mu
         })
         .collect();
     let overlap = lane.options.overlap && !requests.is_empty();
-    let at_once = Sides::from_fn(|side| match lane.abilities[side].max_parallel_per_principal {
-        _ if !lane.options.overlap => 1,
-        limit => (limit as usize).clamp(1, CALLS_AT_ONCE),
-    });
+    let at_once = Sides::from_fn(|side| lane.calls_at_once(side));
     let answers = Ahead::start(scope, overlap, move || {
         let mut answers = Vec::with_capacity(requests.len());
         // Requests of one side stand together.
@@ -398,8 +402,32 @@ impl Lane<'_> {
         end.version.clone().filter(|_| self.abilities[side].conditional_writes && self.guards(Guard::Conditional))
     }
 
+    /// Calls that write to a side at the same time.
+    fn calls_at_once(&self, side: Side) -> usize {
+        match self.abilities[side].max_parallel_per_principal {
+            _ if !self.options.overlap => 1,
+            limit => (limit as usize).clamp(1, CALLS_AT_ONCE),
+        }
+    }
+
+    /// Whether a page may take off beside those that are under way.
+    fn has_room(&self, flying: &VecDeque<Flight<'_>>, next: &Ready) -> bool {
+        let fits = |side: Side| {
+            let most = self.calls_at_once(side);
+            let calls = |page: &Ready| page.calls.iter().filter(|(of, _)| *of == side).count().min(most);
+            let taken: usize = flying.iter().map(|flight| calls(&flight.page)).sum();
+            taken + calls(next) <= most
+        };
+        flying.len() < CALLS_AT_ONCE && (flying.is_empty() || Side::BOTH.into_iter().all(fits))
+    }
+
     fn request(&self, side: Side, writes: Vec<Write>) -> WriteRequest {
-        WriteRequest { principal: self.spec.principals[side].clone(), scope: self.spec.scope[side].clone(), writes }
+        WriteRequest {
+            principal: self.spec.principals[side].clone(),
+            scope: self.spec.scope[side].clone(),
+            writes,
+            fields: self.fields[side].clone(),
+        }
     }
 
     /// One call; failures that had no effect are tried again. A failed call says what became of each of its writes.
