@@ -326,6 +326,9 @@ pub struct ChangesRequest {
     /// A record that still is as a write of this connector left it, and whose outcome told all there is to tell, may be left
     /// out: the host knows it.
     pub skip_own: bool,
+    /// With [`ListDetail::Ids`] records may be told without fields, by id, version and incarnation: most of what is expected is
+    /// known to the host, and it asks for the others.
+    pub detail: ListDetail,
 }
 
 /// Request of [`List`].
@@ -420,6 +423,8 @@ pub struct WriteRequest {
     pub scope: Scope,
     /// At most [`Capabilities::largest_batch`].
     pub writes: Vec<Write>,
+    /// Of the records in the outcomes only these fields are wanted; empty is all. A connector may tell more.
+    pub fields: Vec<Name>,
 }
 
 /// Request of [`Acknowledge`].

@@ -261,6 +261,8 @@ pub enum LinkChange {
     Put(Box<Link>),
     /// Only its state changes.
     State(LinkId, LinkState),
+    /// Only the incarnation of its record on a side becomes known.
+    Incarnation(LinkId, Side, String),
     /// It is given up.
     Retire(LinkId),
 }

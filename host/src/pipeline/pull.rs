@@ -14,7 +14,7 @@ use super::calls::Ahead;
 use super::keys::match_keys;
 use super::{Lane, Stop, filter};
 use crate::model::{
-    Aside, AsideKind, Guard, Known, LaneSpec, Matching, News, OnCondition, Scan, Settlement, Side, Staged,
+    Aside, AsideKind, Guard, Known, LaneSpec, LinkChange, Matching, News, OnCondition, Scan, Settlement, Side, Staged,
 };
 
 /// What a side is asked for first.
@@ -64,6 +64,7 @@ impl Ask {
             limit: lane.spec.batch,
             fields: lane.fields[side].clone(),
             skip_own: lane.knows_own_writes(),
+            ..ChangesRequest::default()
         }
     }
 
@@ -144,7 +145,8 @@ pub(super) fn hear_echoes(lane: &mut Lane<'_>) -> Result<(), Stop> {
         }
         let mut memory = lane.store.memory(&lane.lease)?;
         let Some(cursor) = memory.cursors[side].take().filter(|_| memory.listed[side]) else { continue };
-        let ask = Ask::Echo(Ask::since(lane, side, Some(cursor)));
+        let ask = Ask::since(lane, side, Some(cursor));
+        let ask = Ask::Echo(ChangesRequest { detail: ListDetail::Ids, ..ask });
         let heard = thread::scope(|scope| {
             let first = ask.start(lane, side, scope);
             pages(lane, side, scope, &ask, first)
@@ -191,6 +193,7 @@ fn take(lane: &mut Lane<'_>, side: Side, ask: &Ask, sighted: &mut Sighted, page:
     let known = known_of(lane, side, &page)?;
     let mut arrived = Vec::new();
     let mut removals = Vec::new();
+    let mut learnt = Vec::new();
     for (change, known) in page.changes.into_iter().zip(known) {
         match change {
             Change { record: Some(record), .. } => {
@@ -198,7 +201,15 @@ fn take(lane: &mut Lane<'_>, side: Side, ask: &Ask, sighted: &mut Sighted, page:
                 lane.answers[side].set(true);
                 let is_news = match ask {
                     Ask::Feed(_) => !is_set_aside(&record, &known),
-                    Ask::Echo(_) => !is_as_known(&record, &known) || known.incarnation != record.incarnation,
+                    Ask::Echo(_) if is_as_known(&record, &known) => match (&known, &record.incarnation) {
+                        // A side may tell who a record is only now.
+                        (Known { link: Some((link, _)), incarnation: None, .. }, Some(now)) => {
+                            learnt.push(LinkChange::Incarnation(*link, side, now.clone()));
+                            false
+                        }
+                        (known, now) => now.is_some() && known.incarnation != *now,
+                    },
+                    Ask::Echo(_) => true,
                     Ask::List(_) => !is_as_known(&record, &known),
                 };
                 if is_news {
@@ -209,8 +220,23 @@ fn take(lane: &mut Lane<'_>, side: Side, ask: &Ask, sighted: &mut Sighted, page:
             Change { record: None, removed: None } => {}
         }
     }
-    if matches!(ask, Ask::List(request) if request.detail == ListDetail::Ids) {
-        arrived = read(lane, side, arrived)?;
+    match ask {
+        Ask::List(request) if request.detail == ListDetail::Ids => arrived = read(lane, side, arrived)?,
+        Ask::Echo(_) => {
+            let is_brief = |(record, _): &(Record, Known)| record.fields.is_empty() && record.conditions.is_empty();
+            let brief: Vec<_> = arrived.extract_if(.., |one| is_brief(one)).collect();
+            if brief.len() > lane.batch().div_ceil(4) {
+                // One by one that would take too many requests; a feed from here on tells them whole.
+                let text = "others have changed much meanwhile, which the next run reads";
+                return Err(lane.stop(side, Failure::new(Class::Transient, text)));
+            }
+            arrived.extend(read(lane, side, brief)?);
+            let learnt: Vec<_> = learnt.into_iter().map(|link| Settlement { link, ..Settlement::default() }).collect();
+            if !learnt.is_empty() {
+                lane.store.settle(&lane.lease, &lane.options.run, &learnt)?;
+            }
+        }
+        _ => {}
     }
     let mut staged = stage_all(lane, side, arrived)?;
     staged.extend(absence::confirm(lane, side, removals)?);

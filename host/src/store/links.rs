@@ -59,6 +59,8 @@ statements! {
     MOVE_LEFT = concat!(update!(), ", left_entity = ?10, left_id = ?11 WHERE id = ?1");
     MOVE_RIGHT = concat!(update!(), ", right_entity = ?10, right_id = ?11 WHERE id = ?1");
     SET_STATE = "UPDATE link SET state = ?2 WHERE id = ?1";
+    INCARNATION_LEFT = "UPDATE link SET left_incarnation = ?3 WHERE id = ?1 AND lane = ?2";
+    INCARNATION_RIGHT = "UPDATE link SET right_incarnation = ?3 WHERE id = ?1 AND lane = ?2";
     PUT_SHADOW = "INSERT INTO shadow (link, left_fields, right_fields) VALUES (?1, ?2, ?3) \
                   ON CONFLICT (link) DO UPDATE SET left_fields = excluded.left_fields, right_fields = excluded.right_fields";
     DROP_SHADOW = "DELETE FROM shadow WHERE link = ?1";
@@ -67,6 +69,7 @@ statements! {
 
 const FIND: Sides<&str> = Sides { left: BY_LEFT, right: BY_RIGHT };
 const MOVE: Sides<&str> = Sides { left: MOVE_LEFT, right: MOVE_RIGHT };
+const INCARNATION: Sides<&str> = Sides { left: INCARNATION_LEFT, right: INCARNATION_RIGHT };
 const FIND_ID: Sides<&str> = Sides { left: ID_BY_LEFT, right: ID_BY_RIGHT };
 
 /// A link as its row says, entities still as numbers.
@@ -252,6 +255,10 @@ pub(super) fn set_state(tx: &Tx<'_>, id: LinkId, state: LinkState) -> Answer<()>
     Ok(())
 }
 
+pub(super) fn set_incarnation(tx: &Tx<'_>, id: LinkId, side: Side, incarnation: &str) -> Answer<()> {
+    tx.run(INCARNATION[side], (id, tx.lane(), incarnation)).map(drop)
+}
+
 /// Gives a link up. Removals of its records that are still announced have nothing left to say.
 pub(super) fn retire(tx: &Tx<'_>, id: LinkId) -> Answer<()> {
     let before = state_of(tx, id)?;
@@ -315,6 +322,16 @@ mod tests {
         assert_eq!(db.links(&lease, 0, 10).unwrap(), [link.clone()]);
         link.shadows.right.set("title", "Dr.");
         settle(&mut db, &lease, put(&link));
+        assert_eq!(db.links(&lease, 0, 10).unwrap(), [link]);
+    }
+
+    #[test]
+    fn an_incarnation_is_learnt_alone() {
+        let (mut db, lease) = world();
+        let mut link = linked(&mut db, &lease, "a", "a.vcf");
+        let learnt = LinkChange::Incarnation(link.id, Side::Right, "i".into());
+        settle(&mut db, &lease, Settlement { link: learnt, ..Settlement::default() });
+        link.ends.right.as_mut().unwrap().incarnation = Some("i".into());
         assert_eq!(db.links(&lease, 0, 10).unwrap(), [link]);
     }
 

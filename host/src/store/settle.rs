@@ -47,6 +47,9 @@ fn change(tx: &Tx<'_>, change: &LinkChange) -> Answer<Option<LinkId>> {
         LinkChange::Keep => Ok(None),
         LinkChange::Put(link) => links::put(tx, link).map(Some),
         LinkChange::State(id, state) => links::set_state(tx, *id, *state).map(|()| Some(*id)),
+        LinkChange::Incarnation(id, side, incarnation) => {
+            links::set_incarnation(tx, *id, *side, incarnation).map(|()| Some(*id))
+        }
         LinkChange::Retire(id) => links::retire(tx, *id).map(|()| None),
     }
 }

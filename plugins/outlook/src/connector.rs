@@ -3,8 +3,8 @@
 use pairwise_http::OwnWrites;
 use pairwise_plugin_api::ops::{
     ChangesRequest, CheckRequest, Container, ContainersRequest, Description, DiscoverRequest, EnsureContainerRequest,
-    FindRequest, GetRequest, INTERACTIVE, ListRequest, LoginRequest, LoginResponse, Operation, ReceiveRequest,
-    ReceiveResponse, UsersRequest, UsersResponse, Watch, WatchRequest, WatchResponse, WriteRequest,
+    FindRequest, GetRequest, INTERACTIVE, ListDetail, ListRequest, LoginRequest, LoginResponse, Operation,
+    ReceiveRequest, ReceiveResponse, UsersRequest, UsersResponse, Watch, WatchRequest, WatchResponse, WriteRequest,
 };
 use pairwise_plugin_api::{
     Capabilities, Catalogue, Class, Condition, Connector, Context, CreateKey, Failure, Fields, Found, Invitations,
@@ -192,6 +192,7 @@ impl Connector for Outlook {
             limit: request.limit,
             fields: request.fields,
             skip_own: false,
+            detail: ListDetail::Full,
         };
         let mut page = self.next_page(cx, &changes)?;
         page.changes.retain(|change| change.record.is_some());

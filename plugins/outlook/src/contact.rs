@@ -123,10 +123,10 @@ pub(crate) struct Shape {
 impl Shape {
     pub(crate) fn new(extended: &[String]) -> Self {
         let extended = extended.iter().map(|name| (Arc::from(format!("extended/{name}")), property::named(name)));
-        Shape {
-            places: FIELDS.iter().map(|(name, _, place)| (Arc::from(*name), *place)).collect(),
-            extended: extended.collect(),
-        }
+        let mut places: Vec<(Name, Place)> = FIELDS.iter().map(|(name, _, place)| (Arc::from(*name), *place)).collect();
+        // In the order in which records hold them.
+        places.sort_by(|(one, _), (other, _)| one.cmp(other));
+        Shape { places, extended: extended.collect() }
     }
 
     pub(crate) fn entity(&self) -> Entity {
@@ -173,10 +173,11 @@ impl Shape {
         property::expand(ids)
     }
 
-    /// The fields of a contact. `expanded` says that extended properties were asked for: one that is not there is empty.
-    pub(crate) fn read(&self, contact: &Json, expanded: bool) -> Fields {
+    /// These fields of a contact; none means all. `expanded` says that extended properties were asked for: one that is not
+    /// there is empty.
+    pub(crate) fn read(&self, contact: &Json, expanded: bool, wanted: &[Name]) -> Fields {
         let mut fields = Fields::new();
-        for (name, place) in &self.places {
+        for (name, place) in self.places.iter().filter(|(name, _)| is_wanted(wanted, name)) {
             let value = match place {
                 Text(member) => member_of(contact, member, text),
                 Date(member) => member_of(contact, member, |value| value.as_str().map_or(Value::Null, day)),
@@ -199,7 +200,7 @@ impl Shape {
                 fields.set(name.clone(), value);
             }
         }
-        for (name, id) in &self.extended {
+        for (name, id) in self.extended.iter().filter(|(name, _)| is_wanted(wanted, name)) {
             if let Some(value) = property_of(contact, id, expanded, |text| Value::from(text)) {
                 fields.set(name.clone(), value);
             }
@@ -229,10 +230,11 @@ impl Shape {
                 properties.push(property::value(id, &value.to_string()));
                 continue;
             }
-            let Some((_, place)) = self.places.iter().find(|(known, _)| known == name) else {
+            let Ok(known) = self.places.binary_search_by(|(known, _)| known.cmp(name)) else {
                 refused.push(name.clone());
                 continue;
             };
+            let (_, place) = &self.places[known];
             let plain = value.to_string();
             match place {
                 Text(member) => drop(body.insert((*member).to_owned(), or_null(&plain))),

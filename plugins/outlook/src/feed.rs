@@ -11,7 +11,7 @@
 use std::collections::BTreeSet;
 
 use pairwise_http::Answer;
-use pairwise_plugin_api::ops::{ChangesRequest, Scope};
+use pairwise_plugin_api::ops::{ChangesRequest, ListDetail, Scope};
 use pairwise_plugin_api::{Change, Class, Context, Cursor, Failure, Name, Page, Principal, Reason, RecordRef, Result};
 use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
@@ -60,6 +60,9 @@ struct Source {
     /// The listing has more than one page.
     #[serde(default)]
     long: bool,
+    /// The listing tells no fields.
+    #[serde(default)]
+    brief: bool,
     /// When the window of a calendar's delta was set, in milliseconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     since: Option<i64>,
@@ -68,7 +71,17 @@ struct Source {
 impl Source {
     fn new(kind: Kind, folder: &Folder) -> Self {
         let (folder, path) = (folder.id.clone(), folder.path.clone());
-        Source { kind, folder, path, delta: None, listing: None, filter: String::new(), long: false, since: None }
+        Source {
+            kind,
+            folder,
+            path,
+            delta: None,
+            listing: None,
+            filter: String::new(),
+            long: false,
+            brief: false,
+            since: None,
+        }
     }
 
     fn folder(&self) -> Folder {
@@ -110,6 +123,7 @@ impl Outlook {
             scope: &request.scope,
             fields: &request.fields,
             skip_own: request.skip_own,
+            brief: request.detail == ListDetail::Ids,
         };
         let mut page = Page::default();
         while let Some(source) = place.sources.get_mut(place.at) {
@@ -170,6 +184,8 @@ struct Reader<'a> {
     fields: &'a [Name],
     /// Items that are as we wrote them are not told.
     skip_own: bool,
+    /// Where many items are told, they may be told without fields.
+    brief: bool,
 }
 
 impl Reader<'_> {
@@ -190,6 +206,11 @@ impl Reader<'_> {
             source.delta = Some(self.drain(&first, |_| ())?);
             return self.list_from_start(source, String::new());
         };
+        if source.listing.is_some() && source.brief && !self.brief {
+            // Another run left off here, to which less was enough.
+            let filter = source.filter.clone();
+            return self.list_from_start(source, filter);
+        }
         if source.listing.is_some() {
             return self.list(source);
         }
@@ -244,9 +265,10 @@ impl Reader<'_> {
     }
 
     fn list_from_start(&self, source: &mut Source, filter: String) -> Result<(Told, bool)> {
-        source.listing =
-            Some(self.outlook.listing(self.principal, source.kind, &source.folder(), &filter, self.fields));
         source.filter = filter;
+        // What is read from the beginning is read whole.
+        source.brief = self.brief && !source.filter.is_empty();
+        source.listing = Some(self.listing(source));
         match self.list(source) {
             // Assumption: contacts can be filtered by time. A server that cannot lists all of them.
             Err(failure) if failure.class == Class::Refused && !source.filter.is_empty() => {
@@ -256,13 +278,26 @@ impl Reader<'_> {
         }
     }
 
+    fn listing(&self, source: &Source) -> String {
+        let (folder, filter) = (source.folder(), &source.filter);
+        match source.brief {
+            true => self.outlook.brief_listing(self.principal, source.kind, &folder, filter),
+            false => self.outlook.listing(self.principal, source.kind, &folder, filter, self.fields),
+        }
+    }
+
     /// One page of a folder's listing.
     fn list(&self, source: &mut Source) -> Result<(Told, bool)> {
         let at = source.listing.take().unwrap_or_default();
         let (body, answer) = self.outlook.graph.get(self.cx, self.principal, &at, PREFER, "reading contacts")?;
         let items: Vec<&Json> = body["value"].as_array().into_iter().flatten().collect();
         let tree = self.outlook.tree_of(self.cx, self.principal, source.kind, items.iter().copied())?;
-        let record = |item: &&Json| Change::upsert(self.outlook.record(source.kind, item, Some(&tree), self.fields));
+        let record = |item: &&Json| {
+            Change::upsert(match source.brief {
+                true => record::bare(source.kind, item, Some(&tree)),
+                false => self.outlook.record(source.kind, item, Some(&tree), self.fields),
+            })
+        };
         let mut told = Told { changes: items.iter().map(record).collect(), answer };
         if let Some(next) = body["@odata.nextLink"].as_str() {
             (source.listing, source.long) = (Some(next.to_owned()), true);
@@ -282,9 +317,7 @@ impl Reader<'_> {
         told.changes.retain(|change| change.record.as_ref().is_none_or(|record| !changed.contains(&record.at.id)));
         told.changes.extend(again);
         if removed {
-            let filter = source.filter.clone();
-            source.listing =
-                Some(self.outlook.listing(self.principal, source.kind, &source.folder(), &filter, self.fields));
+            source.listing = Some(self.listing(source));
         }
         Ok((told, !removed))
     }

@@ -61,16 +61,18 @@ pub(crate) fn find<'a>(item: &'a Json, id: &str) -> Option<&'a str> {
 
 /// Names are case-sensitive; types, GUIDs and tags are not, and tags may lose their zeros.
 fn same_id(one: &str, other: &str) -> bool {
-    let parts = |id: &str| -> Vec<String> {
-        let (head, name) = id.split_once(" Name ").unwrap_or((id, ""));
-        let plain = |part: &str| {
-            let part = part.to_ascii_lowercase();
-            match part.strip_prefix("0x") {
-                Some(digits) => format!("0x{}", digits.trim_start_matches('0')),
-                None => part,
-            }
-        };
-        head.split_whitespace().map(plain).chain([name.to_owned()]).collect()
+    let named = |id| <str>::split_once(id, " Name ").unwrap_or((id, ""));
+    let ((head, name), (other_head, other_name)) = (named(one), named(other));
+    let digits = |part: &str| {
+        let (prefix, digits) = part.split_at_checked(2)?;
+        prefix.eq_ignore_ascii_case("0x").then(|| digits.trim_start_matches('0').to_owned())
     };
-    one == other || parts(one) == parts(other)
+    let same = |(one, other): (&str, &str)| {
+        one.eq_ignore_ascii_case(other)
+            || digits(one).zip(digits(other)).is_some_and(|(one, other)| one.eq_ignore_ascii_case(&other))
+    };
+    let count = |head: &str| head.split_whitespace().count();
+    name == other_name
+        && head.split_whitespace().zip(other_head.split_whitespace()).all(same)
+        && count(head) == count(other_head)
 }

@@ -18,6 +18,10 @@ use crate::record;
 /// Items on one page of a listing.
 pub(crate) const LISTED: &str = "250";
 
+/// Members of items that are listed briefly, and how many stand on one page: the most that the server tells.
+const BRIEF: &str = "id,changeKey,parentFolderId";
+const LISTED_BRIEFLY: &str = "999";
+
 /// Values that one filter asks for. Longer ones are refused as too complex.
 const FILTERED: usize = 15;
 
@@ -103,10 +107,12 @@ impl Outlook {
     pub(crate) fn record(&self, kind: Kind, item: &Json, tree: Option<&Tree>, fields: &[Name]) -> Record {
         let mut made = record::bare(kind, item, tree);
         match kind {
-            Kind::Contact => made.fields = self.contacts.read(item, true),
-            Kind::Event => self.events.fill(item, true, &mut made),
+            Kind::Contact => made.fields = self.contacts.read(item, true, fields),
+            Kind::Event => {
+                self.events.fill(item, true, &mut made);
+                made.fields = record::keep(made.fields, fields);
+            }
         }
-        made.fields = record::keep(made.fields, fields);
         made
     }
 
@@ -121,6 +127,13 @@ impl Outlook {
     ) -> String {
         let (select, expand) = (self.select(kind, fields), self.expand(kind, fields));
         let query = query(&[("$select", &select), ("$expand", &expand), ("$filter", filter), ("$top", LISTED)]);
+        format!("{}{query}", self.folder_path(principal, kind, folder))
+    }
+
+    /// The same with no more than what tells which state of which item it is.
+    pub(crate) fn brief_listing(&self, principal: &Principal, kind: Kind, folder: &Folder, filter: &str) -> String {
+        let expand = property::expand([property::SEARCH_KEY].into_iter());
+        let query = query(&[("$select", BRIEF), ("$expand", &expand), ("$filter", filter), ("$top", LISTED_BRIEFLY)]);
         format!("{}{query}", self.folder_path(principal, kind, folder))
     }
 

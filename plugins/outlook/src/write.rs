@@ -403,7 +403,7 @@ impl Writer<'_> {
     fn stored(&self, kind: Kind, item: &Json, tree: &Tree) -> Record {
         let mut record = record::bare(kind, item, Some(tree));
         match kind {
-            Kind::Contact => record.fields = self.outlook.contacts.read(item, false),
+            Kind::Contact => record.fields = self.outlook.contacts.read(item, false, &self.request.fields),
             Kind::Event => self.outlook.events.fill(item, false, &mut record),
         }
         record

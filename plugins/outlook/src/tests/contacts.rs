@@ -1,13 +1,15 @@
 //! Contacts: reading, the feed, writing.
 
 use pairwise_plugin_api::ops::{
-    ChangesRequest, CheckRequest, ContainersRequest, EnsureContainerRequest, FindRequest, GetRequest, LoginRequest,
-    Scope, UsersRequest,
+    ChangesRequest, CheckRequest, ContainersRequest, EnsureContainerRequest, FindRequest, GetRequest, ListDetail,
+    LoginRequest, Scope, UsersRequest,
 };
-use pairwise_plugin_api::{Absent, Action, Connector, Fields, Principal, Reason, RecordRef, Status, Value, Write};
+use pairwise_plugin_api::{
+    Absent, Action, Connector, Fields, Principal, Reason, Record, RecordRef, Status, Value, Write,
+};
 use serde_json::json;
 
-use super::world::{LEE, World, create, lee, update};
+use super::world::{LEE, World, changes, create, lee, update};
 
 fn everything() -> Scope {
     Scope::new()
@@ -63,6 +65,31 @@ fn many_changes_at_once_are_listed_and_not_read_one_by_one() {
     assert!(world.requests(since).len() <= 8, "{:#?}", world.requests(since).len());
     let quiet = world.changes("contact", &everything(), told.cursor).unwrap();
     assert_eq!((quiet.records.len(), quiet.removed.len()), (0, 0));
+}
+
+#[test]
+fn whoever_knows_what_was_written_is_told_briefly_who_it_is() {
+    let world = World::of(5);
+    let first = world.changes("contact", &everything(), None).unwrap();
+    let writes: Vec<Write> =
+        (0..1_100).map(|number| create(&format!("KEY{number:03}"), &[("surname", "Curie")])).collect();
+    let outcomes = writes.chunks(100).flat_map(|chunk| world.write(chunk.to_vec()));
+    let made: Vec<Record> = outcomes.filter_map(|outcome| outcome.record).collect();
+    let ids = ChangesRequest { cursor: first.cursor, detail: ListDetail::Ids, ..changes("contact", &everything()) };
+    let told = world.round(ids.clone()).unwrap();
+    let version = |record: &Record| (record.at.id.clone(), record.version.clone());
+    let sorted = |records: &[Record]| {
+        let mut versions: Vec<_> = records.iter().map(version).collect();
+        versions.sort();
+        versions
+    };
+    assert_eq!(sorted(&told.records), sorted(&made));
+    assert!(told.records.iter().all(|record| record.incarnation.is_some() && record.fields.is_empty()));
+    // Who goes on from the middle of it, and wants records whole, gets them.
+    let midway = world.outlook.changes(&world.cx, ids).unwrap();
+    assert!(midway.more);
+    let whole = world.changes("contact", &everything(), midway.next).unwrap();
+    assert!(whole.records.len() == 1_100 && whole.records.iter().all(|record| !record.fields.is_empty()));
 }
 
 #[test]

@@ -79,15 +79,12 @@ impl World {
 
     /// All pages of a round.
     pub(super) fn changes(&self, entity: &str, scope: &Scope, cursor: Option<Cursor>) -> Result<Round, Failure> {
+        let request = ChangesRequest { cursor, ..changes(entity, scope) };
+        self.round(request)
+    }
+
+    pub(super) fn round(&self, mut request: ChangesRequest) -> Result<Round, Failure> {
         let mut round = Round::default();
-        let mut request = ChangesRequest {
-            principal: lee(),
-            scope: scope.clone(),
-            entities: vec![entity.into()],
-            cursor,
-            limit: 500,
-            ..ChangesRequest::default()
-        };
         loop {
             let page = self.outlook.changes(&self.cx, request.clone())?;
             round.pages += 1;
@@ -120,6 +117,16 @@ impl World {
 
     pub(super) fn last(&self) -> u64 {
         self.sandbox.core("outlook").journal().last()
+    }
+}
+
+pub(super) fn changes(entity: &str, scope: &Scope) -> ChangesRequest {
+    ChangesRequest {
+        principal: lee(),
+        scope: scope.clone(),
+        entities: vec![entity.into()],
+        limit: 500,
+        ..ChangesRequest::default()
     }
 }
 
