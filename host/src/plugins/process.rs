@@ -487,8 +487,9 @@ fn command(launch: &Launch<'_>, socket: UnixStream) -> Command {
         .arg(super::worker::ARGUMENT)
         .env_clear()
         .envs(ENVIRONMENT.iter().filter_map(|name| Some((name, std::env::var_os(name)?))))
-        // A worker has few threads, and glibc would keep freed memory for each of them apart.
-        .env("MALLOC_ARENA_MAX", "1")
+        // A worker has few threads, and glibc would keep freed memory for each of them apart. With less than two, those of
+        // two calls wait for each other.
+        .env("MALLOC_ARENA_MAX", "2")
         .stdin(OwnedFd::from(socket))
         .stdout(Stdio::null())
         .stderr(Stdio::piped())

@@ -67,9 +67,25 @@ pub(crate) const ORDER_EVENT: &[&str] = &[
 pub(crate) struct Piece {
     /// The element that it stands in.
     pub(crate) element: &'static str,
-    /// Its name, as XML.
-    uri: String,
+    property: Property,
     content: Content,
+}
+
+/// What a piece is called in a request.
+#[derive(Debug, Clone)]
+enum Property {
+    At(Place),
+    /// Of our own set: as XML.
+    Own(String),
+}
+
+impl Property {
+    fn write_uri(&self, out: &mut Writer) {
+        match self {
+            Property::At(place) => place.write_uri(out),
+            Property::Own(uri) => drop(out.raw(uri)),
+        }
+    }
 }
 
 #[derive(Debug, Clone)]
@@ -98,34 +114,29 @@ pub(crate) type Refused = Box<Outcome>;
 impl Piece {
     /// An element of its own.
     pub(crate) fn element(name: &'static str, xml: String) -> Piece {
-        Piece { element: name, uri: place_uri(Place::Element(name)), content: Content::Whole(xml) }
+        Piece { element: name, property: Property::At(Place::Element(name)), content: Content::Whole(xml) }
     }
 
     /// An element of its own without a value.
     pub(crate) fn nothing(name: &'static str) -> Piece {
-        Piece { element: name, uri: place_uri(Place::Element(name)), content: Content::Nothing }
+        Piece { element: name, property: Property::At(Place::Element(name)), content: Content::Nothing }
     }
 
     fn own_property(name: &str, value: Option<&str>) -> Piece {
         let mut of = Writer::new();
         write_own_uri(&mut of, name);
-        extended(of.done(), value)
+        extended(Property::Own(of.done()), value)
     }
 }
 
-fn place_uri(place: Place) -> String {
-    let mut out = Writer::new();
-    place.write_uri(&mut out);
-    out.done()
-}
-
-fn extended(uri: String, value: Option<&str>) -> Piece {
+fn extended(property: Property, value: Option<&str>) -> Piece {
     let content = value.map_or(Content::Nothing, |value| {
         let mut out = Writer::new();
-        out.start("t:ExtendedProperty").raw(&uri).leaf("t:Value", value).end();
+        property.write_uri(out.start("t:ExtendedProperty"));
+        out.leaf("t:Value", value).end();
         Content::Whole(out.done())
     });
-    Piece { element: "ExtendedProperty", uri, content }
+    Piece { element: "ExtendedProperty", property, content }
 }
 
 impl Change {
@@ -135,7 +146,7 @@ impl Change {
         // In the order of the schema, which counts within addresses as well.
         for spec in kind.specs().iter().filter(|spec| spec.writable && spec.shape != Shape::Own) {
             if let Some(value) = write.fields.get(spec.name) {
-                change.pieces.push(piece(spec, &spec.name.into(), value)?);
+                change.pieces.push(piece(spec, value)?);
             }
         }
         for (name, value) in write.fields.iter() {
@@ -216,7 +227,8 @@ impl Change {
         for piece in &self.pieces {
             let inner = match &piece.content {
                 Content::Nothing => {
-                    out.start("t:DeleteItemField").raw(&piece.uri).end();
+                    piece.property.write_uri(out.start("t:DeleteItemField"));
+                    out.end();
                     continue;
                 }
                 Content::Whole(xml) => xml.clone(),
@@ -225,7 +237,8 @@ impl Change {
                     format!("<t:{0}><t:Entry Key=\"{kind}\">{xml}</t:Entry></t:{0}>", piece.element)
                 }
             };
-            out.start("t:SetItemField").raw(&piece.uri).start(format!("t:{}", kind.element())).raw(&inner).end().end();
+            piece.property.write_uri(out.start("t:SetItemField"));
+            out.start(format!("t:{}", kind.element())).raw(&inner).end().end();
         }
         out.end();
     }
@@ -237,15 +250,15 @@ pub(crate) fn leaf(element: &str, text: &str) -> String {
     out.done()
 }
 
-fn piece(spec: &'static Spec, name: &Name, value: &Value) -> Result<Piece, Refused> {
-    let uri = place_uri(spec.place);
-    let Some(text) = to_wire(spec, name, value)? else {
+fn piece(spec: &'static Spec, value: &Value) -> Result<Piece, Refused> {
+    let property = Property::At(spec.place);
+    let Some(text) = to_wire(spec, value)? else {
         let element = match spec.place {
             Place::Element(element) | Place::Entry(element, ..) => element,
             Place::Address(..) => "PhysicalAddresses",
             Place::Tag(_) => "ExtendedProperty",
         };
-        return Ok(Piece { element, uri, content: Content::Nothing });
+        return Ok(Piece { element, property, content: Content::Nothing });
     };
     Ok(match spec.place {
         Place::Element(element) => {
@@ -258,17 +271,17 @@ fn piece(spec: &'static Spec, name: &Name, value: &Value) -> Result<Piece, Refus
                 }
                 _ => leaf(element, &text),
             };
-            Piece { element, uri, content: Content::Whole(xml) }
+            Piece { element, property, content: Content::Whole(xml) }
         }
         Place::Entry(element, _, key) => {
             let mut out = Writer::new();
             out.leaf_with("t:Entry", &[("Key", key)], &text);
-            Piece { element, uri, content: Content::Entry(out.done()) }
+            Piece { element, property, content: Content::Entry(out.done()) }
         }
         Place::Address(kind, part) => {
-            Piece { element: "PhysicalAddresses", uri, content: Content::Address(kind, leaf(part, &text)) }
+            Piece { element: "PhysicalAddresses", property, content: Content::Address(kind, leaf(part, &text)) }
         }
-        Place::Tag(_) => extended(uri, Some(&text)),
+        Place::Tag(_) => extended(property, Some(&text)),
     })
 }
 
@@ -287,7 +300,8 @@ fn strings(element: &str, value: &Value) -> String {
 }
 
 /// The text of a value on the wire; `None` if it is to be cleared.
-fn to_wire(spec: &Spec, name: &Name, value: &Value) -> Result<Option<String>, Refused> {
+fn to_wire(spec: &Spec, value: &Value) -> Result<Option<String>, Refused> {
+    let name = spec.name;
     let text = value.to_string();
     match spec.shape {
         Shape::Word(words) => {

@@ -78,7 +78,7 @@ fn element(node: &Node, depth: usize) {
 /// An item: what was read of it can be written.
 fn read_as(kind: Kind, node: &Node) {
     let extended = ["Region".to_owned()];
-    let Some(read) = item::read(kind, node, "lee@example.com", &extended) else { return };
+    let Some(read) = item::read(&item::Telling::of(kind, &extended, &[]), node, "lee@example.com") else { return };
     for action in [Action::Create, Action::Update] {
         let write = Write { action, fields: read.record.fields.clone(), key: "key".into(), ..Write::default() };
         let times = Times { current: read.record.fields.clone(), home: "Europe/London".into() };

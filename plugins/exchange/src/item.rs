@@ -27,21 +27,51 @@ pub(crate) fn id_of(item: &Node) -> Option<(String, Option<String>)> {
     Some((id.attribute("Id")?.to_owned(), id.attribute("ChangeKey").map(str::to_owned)))
 }
 
+/// What items are to tell, and in which order: each name is one text for all of them.
+#[derive(Debug)]
+pub(crate) struct Telling {
+    kind: Kind,
+    fields: Vec<(Name, Source)>,
+}
+
+/// Where a field is.
+#[derive(Debug)]
+enum Source {
+    Spec(&'static Spec),
+    /// A property of our own set, by its name.
+    Own(String),
+}
+
+impl Telling {
+    /// Of the fields of a kind, with those that the settings add, only these; none means all. What fields of events are made
+    /// of by more than one property is told always.
+    pub(crate) fn of(kind: Kind, extended: &[String], wanted: &[Name]) -> Telling {
+        let specs = kind.specs().iter().filter(|spec| spec.shape != Shape::Own);
+        let specs = specs.map(|spec| (Name::from(spec.name), Source::Spec(spec)));
+        let own = extended.iter().map(|name| (format!("{EXTENDED}{name}").into(), Source::Own(property_of(name))));
+        let is_wanted = |(name, _): &(Name, Source)| wanted.is_empty() || wanted.contains(name);
+        let mut fields: Vec<(Name, Source)> = specs.chain(own).filter(is_wanted).collect();
+        fields.sort_unstable_by(|(one, _), (other, _)| one.cmp(other));
+        Telling { kind, fields }
+    }
+}
+
 /// Reads an item of `GetItem`; `None` if it is of another kind. `mailbox` is whose it is.
-pub(crate) fn read(kind: Kind, item: &Node, mailbox: &str, extended: &[String]) -> Option<Read> {
+pub(crate) fn read(telling: &Telling, item: &Node, mailbox: &str) -> Option<Read> {
+    let kind = telling.kind;
     if item.name != kind.element() || !kind.takes(item.text_of("ItemClass").unwrap_or_default()) {
         return None;
     }
     let (id, version) = id_of(item)?;
-    let mut fields = Fields::new();
-    for spec in kind.specs().iter().filter(|spec| spec.shape != Shape::Own) {
-        if let Some(value) = value(item, spec) {
-            fields.set(spec.name, value);
+    let mut fields = Fields::with_capacity(telling.fields.len());
+    for (name, source) in &telling.fields {
+        let told = match source {
+            Source::Spec(spec) => value(item, spec),
+            Source::Own(property) => Some(own_property(item, property).map_or(Value::Null, Value::from)),
+        };
+        if let Some(value) = told {
+            fields.set(name.clone(), value);
         }
-    }
-    for name in extended {
-        let value = own_property(item, &property_of(name)).map_or(Value::Null, Value::from);
-        fields.set(format!("{EXTENDED}{name}"), value);
     }
     let mut record = Record {
         at: RecordRef::new(kind.entity(), id),

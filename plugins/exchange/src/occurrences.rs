@@ -8,7 +8,7 @@ use pairwise_plugin_api::{Action, Failure, Fields, Name, Outcome, RecordRef, Res
 use crate::change::Change;
 use crate::desk::{Desk, Folder};
 use crate::event::Times;
-use crate::item::{self, Read};
+use crate::item::{self, Read, Telling};
 use crate::kind::Kind;
 use crate::read::Result2;
 use crate::series::field_of;
@@ -39,6 +39,7 @@ impl Desk<'_> {
                 exceptions.map(move |(original, id)| (at, *original, id.clone()))
             })
             .collect();
+        let telling = Telling::of(Kind::Event, &self.exchange.config.extended, &[]);
         for chunk in wanted.chunks(self.exchange.batch()) {
             let ids: Vec<&str> = chunk.iter().map(|(.., id)| id.as_str()).collect();
             let answer = self.read(&self.get_body(Kind::Event, &ids, &[]))?;
@@ -50,9 +51,7 @@ impl Desk<'_> {
                     Err(trouble) if trouble.is("ErrorItemNotFound") => None,
                     Err(trouble) => return Err(self.fail(&trouble)),
                 };
-                let told = occurrence.and_then(|node| {
-                    Some((node, item::read(Kind::Event, node, self.name(), &self.exchange.config.extended)?))
-                });
+                let told = occurrence.and_then(|node| Some((node, item::read(&telling, node, self.name())?)));
                 if let Some(((node, told), series)) = told.zip(read.series.clone()) {
                     series.add(&mut read.record, *original, &told.record.fields, node);
                 }

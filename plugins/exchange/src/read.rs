@@ -12,7 +12,7 @@ use serde_json::json;
 use crate::desk::{Desk, Folder};
 use crate::fields::{KEY, Place as Where, SEARCH_KEY, UID, write_own_uri};
 use crate::folders::Place;
-use crate::item::{self, Read, id_of, only, unreadable};
+use crate::item::{self, Read, Telling, id_of, only, unreadable};
 use crate::kind::{EXTENDED, Kind, property_of};
 use crate::soap::{Trouble, is_stumble};
 use crate::xml::{Node, Writer, is_true};
@@ -145,8 +145,9 @@ impl Desk<'_> {
         let places = self.all_places(entities, scope)?;
         let limit = usize::try_from(limit).unwrap_or(MOST_CHANGES).clamp(1, MOST_CHANGES);
         let mut page = Page::default();
+        let mut most = limit;
         while let Some(place) = places.get(memory.at) {
-            let told = self.sync(place, memory.state(place), limit - page.changes.len())?;
+            let told = self.sync(place, memory.state(place), most)?;
             page.server_time = told.server_time;
             self.take(place, told.lines, wanted, &mut page)?;
             memory.set(place, told.state);
@@ -157,6 +158,8 @@ impl Desk<'_> {
             if page.changes.len() >= limit {
                 break;
             }
+            // After one that told nothing but our own writes more of them are to be expected, which take no room.
+            most = if page.changes.is_empty() { MOST_CHANGES } else { limit - page.changes.len() };
         }
         page.more = memory.at < places.len();
         page.complete = !page.more && memory.whole;
@@ -328,9 +331,10 @@ impl Desk<'_> {
             let text = format!("{} items were answered with {} messages", ids.len(), messages.len());
             return Err(Failure::new(Class::Protocol, text));
         }
+        let telling = Telling::of(kind, &self.exchange.config.extended, fields);
         let read = |message: &Node| {
             let item = message.child("Items").and_then(|items| items.children.first())?;
-            item::read(kind, item, self.name(), &self.exchange.config.extended)
+            item::read(&telling, item, self.name())
         };
         let mut items: Vec<Result2> = messages.into_iter().map(|message| message.fine().map(read)).collect();
         self.add_exceptions(&mut items)?;

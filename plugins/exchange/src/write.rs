@@ -4,14 +4,14 @@ use std::collections::HashMap;
 
 use pairwise_plugin_api::ops::WriteRequest;
 use pairwise_plugin_api::{
-    Action, Certainty, Class, Failure, Outcome, Record, RecordRef, Result, Status, Write, overrides,
+    Action, Certainty, Class, Failure, Name, Outcome, Record, RecordRef, Result, Status, Write, overrides,
 };
 
 use crate::change::{Change, field_of};
 use crate::desk::{Answered, Desk, Folder};
 use crate::event::{self, Times};
 use crate::folders::Place;
-use crate::item::{Read, id_of};
+use crate::item::{Read, id_of, only};
 use crate::kind::Kind;
 use crate::read::{Result2, is_gone};
 use crate::soap::Trouble;
@@ -63,7 +63,7 @@ impl Desk<'_> {
                 *outcome = Some(lost(&failure, false));
             }
         }
-        self.tell(&mut batch);
+        self.tell(&mut batch, &request.fields);
         Ok(batch.outcomes.into_iter().map(Option::unwrap_or_default).collect())
     }
 
@@ -360,7 +360,7 @@ impl Desk<'_> {
 
     /// Reads back what was written: the server respells some of it, and its form is the one to compare with later. Conflicts are
     /// told with the record as it stands now.
-    fn tell(&self, batch: &mut Batch<'_>) {
+    fn tell(&self, batch: &mut Batch<'_>, fields: &[Name]) {
         for kind in Kind::ALL {
             let mut wanted: Vec<(usize, String)> = Vec::new();
             wanted.extend(
@@ -377,7 +377,7 @@ impl Desk<'_> {
             }
             let ids: Vec<&str> = wanted.iter().map(|(_, id)| id.as_str()).collect();
             // What cannot be read now is read in the next run.
-            let read: Vec<Result2> = self.items(kind, &ids, &[]).unwrap_or_default();
+            let read: Vec<Result2> = self.items(kind, &ids, fields).unwrap_or_default();
             for ((place, _), read) in wanted.iter().zip(read) {
                 let Some(outcome) = batch.outcomes[*place].as_mut() else { continue };
                 match (outcome.status, read) {
@@ -386,7 +386,7 @@ impl Desk<'_> {
                             self.exchange.written.note(&self.mailbox, &read.record.at.id, version);
                         }
                         let container = self.path_of(read.folder.as_deref());
-                        outcome.record = Some(Record { container, ..read.record });
+                        outcome.record = Some(only(Record { container, ..read.record }, fields));
                     }
                     (Status::Conflict, Err(trouble)) if is_gone(&trouble) => *outcome = Outcome::of(Status::Gone),
                     _ => {}

@@ -6,6 +6,7 @@ use std::fmt::Write;
 use quick_xml::events::{BytesStart, Event};
 use quick_xml::name::ResolveResult;
 use quick_xml::reader::NsReader;
+use smol_str::SmolStr;
 
 /// Elements within elements; the answers of EWS need about twenty.
 const DEEPEST: usize = 100;
@@ -45,8 +46,9 @@ impl Space {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Node {
     pub(crate) space: Space,
-    pub(crate) name: String,
-    attributes: Vec<(String, String)>,
+    // Names are short: they lie within.
+    pub(crate) name: SmolStr,
+    attributes: Vec<(SmolStr, String)>,
     pub(crate) children: Vec<Node>,
     text: String,
 }
@@ -135,11 +137,11 @@ impl Node {
         let mut attributes = Vec::new();
         for attribute in start.attributes() {
             let attribute = attribute.map_err(|error| broken(&error))?;
-            let name = attribute.key.local_name().as_ref().to_owned();
+            let name = SmolStr::new(attribute.key.local_name().as_ref());
             let value = quick_xml::escape::unescape(&attribute.value).map_err(|error| broken(&error))?.into_owned();
             attributes.push((name, value));
         }
-        let name = start.local_name().as_ref().to_owned();
+        let name = SmolStr::new(start.local_name().as_ref());
         Ok(Node { space, name, attributes, children: Vec::new(), text: String::new() })
     }
 

@@ -13,7 +13,7 @@ use crate::entity::{Kind, catalogue};
 use crate::feed::Reader;
 use crate::find;
 use crate::groups;
-use crate::records::{by_keys, record};
+use crate::records::{Reading, by_keys};
 use crate::server::Server;
 use crate::settings::Config;
 use crate::users;
@@ -97,10 +97,20 @@ impl Connector for InforCrm {
         if let Some(name) = &group {
             login.known().note_stream(name, &request.entities);
         }
-        let state = request.cursor.map(|cursor| State::of(&cursor, &request.entities, group.as_deref())).transpose()?;
+        let group = group.as_deref();
+        let state = match request.cursor {
+            Some(cursor) => {
+                let known = login.known().resume(&cursor);
+                let state = known.map_or_else(|| State::of(&cursor), Ok)?;
+                Some(state.checked(&request.entities, group)?)
+            }
+            None => None,
+        };
         let (fields, skip_own) = (request.fields.as_slice(), request.skip_own);
         let reader = Reader { server: &self.server, cx, login: &login, fields, skip_own };
-        reader.changes(state, &request.entities, group.as_deref(), request.limit)
+        let (page, state) = reader.changes(state, &request.entities, group, request.limit)?;
+        login.known().midway = page.next.clone().filter(|_| page.more).map(|cursor| (cursor, state));
+        Ok(page)
     }
 
     fn list(&self, cx: &Context, request: ListRequest) -> Result<Page> {
@@ -114,6 +124,7 @@ impl Connector for InforCrm {
                 limit: request.limit,
                 fields: request.fields,
                 skip_own: false,
+                ..ChangesRequest::default()
             },
         )?;
         if request.detail == ListDetail::Ids {
@@ -140,9 +151,9 @@ impl Connector for InforCrm {
                 request.at.iter().enumerate().filter(|(_, at)| at.entity == entity).map(|(place, _)| place).collect();
             let keys: Vec<String> = places.iter().map(|place| request.at[*place].id.clone()).collect();
             let found = by_keys(&self.server, cx, &login, kind, &request.fields, &keys)?;
+            let reading = Reading::of(kind, &self.server.config, &request.fields);
             for (place, key) in places.iter().zip(&keys) {
-                let record = found.get(key).and_then(|entry| record(kind, &self.server.config, entry, &request.fields));
-                if let Some(record) = record {
+                if let Some(record) = found.get(key).and_then(|entry| reading.record(entry)) {
                     answers[*place] = Found::here(record);
                 }
             }

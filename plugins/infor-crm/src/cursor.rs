@@ -81,8 +81,8 @@ impl FromIterator<String> for Keys {
 
 /// How many bytes two texts share at their beginnings, as one digit of base 36.
 fn shared(before: &str, key: &str) -> usize {
-    let same = before.char_indices().zip(key.chars()).take_while(|((_, a), b)| a == b);
-    same.map(|((at, c), _)| at + c.len_utf8()).last().unwrap_or(0).min(35)
+    let same = before.bytes().zip(key.bytes()).take_while(|(a, b)| a == b).count().min(35);
+    key.floor_char_boundary(same)
 }
 
 impl Serialize for Keys {
@@ -90,10 +90,7 @@ impl Serialize for Keys {
         let mut packed = String::with_capacity(self.0.len() * 5);
         let mut before = "";
         for key in &self.0 {
-            let mut same = shared(before, key);
-            while !key.is_char_boundary(same) {
-                same -= 1;
-            }
+            let same = shared(before, key);
             packed.extend(char::from_digit(same as u32, 36));
             packed.push_str(&key[same..]);
             packed.push('\n');
@@ -127,15 +124,22 @@ impl State {
         serde_json::to_vec(self).map(Cursor).map_err(|error| Failure::new(Class::Protocol, error.to_string()))
     }
 
-    /// A cursor's state, if it was made for these entities and this group; otherwise everything is to be read anew.
-    pub(crate) fn of(cursor: &Cursor, entities: &[String], group: Option<&str>) -> Result<State> {
-        let expired = |why: &str| Failure::new(Class::CursorExpired, format!("the place where reading stopped {why}"));
-        let state: State = serde_json::from_slice(&cursor.0).map_err(|_| expired("cannot be read"))?;
-        let same = state.form == FORM
-            && state.parts.iter().map(|part| &part.entity).eq(entities)
-            && state.parts.iter().all(|part| part.group.as_deref() == group);
-        if same { Ok(state) } else { Err(expired("belongs to another scope")) }
+    /// What a cursor holds.
+    pub(crate) fn of(cursor: &Cursor) -> Result<State> {
+        serde_json::from_slice(&cursor.0).map_err(|_| expired("cannot be read"))
     }
+
+    /// The state, if it was made for these entities and this group; otherwise everything is to be read anew.
+    pub(crate) fn checked(self, entities: &[String], group: Option<&str>) -> Result<State> {
+        let same = self.form == FORM
+            && self.parts.iter().map(|part| &part.entity).eq(entities)
+            && self.parts.iter().all(|part| part.group.as_deref() == group);
+        if same { Ok(self) } else { Err(expired("belongs to another scope")) }
+    }
+}
+
+fn expired(why: &str) -> Failure {
+    Failure::new(Class::CursorExpired, format!("the place where reading stopped {why}"))
 }
 
 #[cfg(test)]
@@ -153,10 +157,10 @@ mod tests {
         let cursor = state.cursor().unwrap();
         assert!(cursor.0.len() < 2 * 2_000 * 6, "{} bytes", cursor.0.len());
         let entities = ["contacts".to_owned()];
-        assert_eq!(State::of(&cursor, &entities, Some("Sync")).unwrap(), state);
-        let other = State::of(&cursor, &entities, Some("Other")).unwrap_err();
+        assert_eq!(State::of(&cursor).unwrap().checked(&entities, Some("Sync")).unwrap(), state);
+        let other = State::of(&cursor).unwrap().checked(&entities, Some("Other")).unwrap_err();
         assert_eq!(other.class, Class::CursorExpired);
-        assert_eq!(State::of(&Cursor(b"x".to_vec()), &entities, None).unwrap_err().class, Class::CursorExpired);
+        assert_eq!(State::of(&Cursor(b"x".to_vec())).unwrap_err().class, Class::CursorExpired);
     }
 
     #[test]

@@ -17,7 +17,7 @@ use crate::groups::{self, is_marked, marker};
 use crate::identity::{Edition, identity};
 use crate::login::Login;
 use crate::query::{at, literal, url};
-use crate::records::{by_keys, record, select, selected_by_keys};
+use crate::records::{Reading, by_keys, select, selected_by_keys};
 use crate::server::Server;
 use crate::settings::Config;
 use crate::wire::{Entry, etag, key, millis, related, text};
@@ -112,7 +112,7 @@ impl Reader<'_> {
         entities: &[String],
         group: Option<&str>,
         limit: u32,
-    ) -> Result<Page> {
+    ) -> Result<(Page, State)> {
         let mut state = match before {
             Some(state) if !state.todo.is_empty() => state,
             Some(state) => self.look(state)?,
@@ -129,7 +129,7 @@ impl Reader<'_> {
         page.more = !state.todo.is_empty();
         page.next = Some(state.cursor()?);
         page.server_time = self.server.clock();
-        Ok(page)
+        Ok((page, state))
     }
 
     /// Everything there is.
@@ -356,7 +356,7 @@ impl Reader<'_> {
                 let place = self.server.place.dynamic(kind.entity);
                 let behind = after.map(|after| format!("Id gt {}", literal(&after)));
                 let count = limit.min(self.server.config.page as usize).to_string();
-                let selected = select(kind, self.fields);
+                let selected = select(kind, &self.server.config, self.fields);
                 let mut parameters = vec![("select", &*selected), ("orderBy", "Id"), ("count", &count)];
                 parameters.extend(behind.as_ref().map(|behind| ("where", behind.as_str())));
                 let doing = format!("reading {}", kind.entity);
@@ -388,8 +388,9 @@ impl Reader<'_> {
     /// Changes of entries that are there. Those of the recent past are remembered: the next look will show them again.
     fn upserts(&self, kind: &'static Kind, part: &mut Part, entries: impl IntoIterator<Item = Entry>) -> Vec<Change> {
         let mut changes = Vec::new();
+        let reading = Reading::of(kind, &self.server.config, self.fields);
         for entry in entries {
-            let Some(record) = record(kind, &self.server.config, &entry, self.fields) else { continue };
+            let Some(record) = reading.record(&entry) else { continue };
             let dated = |json: Option<&Json>| json.and_then(millis);
             if let Some(date) = dated(entry.get("ModifyDate")).filter(|date| *date >= part.records.since) {
                 let state = (date, etag(&entry).map_or(0, print));

@@ -10,7 +10,7 @@ use crate::entity::{ACCOUNT_NAME, ADDRESS_FIELDS, Kind, extra};
 use crate::groups;
 use crate::login::Login;
 use crate::query::{fitting, literal, url, within};
-use crate::records::{by_keys, key_of_uid, record};
+use crate::records::{Reading, by_keys, key_of_uid};
 use crate::server::Server;
 use crate::wire::key;
 
@@ -63,8 +63,15 @@ pub(crate) fn find(server: &Server, cx: &Context, request: &FindRequest) -> Resu
             searches.push(conditions.join(" or "));
         }
     }
-    let answers =
-        abreast(&searches, server.config.parallel as usize, |condition| search(server, cx, &login, kind, condition));
+    // What is compared must be read, too.
+    let mut read = request.fields.clone();
+    if !read.is_empty() {
+        read.extend(request.by.iter().cloned());
+    }
+    let reading = Reading::of(kind, &server.config, &read);
+    let answers = abreast(&searches, server.config.parallel as usize, |condition| {
+        search(server, cx, &login, kind, &reading, condition)
+    });
     for records in answers {
         found.extend(records?);
     }
@@ -101,15 +108,23 @@ fn by_uid(
     let keys: Vec<String> =
         request.values.iter().filter_map(key).filter(|key| scope.is_none_or(|members| members.contains(key))).collect();
     let found = by_keys(server, cx, login, kind, &request.fields, &keys)?;
+    let reading = Reading::of(kind, &server.config, &request.fields);
     let known = |uid: &String| {
         let entry = key(uid).and_then(|key| found.get(&key));
-        entry.and_then(|entry| record(kind, &server.config, entry, &request.fields)).into_iter().collect()
+        entry.and_then(|entry| reading.record(entry)).into_iter().collect()
     };
     Ok(request.values.iter().map(known).collect())
 }
 
 /// All records that satisfy a condition.
-fn search(server: &Server, cx: &Context, login: &Login, kind: &'static Kind, condition: &str) -> Result<Vec<Record>> {
+fn search(
+    server: &Server,
+    cx: &Context,
+    login: &Login,
+    kind: &'static Kind,
+    reading: &Reading<'_>,
+    condition: &str,
+) -> Result<Vec<Record>> {
     let place = server.place.dynamic(kind.entity);
     let count = server.config.page.to_string();
     let (mut found, mut after) = (Vec::new(), None::<String>);
@@ -121,7 +136,7 @@ fn search(server: &Server, cx: &Context, login: &Login, kind: &'static Kind, con
         let told = feed.entries.len() as u64;
         let rest = feed.total.is_some_and(|total| total > told);
         after = feed.entries.last().and_then(key).map(str::to_owned);
-        found.extend(feed.entries.iter().filter_map(|entry| record(kind, &server.config, entry, &[])));
+        found.extend(feed.entries.iter().filter_map(|entry| reading.record(entry)));
         if !rest || after.is_none() {
             return Ok(found);
         }

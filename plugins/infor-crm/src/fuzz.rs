@@ -12,7 +12,7 @@ use crate::groups;
 use crate::identity::{Edition, Identity};
 use crate::login::Login;
 use crate::payload::payload;
-use crate::records::{Version, record};
+use crate::records::{Reading, Version};
 use crate::server::Server;
 use crate::settings::{Config, LoginKind};
 use crate::wire::{self, Diagnosis, Entry, Feed};
@@ -69,7 +69,7 @@ fn entry_of(kind: &'static Kind, config: &Config, entry: &Entry) {
             assert_eq!(wire::value(&again, of), value, "{name} {json} {again}");
         }
     }
-    let Some(record) = record(kind, config, entry, &[]) else { return };
+    let Some(record) = Reading::of(kind, config, &[]).record(entry) else { return };
     let version = Version::of(entry);
     assert_eq!(version.as_ref().map(Version::to_string), record.version);
     assert_eq!(version.as_ref().map(|version| Version::parse(&version.to_string())), version);
@@ -86,8 +86,8 @@ fn cursor(bytes: &[u8]) {
     let Ok(state) = serde_json::from_slice::<State>(bytes) else { return };
     let entities: Vec<String> = state.parts.iter().map(|part| part.entity.clone()).collect();
     let group = state.parts.first().and_then(|part| part.group.as_deref());
-    if let Ok(state) = State::of(&cursor, &entities, group) {
-        assert_eq!(State::of(&state.cursor().unwrap(), &entities, group).unwrap(), state);
+    if let Ok(state) = State::of(&cursor).and_then(|state| state.checked(&entities, group)) {
+        assert_eq!(State::of(&state.cursor().unwrap()).unwrap(), state);
     }
 }
 

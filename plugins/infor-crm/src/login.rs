@@ -8,8 +8,10 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use digest_auth::{AuthContext, HttpMethod, WwwAuthenticateHeader};
 use pairwise_http::Answer;
+use pairwise_plugin_api::Cursor;
 use secrecy::{ExposeSecret, SecretString};
 
+use crate::cursor::State;
 use crate::groups::Group;
 use crate::identity::Identity;
 use crate::settings::LoginKind;
@@ -41,6 +43,8 @@ enum Scheme {
 /// What was found out about a login; all of it can be found out again.
 #[derive(Debug, Default)]
 pub(crate) struct Known {
+    /// Where a round of reading stands, so that its cursor need not be read again.
+    pub(crate) midway: Option<(Cursor, State)>,
     pub(crate) identity: Option<Identity>,
     /// The group that was read last, and when.
     pub(crate) group: Option<(Instant, Group)>,
@@ -49,6 +53,11 @@ pub(crate) struct Known {
 }
 
 impl Known {
+    /// The state that was left off at with this cursor. It is taken out: a round goes on once.
+    pub(crate) fn resume(&mut self, cursor: &Cursor) -> Option<State> {
+        self.midway.take().filter(|(known, _)| known == cursor).map(|(_, state)| state)
+    }
+
     /// A stream works in a group with these entities.
     pub(crate) fn note_stream(&mut self, group: &str, entities: &[String]) {
         self.streams.extend(entities.iter().map(|entity| (group.to_owned(), entity.clone())));

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::collections::HashMap;
 
 use pairwise_http::abreast;
-use pairwise_plugin_api::{Context, Fields, Millis, Name, Record, RecordRef, Result, Value};
+use pairwise_plugin_api::{Context, FieldType, Fields, Millis, Name, Record, RecordRef, Result, Value};
 
 use crate::entity::{ACCOUNT_NAME, ADDRESS, ADDRESS_FIELDS, AddressKind, Kind, STREET, extra};
 use crate::login::Login;
@@ -21,20 +21,25 @@ pub(crate) fn by_keys(
     server: &Server,
     cx: &Context,
     login: &Login,
-    kind: &Kind,
+    kind: &'static Kind,
     fields: &[Name],
     keys: &[String],
 ) -> Result<HashMap<String, Entry>> {
-    selected_by_keys(server, cx, login, kind.entity, &select(kind, fields), keys)
+    selected_by_keys(server, cx, login, kind.entity, &select(kind, &server.config, fields), keys)
 }
 
-/// What is asked for of each record so that it tells these fields; none means all.
-pub(crate) fn select<'k>(kind: &'k Kind, fields: &[Name]) -> Cow<'k, str> {
+/// What is asked for of each record so that it tells these fields, as far as it has them; none means all.
+pub(crate) fn select<'k>(kind: &'static Kind, config: &Config, fields: &[Name]) -> Cow<'k, str> {
     if fields.is_empty() {
         return Cow::Borrowed(kind.select);
     }
     let mut members = vec!["CreateDate", "ModifyDate"];
-    for field in fields.iter().filter(|field| !field.contains('/')) {
+    let known = |field: &str| {
+        let shown = kind.shows_account() && field == ACCOUNT_NAME;
+        let own = kind.column(field).is_some() || kind.reference(field).is_some();
+        own || shown || extra(config, kind).any(|extra| extra == field)
+    };
+    for field in fields.iter().filter(|field| known(field)) {
         members.push(field);
     }
     // A related entry is told by its key only where one of its properties is asked for.
@@ -80,45 +85,92 @@ pub(crate) fn selected_by_keys(
     Ok(found)
 }
 
-/// An entry as the host sees it; `None` for one without a key. `asked` are the fields that are wanted, none meaning all.
-pub(crate) fn record(kind: &'static Kind, config: &Config, entry: &Entry, asked: &[Name]) -> Option<Record> {
-    let wanted = |name: &str| asked.is_empty() || asked.iter().any(|asked| **asked == *name);
-    let mut fields = Fields::new();
-    // A property that is not told is one that this login may not see: it is not told on, either.
-    let plain = kind.columns.iter().map(|column| (column.name, column.kind));
-    let plain = plain.chain(extra(config, kind).map(|name| (name, Default::default())));
-    for (name, of) in plain.filter(|(name, _)| wanted(name)) {
-        if let Some(json) = entry.get(name) {
-            fields.set(name, value(json, of));
+/// How entries of a kind become records: which fields these tell, in the order of their names. Each name is one text for all
+/// of them.
+#[derive(Debug)]
+pub(crate) struct Reading<'a> {
+    kind: &'static Kind,
+    config: &'a Config,
+    fields: Vec<(Name, Source)>,
+}
+
+/// What a field is made of.
+#[derive(Debug)]
+enum Source {
+    Column(FieldType),
+    Reference,
+    AccountName,
+    /// A property of the address.
+    Address(&'static str),
+    Street,
+}
+
+impl<'a> Reading<'a> {
+    /// Only fields that are wanted are told; none means all.
+    pub(crate) fn of(kind: &'static Kind, config: &'a Config, wanted: &[Name]) -> Reading<'a> {
+        let columns = kind.columns.iter().map(|column| (column.name.into(), Source::Column(column.kind)));
+        let extra = extra(config, kind).map(|name| (name.into(), Source::Column(FieldType::default())));
+        let references = kind.references.iter().map(|reference| (reference.name.into(), Source::Reference));
+        let account = kind.shows_account().then(|| (ACCOUNT_NAME.into(), Source::AccountName));
+        let has_address = kind.address != AddressKind::None;
+        let address = ADDRESS_FIELDS.iter().filter(|_| has_address).map(|(name, property, ..)| {
+            let source = property.map_or(Source::Street, Source::Address);
+            ((*name).into(), source)
+        });
+        let all = columns.chain(extra).chain(references).chain(account).chain(address);
+        let mut fields: Vec<(Name, Source)> =
+            all.filter(|(name, _)| wanted.is_empty() || wanted.contains(name)).collect();
+        fields.sort_by(|(one, _), (other, _)| one.cmp(other));
+        Reading { kind, config, fields }
+    }
+
+    /// An entry as the host sees it; `None` for one without a key.
+    pub(crate) fn record(&self, entry: &Entry) -> Option<Record> {
+        let key = key(entry)?;
+        let address = address(entry);
+        let mut fields = Fields::with_capacity(self.fields.len());
+        for (name, source) in &self.fields {
+            if let Some(value) = source.value(name, entry, address) {
+                fields.set(name.clone(), value);
+            }
+        }
+        Some(Record {
+            at: RecordRef::new(self.kind.entity, key),
+            uid: Some(uid(self.config, key)),
+            version: Version::of(entry).map(|version| version.to_string()),
+            created: entry.get("CreateDate").and_then(millis),
+            modified: modified(entry),
+            fields,
+            ..Record::default()
+        })
+    }
+}
+
+impl Source {
+    /// A property that is not told is one that this login may not see: it is not told on, either.
+    fn value(&self, name: &str, entry: &Entry, address: Shown<'_>) -> Option<Value> {
+        match self {
+            Source::Column(kind) => entry.get(name).map(|json| value(json, *kind)),
+            Source::Reference => {
+                entry.get(name).map(|json| json.as_object().and_then(key).map_or(Value::Null, Value::from))
+            }
+            Source::AccountName => {
+                let own = || text(entry, ACCOUNT_NAME);
+                let shown = related(entry, "Account").and_then(|account| text(account, ACCOUNT_NAME)).or_else(own);
+                shown.map(Value::from).or_else(|| entry.contains_key(ACCOUNT_NAME).then_some(Value::Null))
+            }
+            Source::Address(property) => match address {
+                Shown::Told(address) => address.get(*property).map(|json| value(json, FieldType::default())),
+                Shown::None => Some(Value::Null),
+                Shown::Unknown => None,
+            },
+            Source::Street => match address {
+                Shown::Told(address) => Some(street(address)),
+                Shown::None => Some(Value::Null),
+                Shown::Unknown => None,
+            },
         }
     }
-    for reference in kind.references.iter().filter(|reference| wanted(reference.name)) {
-        if let Some(json) = entry.get(reference.name) {
-            let key = json.as_object().and_then(key);
-            fields.set(reference.name, key.map_or(Value::Null, Value::from));
-        }
-    }
-    if kind.shows_account() && wanted(ACCOUNT_NAME) {
-        let name = related(entry, "Account").and_then(|account| text(account, ACCOUNT_NAME));
-        if let Some(name) = name.or_else(|| text(entry, ACCOUNT_NAME)) {
-            fields.set(ACCOUNT_NAME, name);
-        } else if entry.contains_key(ACCOUNT_NAME) {
-            fields.set(ACCOUNT_NAME, Value::Null);
-        }
-    }
-    if kind.address != AddressKind::None {
-        address_fields(entry, &wanted, &mut fields);
-    }
-    let key = key(entry)?;
-    Some(Record {
-        at: RecordRef::new(kind.entity, key),
-        uid: Some(uid(config, key)),
-        version: Version::of(entry).map(|version| version.to_string()),
-        created: entry.get("CreateDate").and_then(millis),
-        modified: modified(entry),
-        fields,
-        ..Record::default()
-    })
 }
 
 /// What a copy of a record elsewhere knows it by: `CDEMOA000001@crm.example.com`. Copies of a database share their keys, so that
@@ -144,23 +196,21 @@ fn modified(entry: &Entry) -> Option<Millis> {
     own.max(address)
 }
 
-fn address_fields(entry: &Entry, wanted: &dyn Fn(&str) -> bool, fields: &mut Fields) {
-    let address = match entry.get(ADDRESS) {
-        Some(serde_json::Value::Null) => None,
-        Some(serde_json::Value::Object(address)) if is_told(address) => Some(address),
-        // Only where it is: its fields are not known.
-        _ => return,
-    };
-    for (name, property, ..) in ADDRESS_FIELDS.iter().filter(|(name, ..)| wanted(name)) {
-        let told = match (address, property) {
-            (None, _) => Value::Null,
-            (Some(address), Some(property)) => match address.get(*property) {
-                Some(json) => value(json, Default::default()),
-                None => continue,
-            },
-            (Some(address), None) => street(address),
-        };
-        fields.set(*name, told);
+/// What an entry tells of its address.
+#[derive(Clone, Copy)]
+enum Shown<'a> {
+    /// There is none.
+    None,
+    Told(&'a Entry),
+    /// At most where it is.
+    Unknown,
+}
+
+fn address(entry: &Entry) -> Shown<'_> {
+    match entry.get(ADDRESS) {
+        Some(serde_json::Value::Null) => Shown::None,
+        Some(serde_json::Value::Object(address)) if is_told(address) => Shown::Told(address),
+        _ => Shown::Unknown,
     }
 }
 
@@ -269,7 +319,7 @@ mod tests {
         let mut config = config("http://crm.example.com");
         config.extra_fields.insert("contacts".into(), vec!["Region".into()]);
         let kind = Kind::of("contacts").unwrap();
-        let record = record(kind, &config, entry.as_object().unwrap(), &[]).unwrap();
+        let record = Reading::of(kind, &config, &[]).record(entry.as_object().unwrap()).unwrap();
         assert_eq!(record.at, RecordRef::new("contacts", "CDEMOA000001"));
         let uid = record.uid.as_deref().unwrap();
         assert_eq!((uid, key_of_uid(&config, uid)), ("CDEMOA000001@crm.example.com", Some("CDEMOA000001")));

@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use pairwise_http::Method;
 use pairwise_plugin_api::ops::WriteRequest;
 use pairwise_plugin_api::{
-    Action, Certainty, Class, Context, Failure, Millis, Outcome, Record, RecordRef, Result, Status, Write,
+    Action, Certainty, Class, Context, Failure, Millis, Name, Outcome, Record, RecordRef, Result, Status, Write,
 };
 use serde_json::{Value as Json, json};
 
@@ -20,7 +20,7 @@ use crate::groups::{self, marked, marker, unmarked};
 use crate::identity::{Edition, Identity, identity};
 use crate::login::Login;
 use crate::payload::{Payload, about, ignored, payload};
-use crate::records::{Version, by_keys, is_whole, record, selected_by_keys};
+use crate::records::{Reading, Version, by_keys, is_whole, selected_by_keys};
 use crate::server::Server;
 use crate::wire::{self, Entry, etag, millis, related, text};
 
@@ -37,6 +37,8 @@ pub(crate) struct Writer<'a> {
     pub(crate) identity: Identity,
     /// The group that the scope names.
     pub(crate) group: Option<String>,
+    /// The fields that outcomes are to tell; none means all.
+    pub(crate) fields: &'a [Name],
 }
 
 /// One create, update or delete on its way.
@@ -66,7 +68,14 @@ impl Job<'_> {
 pub(crate) fn write(server: &Server, cx: &Context, request: &WriteRequest) -> Result<Vec<Outcome>> {
     let login = server.login(&request.principal)?;
     let identity = identity(server, cx, &login)?;
-    let writer = Writer { server, cx, login: &login, identity, group: groups::selected(&request.scope)? };
+    let writer = Writer {
+        server,
+        cx,
+        login: &login,
+        identity,
+        group: groups::selected(&request.scope)?,
+        fields: &request.fields,
+    };
     let mut outcomes: Vec<Outcome> = request.writes.iter().map(|_| Outcome::of(Status::NotSent)).collect();
     let mut entities: Vec<&str> = request.writes.iter().map(|write| write.at.entity.as_str()).collect();
     entities.sort_unstable();
@@ -395,11 +404,19 @@ impl Writer<'_> {
         };
         let partial = |job: &&Job<'_>| tells(job) && !job.entry.as_ref().is_some_and(|entry| is_whole(kind, entry));
         let keys: Vec<String> = jobs.iter().filter(partial).filter_map(key).collect();
+        // What was written must be read, too, to see what the server made of it.
+        let mut fields = self.fields.to_vec();
+        if !fields.is_empty() {
+            fields.extend(jobs.iter().flat_map(|job| job.write.fields.iter()).map(|(name, _)| name.clone()));
+            fields.sort_unstable();
+            fields.dedup();
+        }
         let mut found = if keys.is_empty() {
             HashMap::new()
         } else {
-            by_keys(self.server, self.cx, self.login, kind, &[], &keys).unwrap_or_default()
+            by_keys(self.server, self.cx, self.login, kind, &fields, &keys).unwrap_or_default()
         };
+        let reading = Reading::of(kind, &self.server.config, &fields);
         for job in jobs.iter_mut().filter(|job| tells(job)) {
             let Some(key) = key(job) else {
                 // A creation whose key nobody told: it must be found again.
@@ -408,7 +425,7 @@ impl Writer<'_> {
             };
             let read = found.remove(&key);
             let entry = read.or_else(|| job.entry.take());
-            let told = entry.as_ref().and_then(|entry| record(kind, &self.server.config, entry, &[]));
+            let told = entry.as_ref().and_then(|entry| reading.record(entry));
             let told = told.unwrap_or_else(|| Record { at: RecordRef::new(kind.entity, key), ..Record::default() });
             let Some(outcome) = &mut job.outcome else { continue };
             if outcome.status == Status::Applied {

@@ -136,7 +136,8 @@ impl World {
     }
 
     fn write(&self, scope: &Scope, writes: Vec<Write>) -> Result<Vec<Outcome>> {
-        self.crm.write(&self.cx, WriteRequest { principal: lee(), scope: scope.clone(), writes })
+        self.crm
+            .write(&self.cx, WriteRequest { principal: lee(), scope: scope.clone(), writes, ..WriteRequest::default() })
     }
 
     fn one(&self, write: Write) -> Outcome {
