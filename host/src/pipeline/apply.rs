@@ -209,7 +209,7 @@ fn write_down(lane: &mut Lane<'_>, mut cases: Vec<Case>, settlements: Vec<Settle
         lane.store.intend(&lane.lease, &lane.options.run, &mut intents, &history)?;
     }
     // While the writes are under way, only what they overwrite is still needed, and the record that bears another's id.
-    for case in cases.iter_mut().filter(|case| case.reused.is_none()) {
+    for case in cases.iter_mut().filter(|case| !case.reused.left && !case.reused.right) {
         for side in Side::BOTH {
             if !case.intents.iter().any(|place| intents[*place].side == side) {
                 case.looked.forget_fields(side);
@@ -276,6 +276,7 @@ fn settle(lane: &mut Lane<'_>, (page, answers): (Ready, Vec<Answer>)) -> Result<
             }
         }
     }
+    lane.tied.clear();
     let mut intents: Vec<Option<Intent>> = intents.into_iter().map(Some).collect();
     for case in cases {
         let parts = case.intents.iter().filter_map(|place| intents[*place].take().zip(outcomes[*place].take()));
@@ -283,6 +284,7 @@ fn settle(lane: &mut Lane<'_>, (page, answers): (Ready, Vec<Answer>)) -> Result<
         settlements.push(lane.commit(case, parts)?);
     }
     lane.store.settle(&lane.lease, &lane.options.run, &settlements)?;
+    lane.tie_pairs()?;
     broken.map_or(Ok(()), Err)
 }
 
@@ -383,6 +385,21 @@ fn lost(case: &mut Case, side: Side, planned: &Planned) -> Option<Lost> {
 }
 
 impl Lane<'_> {
+    /// Ties announcements that turned out to be a pair, once they have no links any more.
+    pub(super) fn tie_pairs(&mut self) -> Result<(), Stop> {
+        let mut pairs = std::mem::take(&mut self.pairs);
+        pairs.sort_unstable();
+        pairs.dedup();
+        if pairs.is_empty() {
+            return Ok(());
+        }
+        // One of them may have been set aside.
+        let rows: Vec<InboxId> = pairs.iter().flat_map(|(left, right)| [*left, *right]).collect();
+        let there: HashSet<InboxId> = self.store.announced(&self.lease, &rows)?.iter().map(|row| row.id).collect();
+        pairs.retain(|(left, right)| there.contains(left) && there.contains(right));
+        Ok(self.store.pair(&self.lease, &pairs)?)
+    }
+
     /// Finds or makes the folder that takes the place of deleted items.
     fn find_trash(&mut self, side: Side) -> Result<(), Stop> {
         let able = self.trash[side].is_none() && self.abilities[side].create_containers;

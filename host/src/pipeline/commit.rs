@@ -8,7 +8,9 @@ use super::reconcile::{Fate, Told};
 use super::recover::source;
 use super::{Lane, Stop};
 use crate::model::value::same;
-use crate::model::{Aside, AsideKind, End, Guard, Intent, Link, LinkChange, Settlement, Side};
+use crate::model::{
+    Aside, AsideKind, End, Guard, InboxId, Intent, Link, LinkChange, LinkId, Matching, Settlement, Side,
+};
 
 /// What an outcome means for its case.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -288,11 +290,15 @@ impl Lane<'_> {
         let Some(record) = outcome.record.clone() else {
             return Err(self.contract(side, "`exists` was answered without the record".to_owned()));
         };
-        let known = self.store.known(&self.lease, side, std::slice::from_ref(&record.at))?;
-        if let Some((other, _)) = known.into_iter().next().and_then(|known| known.link)
-            && other != link.id
-            && self.guards(Guard::Taken)
+        let known = self.store.known(&self.lease, side, std::slice::from_ref(&record.at))?.pop().unwrap_or_default();
+        let other = known.link.as_ref().map(|(other, _)| *other).filter(|other| *other != link.id);
+        if let (Some(other), Some((row, _))) = (other, &known.inbox)
+            && self.met(intent, other, *row)?
         {
+            return Ok(Part::Again);
+        }
+        let is_taken = other.is_some() || !self.tied.insert((side, record.at.clone()));
+        if is_taken && self.guards(Guard::Taken) {
             let text = format!(
                 "`{}` on the {side} bears the same UID and is linked to another record; give one of them another UID",
                 record.at.id
@@ -310,10 +316,31 @@ impl Lane<'_> {
             self.again = true;
             return Ok(Part::Done);
         }
+        if self.spec.matching == Matching::Never && !self.holds_part_of_what_we_asked(intent, &record) {
+            let text = format!(
+                "`{}` on the {side} bears the same UID and holds something else, and this stream matches no records; give one \
+                 of them another UID, or let the stream match by UID",
+                record.at.id
+            );
+            self.set_aside(intent, "uid_taken", text, settlement);
+            return Ok(Part::Refused);
+        }
         link.ends[side] = Some(End::of(&record));
         link.shadows = crate::model::Sides::default();
         settlement.announce.push(announce(self, side, record, false, false));
         Ok(Part::Again)
+    }
+
+    /// Two new records with one UID have met each other: each was to be made where the other one is. They become a pair.
+    fn met(&mut self, intent: &Intent, other: LinkId, row: InboxId) -> Result<bool, Stop> {
+        let side = intent.side;
+        let link = self.store.links(&self.lease, other - 1, 1)?.pop().filter(|link| link.id == other);
+        let is_new = link.is_some_and(|link| link.ends[side.other()].is_none());
+        let (true, Matching::Keys(_), [own]) = (is_new, &self.spec.matching, intent.inbox.as_slice()) else {
+            return Ok(false);
+        };
+        self.pairs.push(if side == Side::Right { (*own, row) } else { (row, *own) });
+        Ok(true)
     }
 
     /// Whether a record of the written side holds everything that a write asked for.
@@ -424,10 +451,11 @@ impl Lane<'_> {
 
     /// The id of a link's record is another record's now: that one is announced as a newcomer.
     fn announce_reuse(&mut self, case: &Case, settlement: &mut Settlement) {
-        let Some(side) = case.reused else { return };
-        if let Told::Here(seen) = &case.looked.told[side] {
-            settlement.announce.push(announce(self, side, seen.record.clone(), true, false));
-            self.again = true;
+        for side in Side::BOTH.into_iter().filter(|side| case.reused[*side]) {
+            if let Told::Here(seen) = &case.looked.told[side] {
+                settlement.announce.push(announce(self, side, seen.record.clone(), true, false));
+                self.again = true;
+            }
         }
     }
 

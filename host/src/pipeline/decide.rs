@@ -16,8 +16,8 @@ pub(super) struct Case {
     pub(super) looked: Looked,
     pub(super) judgement: Judgement,
     pub(super) label: String,
-    /// The side on which another record bears the linked id now.
-    pub(super) reused: Option<Side>,
+    /// The sides on which another record bears the linked id now.
+    pub(super) reused: Sides<bool>,
     /// Fields of a new record that point at others, by native name.
     pub(super) references: Fields,
     /// The case as lines of a plan, where somebody wants them.
@@ -64,12 +64,11 @@ pub(super) fn decide(
         holds.push(hold);
         return;
     }
-    let reused = looked.link.as_ref().and_then(|link| displaced(link, &looked.told));
-    let reused = reused.filter(|_| lane.guards(Guard::Reused));
-    let judged = match (&looked.link, reused) {
-        (Some(link), Some(side)) => Ok(judge_reused(lane, link, &looked.told, side)),
-        (Some(link), None) => Ok(judge(lane.rules(), link, &looked.told, &looked.conflicts)),
-        (None, _) => newcomer(lane, &looked.told),
+    let reused = Sides::from_fn(|side| looked.is_displaced(side) && lane.guards(Guard::Reused));
+    let judged = match &looked.link {
+        Some(link) if reused.left || reused.right => Ok(judge_reused(lane, link, &looked.told, reused)),
+        Some(link) => Ok(judge(lane.rules(), link, &looked.told, &looked.conflicts)),
+        None => newcomer(lane, &looked.told),
     };
     let judgement = match judged {
         Ok(judgement) => judgement,
@@ -174,22 +173,11 @@ fn newcomer(lane: &Lane<'_>, told: &Sides<Told>) -> Result<Judgement, Option<Box
     Ok(judgement)
 }
 
-/// The side on which another record bears the linked id now.
-fn displaced(link: &Link, told: &Sides<Told>) -> Option<Side> {
-    Side::BOTH.into_iter().find(|side| match (&told[*side], &link.ends[*side]) {
-        (Told::Here(seen), Some(end)) => {
-            matches!((&seen.record.incarnation, &end.incarnation), (Some(now), Some(then)) if now != then)
-        }
-        _ => false,
-    })
-}
-
 /// A reused id is another record: the linked one is gone, and the new one is announced as a newcomer once the link is.
-fn judge_reused(lane: &Lane<'_>, link: &Link, told: &Sides<Told>, side: Side) -> Judgement {
-    let mut told = told.clone();
-    told[side] = Told::Gone(Reason::Deleted);
+fn judge_reused(lane: &Lane<'_>, link: &Link, told: &Sides<Told>, reused: Sides<bool>) -> Judgement {
+    let told = Sides::from_fn(|side| if reused[side] { Told::Gone(Reason::Deleted) } else { told[side].clone() });
     let mut judgement = judge(lane.rules(), link, &told, &[]);
-    if judgement.writes[side].is_none() {
+    if Side::BOTH.into_iter().all(|side| !reused[side] || judgement.writes[side].is_none()) {
         // Whatever the policy keeps, this id belongs to somebody else now.
         judgement.fate = Fate::Ends;
     }

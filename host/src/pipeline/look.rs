@@ -31,6 +31,16 @@ impl Looked {
         self.rows.iter().filter_map(|(_, row)| row.as_ref().map(|row| row.id)).collect()
     }
 
+    /// Whether another record bears the linked id now.
+    pub(super) fn is_displaced(&self, side: Side) -> bool {
+        let then = self.link.as_ref().and_then(|link| link.ends[side].as_ref()?.incarnation.as_ref());
+        let now = match &self.told[side] {
+            Told::Here(seen) => seen.record.incarnation.as_ref(),
+            _ => None,
+        };
+        matches!((now, then), (Some(now), Some(then)) if now != then)
+    }
+
     /// Lets go of what a side's record holds.
     pub(super) fn forget_fields(&mut self, side: Side) {
         if let Told::Here(seen) = &mut self.told[side] {
@@ -143,8 +153,10 @@ fn read_afresh(
     let found = lane.get(side, &at)?;
     let link_of = |place: usize| all[place].link.as_ref().map(|link| link.id);
     let gone = places.iter().zip(&found).filter(|(_, found)| is_gone(found));
+    let is_gone_there =
+        |looked: &Looked| matches!(looked.told[side.other()], Told::Gone(_)) || looked.is_displaced(side.other());
     let (both, alone): (Vec<usize>, Vec<usize>) =
-        gone.map(|(place, _)| *place).partition(|place| matches!(all[*place].told[side.other()], Told::Gone(_)));
+        gone.map(|(place, _)| *place).partition(|place| is_gone_there(&all[*place]));
     let links = |places: Vec<usize>| places.into_iter().filter_map(link_of).collect::<Vec<LinkId>>();
     let (both, alone) = (links(both), links(alone));
     let gone = gone_for_certain(lane, side, &alone)?;

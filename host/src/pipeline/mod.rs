@@ -135,6 +135,8 @@ fn run_leased(
         unsure: Sides::default(),
         partial: Sides::default(),
         open: HashSet::new(),
+        tied: HashSet::new(),
+        pairs: Vec::new(),
         same_folders: prepared.same_folders,
         unplanned: 0,
         again: false,
@@ -240,6 +242,10 @@ struct Lane<'a> {
     unsure: Sides<bool>,
     /// Sides whose listing was not complete: a new record of the other side waits, because it may be there already.
     partial: Sides<bool>,
+    /// Records that were tied to another in the page that is being settled, because a create had met them.
+    tied: HashSet<(Side, RecordRef)>,
+    /// Announcements, of the left and of the right, that turned out to be a pair.
+    pairs: Vec<(InboxId, InboxId)>,
     /// New records go into a folder of the same path.
     same_folders: bool,
     /// Operations that a saved plan does not list.

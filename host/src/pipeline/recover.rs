@@ -332,6 +332,7 @@ impl Lane<'_> {
         if !settlements.is_empty() {
             self.store.settle(&self.lease, &self.options.run, settlements)?;
             settlements.clear();
+            self.tie_pairs()?;
         }
         Ok(())
     }

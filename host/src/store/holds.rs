@@ -6,7 +6,7 @@ use serde::Serialize;
 use super::codes::Gone;
 use super::transaction::{Answer, Tx, statements};
 use super::{Db, aside, inbox, lanes, links, matching};
-use crate::model::{Aside, AsideKind, Hold, HoldId, HoldKind, InboxId, LaneKey, LinkState, Side, StoreResult};
+use crate::model::{Aside, AsideKind, Hold, HoldId, HoldKind, InboxId, LaneKey, Side, StoreResult};
 
 statements! {
     ADD = "INSERT INTO hold (lane, kind, side, summary, run, at) VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
@@ -259,7 +259,7 @@ fn drop_row(tx: &Tx<'_>, hold: &HoldRow, row: &HeldRow) -> Answer<()> {
     match (row.removed, link) {
         (Some(_), Some(link)) => {
             inbox::remove(tx, row.row)?;
-            links::set_state(tx, link, LinkState::Dormant)
+            links::sleep(tx, link, row.side)
         }
         (None, _) if !row.candidate => {
             let dropped = Aside {
@@ -282,6 +282,7 @@ fn drop_row(tx: &Tx<'_>, hold: &HoldRow, row: &HeldRow) -> Answer<()> {
 mod tests {
     use super::super::testing::*;
     use super::*;
+    use crate::model::{End, LinkState};
     use crate::model::{Lease, News, Select, Store};
 
     fn hold(db: &mut Db, lease: &Lease, kind: HoldKind, rows: &[(Side, &str)]) -> HoldId {
@@ -325,7 +326,11 @@ mod tests {
         assert_eq!(db.drop_hold(id).unwrap(), Some(2));
         assert!(all_work(&mut db, &lease).is_empty());
         assert_eq!(db.memory(&lease).unwrap().live_links, 0);
-        assert!(db.links(&lease, 0, 10).unwrap().iter().all(|link| link.state == LinkState::Dormant));
+        let links = db.links(&lease, 0, 10).unwrap();
+        assert!(links.iter().all(|link| link.state == LinkState::Dormant));
+        // So that it wakes when the record returns, and by nothing else.
+        let version = |end: &Option<End>| end.as_ref().and_then(|end| end.version.clone());
+        assert!(links.iter().all(|link| version(&link.ends.left).is_none() && version(&link.ends.right).is_some()));
         assert!(db.holds(0, 10).unwrap().is_empty());
         assert_eq!(db.drop_hold(id).unwrap(), None);
     }

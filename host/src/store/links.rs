@@ -61,6 +61,8 @@ statements! {
     SET_STATE = "UPDATE link SET state = ?2 WHERE id = ?1";
     INCARNATION_LEFT = "UPDATE link SET left_incarnation = ?3 WHERE id = ?1 AND lane = ?2";
     INCARNATION_RIGHT = "UPDATE link SET right_incarnation = ?3 WHERE id = ?1 AND lane = ?2";
+    SLEEP_LEFT = "UPDATE link SET state = ?2, left_version = NULL WHERE id = ?1";
+    SLEEP_RIGHT = "UPDATE link SET state = ?2, right_version = NULL WHERE id = ?1";
     PUT_SHADOW = "INSERT INTO shadow (link, left_fields, right_fields) VALUES (?1, ?2, ?3) \
                   ON CONFLICT (link) DO UPDATE SET left_fields = excluded.left_fields, right_fields = excluded.right_fields";
     DROP_SHADOW = "DELETE FROM shadow WHERE link = ?1";
@@ -257,6 +259,15 @@ pub(super) fn set_state(tx: &Tx<'_>, id: LinkId, state: LinkState) -> Answer<()>
 
 pub(super) fn set_incarnation(tx: &Tx<'_>, id: LinkId, side: Side, incarnation: &str) -> Answer<()> {
     tx.run(INCARNATION[side], (id, tx.lane(), incarnation)).map(drop)
+}
+
+/// Puts a link to sleep. The end of the side that left loses its version, which tells which side that was.
+pub(super) fn sleep(tx: &Tx<'_>, id: LinkId, left: Side) -> Answer<()> {
+    let before = state_of(tx, id)?;
+    let statement = if left == Side::Left { SLEEP_LEFT } else { SLEEP_RIGHT };
+    tx.run(statement, (id, LinkState::Dormant))?;
+    count(tx, Some(before), Some(LinkState::Dormant));
+    Ok(())
 }
 
 /// Gives a link up. Removals of its records that are still announced have nothing left to say.

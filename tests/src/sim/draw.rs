@@ -17,7 +17,9 @@ pub(super) fn history(dice: &mut Dice) -> (Setting, Vec<Step>) {
     let twins = if setting.matching.is_some() { dice.small(u32::from(people) + 1) as Human } else { 0 };
     let rates = Rates::draw(dice, &setting, twins > 0);
     let mut draw = Draw { dice, rates, people };
-    let mut steps: Vec<Step> = (0..twins).map(|who| Step::Deed(Deed::Twin(who))).collect();
+    let one_card = Side::BOTH.iter().all(|side| setting.abilities[*side].uid) && draw.dice.percent(50);
+    let twin = if one_card { Deed::Card } else { Deed::Twin };
+    let mut steps: Vec<Step> = (0..twins).map(|who| Step::Deed(twin(who))).collect();
     while steps.len() < count as usize {
         let burst = draw.burst();
         steps.extend(burst);
@@ -61,6 +63,7 @@ fn setting(dice: &mut Dice) -> Setting {
     setting.per = dice.pick(&[Per::Field, Per::Field, Per::Field, Per::Record]);
     setting.tie = dice.pick(&Side::BOTH);
     setting.matching = (!dice.percent(15)).then(|| dice.pick(&[Winner::Hold, Winner::Latest, Winner::Left]));
+    setting.by_uid = dice.percent(70);
     for side in Side::BOTH.into_iter().filter(|_| setting.matching.is_none()) {
         // Without keys and without a match, nobody can tell a record of ours that somebody has edited since.
         let abilities = &mut setting.abilities[side];
@@ -98,8 +101,10 @@ struct Rates {
     deletes: u32,
     clears: u32,
     reuses: u32,
-    /// Records without a link are found by their addresses: nobody edits those.
+    /// Records without a link are tied by their addresses.
     matches: bool,
+    /// Addresses are edited. Not where records are found by them.
+    addresses: bool,
     /// A listing may hide records: what it does not show is found by the next one only.
     hides: bool,
     /// A host that slept may make what another one has made. Only a system that knows our keys can tell.
@@ -131,7 +136,12 @@ impl Rates {
             clears: dice.pick(&[0, 10]),
             // Whoever takes the id of an unreadable record shares its fate.
             reuses: if backups == 0 && poison == 0 { dice.pick(&[0, 0, 10]) } else { 0 },
-            matches: twins || backups > 0 || Side::BOTH.iter().any(|side| asks(&setting.abilities[*side])),
+            matches: twins || backups > 0,
+            // A create whose answer was lost, and that is refused when it is sent again, is looked for by what it holds.
+            addresses: poison == 0
+                && !twins
+                && backups == 0
+                && !Side::BOTH.iter().any(|side| asks(&setting.abilities[*side])),
             hides: !twins && backups == 0 && setting.sweep_every > 0,
             sleeps: Side::BOTH.iter().all(|side| setting.abilities[*side].create_key == CreateKey::Takes),
             faults: dice.pick(&[0, 0, 10, 40]),
@@ -155,15 +165,21 @@ struct Draw<'d> {
 }
 
 impl Draw<'_> {
-    /// Mostly one step; now and then one person deletes many records.
+    /// Mostly one step; now and then one person deletes many records, or a system is swapped for another with the same ids.
     fn burst(&mut self) -> Vec<Step> {
-        if !self.dice.percent(3) || self.rates.deletes == 0 {
+        let (deletes, reuses) = (self.rates.deletes > 0, self.rates.reuses > 0);
+        if !self.dice.percent(3) || !deletes {
             return vec![self.step()];
         }
+        let swapped = reuses && self.dice.percent(30);
         let side = self.dice.pick(&Side::BOTH);
         let first = self.who();
         let who = |place: u8| (first + place) % self.people;
-        (0..self.people.min(8)).map(|place| Step::Deed(Deed::Delete(side, who(place)))).collect()
+        let deed = |place: u8| match swapped {
+            true => Deed::Reuse(side, who(place), who(place)),
+            false => Deed::Delete(side, who(place)),
+        };
+        (0..self.people.min(8)).map(|place| Step::Deed(deed(place))).collect()
     }
 
     fn step(&mut self) -> Step {
@@ -230,7 +246,7 @@ impl Draw<'_> {
             return Deed::Reuse(side, who, self.who());
         }
         let field = self.dice.below(FIELDS.len() as u32) as usize;
-        let field = if field == ADDRESS && self.rates.matches { 0 } else { field };
+        let field = if field == ADDRESS && !self.rates.addresses { 0 } else { field };
         Deed::Edit(side, who, field, self.dice.percent(self.rates.clears))
     }
 

@@ -91,6 +91,8 @@ pub struct Oracle {
     serial: u32,
     /// Humans whose record somebody deleted, on either side.
     deleted: BTreeSet<Human>,
+    /// Humans who stay on one side, because a person said so.
+    kept: BTreeSet<Human>,
     /// Humans and fields that somebody emptied, or about which a person decided.
     unjudged: BTreeSet<(Human, usize)>,
     /// Humans and fields that a host wrote without learning or keeping what became of it, while nobody knows which of two
@@ -130,6 +132,11 @@ impl Oracle {
     /// A person empties a field, or decides about it.
     pub fn unjudge(&mut self, who: Human, field: usize) {
         self.unjudged.insert((who, field));
+    }
+
+    /// A person says that what is gone on one side stays on the other.
+    pub fn keep(&mut self, people: impl Iterator<Item = Human>) {
+        self.kept.extend(people);
     }
 
     /// What became of a write to these fields was never learnt.
@@ -265,7 +272,7 @@ impl Oracle {
             }
             let missing = if sides.left.is_empty() { Side::Left } else { Side::Right };
             let deleted = self.deleted.contains(&who);
-            let kept = deleted && scope.keeps[missing];
+            let kept = deleted && scope.keeps[missing] || self.kept.contains(&who);
             // Records of a target alone are nobody's business; what is deleted there comes back when its source changes.
             let alone = scope.source.is_some_and(|source| source == missing || deleted);
             if !kept && !alone && !scope.doubts_the_last(missing, records) {

@@ -53,6 +53,8 @@ pub struct Setting {
     pub tie: Side,
     /// Who wins at the first match; `None`: there is no matching.
     pub matching: Option<Winner>,
+    /// Records are also matched by their UID.
+    pub by_uid: bool,
     /// Rows of the map that are not both ways by the stream's policy.
     pub rows: Vec<RowSetting>,
     /// What becomes of new rows of the map.
@@ -124,6 +126,8 @@ pub enum Deed {
     Reuse(Side, Human, Human),
     /// Makes a record of somebody on both sides, with one address.
     Twin(Human),
+    /// Brings one card into both sides, which bears one UID and two addresses.
+    Card(Human),
 }
 
 /// What happens in the middle of a run.
@@ -189,6 +193,7 @@ impl Default for Setting {
             per: Per::Field,
             tie: Side::Left,
             matching: Some(Winner::Hold),
+            by_uid: true,
             rows: Vec::new(),
             map_change: MapChange::Ask,
             deleted: (Removal::Delete, Removal::Delete),
@@ -216,7 +221,8 @@ impl Setting {
             (Some(differ), Matching::Keys(policy)) => {
                 policy.differ = differ;
                 policy.several = Sides::from_fn(|_| Several::all(Pick::Hold));
-                policy.keys = vec![vec![Name::from("uid")], vec![Name::from("emails/*/address")]];
+                let uid = self.by_uid.then(|| vec![Name::from("uid")]);
+                policy.keys = uid.into_iter().chain([vec![Name::from("emails/*/address")]]).collect();
             }
             (_, matching) => *matching = Matching::Never,
         }

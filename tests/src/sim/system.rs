@@ -162,10 +162,10 @@ impl System {
     }
 
     /// A person makes a record. Answers its id.
-    pub fn create(&self, fields: Fields, now: i64) -> String {
+    pub fn create(&self, fields: Fields, uid: Option<String>, now: i64) -> String {
         let mut state = self.state();
         let id = format!("{}{}", self.side.name(), state.counter + 1);
-        self.add(&mut state, id.clone(), fields, None, now);
+        self.add(&mut state, id.clone(), fields, uid, now);
         id
     }
 
@@ -434,12 +434,13 @@ impl System {
                 return (Outcome::of(Status::Gone), None);
             }
             if let Some(exists) = self.already_there(&state, write) {
-                return (exists, None);
+                let record = exists.record.map(|record| state.shown(record));
+                return (Outcome { record, ..exists }, None);
             }
             let id = format!("{}{}", self.side.name(), state.counter + 1);
             let record = self.add(&mut state, id.clone(), write.fields.clone(), write.uid.clone(), now);
             state.keys.insert(write.key.clone(), id.clone());
-            return (Outcome::applied(record), Some(effect(&id, None)));
+            return (Outcome::applied(state.shown(record)), Some(effect(&id, None)));
         };
         if self.abilities.conditional_writes && write.expect.is_some() && write.expect != current.version {
             let current = state.shown(current);
@@ -454,7 +455,7 @@ impl System {
             self.stamp(&mut state, &mut record, now);
             state.events.push(Event::Here(write.at.id.clone()));
             state.records.insert(write.at.id.clone(), record.clone());
-            return (Outcome::applied(record), Some(effect));
+            return (Outcome::applied(state.shown(record)), Some(effect));
         }
         state.remove(&write.at.id);
         (Outcome::applied(current), Some(effect))

@@ -17,7 +17,7 @@ use super::host::{Death, Host, Ledger, Port};
 use super::oracle::{Broken, Oracle, Scope};
 use super::script::{Deed, Script, Setting, Step, Twist};
 use super::switch::Switch;
-use super::system::{ADDRESS, Effect, FIELDS, Human, SLOTS, System, Weather, owner, plain};
+use super::system::{ADDRESS, Effect, FIELDS, Human, SLOTS, System, Weather, owner, plain, whose};
 use crate::twins::Seeded;
 
 /// What a history came to.
@@ -259,7 +259,7 @@ impl World {
         match deed {
             Deed::Create(side, slot) => {
                 let Some(who) = self.newcomer(slot) else { return };
-                self.systems[side].create(self.fields(side, who), now);
+                self.systems[side].create(self.fields(side, who), None, now);
             }
             Deed::Edit(side, slot, field, clear) => {
                 let Some((who, record)) = self.someone(side, slot) else { return };
@@ -292,8 +292,15 @@ impl World {
                 let mut right = self.fields(Side::Right, who);
                 self.oracle().replaced_in(&right, ADDRESS);
                 right.set(FIELDS[ADDRESS], left.text(FIELDS[ADDRESS]).unwrap_or_default());
-                self.systems.left.create(left, now);
-                self.systems.right.create(right, now);
+                self.systems.left.create(left, None, now);
+                self.systems.right.create(right, None, now);
+            }
+            Deed::Card(slot) => {
+                let Some(who) = self.newcomer(slot) else { return };
+                let uid = format!("card-{who}");
+                for side in Side::BOTH.into_iter().filter(|_| self.systems.iter().all(|(_, one)| one.abilities.uid)) {
+                    self.systems[side].create(self.fields(side, who), Some(uid.clone()), now);
+                }
             }
         }
     }
@@ -529,6 +536,12 @@ impl World {
                     let _ = self.db().pair_held(hold.id, &left.record, &right.record);
                 }
             }
+        } else if hold.kind != HoldKind::Identity && locked(&self.dice).percent(25) {
+            // A person takes it for a mistake: what was to be removed stays.
+            self.mark("dropped hold");
+            self.oracle().keep(rows.iter().filter_map(|row| whose(&row.label)));
+            let _ = self.db().drop_hold(hold.id);
+            return;
         } else {
             self.released.fetch_add(rows.len() as u32, Ordering::Relaxed);
         }
