@@ -41,6 +41,14 @@ pub fn sync_folder_of(path: &Path) {
     let _ = File::open(folder).and_then(|folder| folder.sync_all());
 }
 
+/// From now on this process stands back where there is less processor than work: whoever waits for it is to be served first,
+/// and gives it the next work the sooner.
+pub fn stand_back() {
+    // Whoever is not given way to is only slower.
+    #[cfg(unix)]
+    let _ = rustix::process::nice(5);
+}
+
 /// While it lives, nobody sees what is typed on the terminal.
 #[derive(Debug)]
 pub struct Hidden {

@@ -16,7 +16,8 @@ use serde::de::{self, DeserializeOwned, DeserializeSeed, SeqAccess, Visitor};
 use serde::ser::SerializeSeq;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use crate::value::{Fields, Name};
+use crate::fields::{Fields, Outline};
+use crate::value::Name;
 
 /// Bytes that are not the message that was expected.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -37,9 +38,8 @@ const USUAL_MESSAGE: usize = 1024;
 thread_local! {
     static WRITING: RefCell<Option<Written>> = const { RefCell::new(None) };
     static READING: RefCell<Option<Read>> = const { RefCell::new(None) };
-    /// The names of the last fields that were read, in order. Records mostly have the names of the one before: their order is
-    /// known then, and need not be looked at again.
-    static LAST_READ: RefCell<Vec<Name>> = const { RefCell::new(Vec::new()) };
+    /// The outline of the last fields that were read: records mostly have the names of the one before.
+    static LAST_READ: RefCell<Outline> = RefCell::default();
 }
 
 /// A name that others may have, too, so that most comparisons are of one and the same. So many are kept, for ever.
@@ -269,30 +269,28 @@ impl<'de> Deserialize<'de> for Fields {
             fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Fields, A::Error> {
                 // Taken out once for all fields, as in writing.
                 let mut names = READING.take();
-                // The length is the sender's word: it is no reason to reserve much memory.
-                let mut fields = Fields::with_capacity(seq.size_hint().unwrap_or(0).min(256) / 2);
-                let mut last = LAST_READ.take();
-                let (mut alike, mut in_order) = (true, true);
+                let mut outline = LAST_READ.take();
+                let mut fields = Fields::within(&outline);
                 while let Some(name) = seq.next_element_seed(WireName(names.as_mut()))? {
+                    let name = match &name {
+                        Named::Out(name) => name,
+                        Named::Known(number) => {
+                            names.as_ref().and_then(|names| names.name(*number)).ok_or_else(|| {
+                                de::Error::custom(format!("field name number {number} was never written out"))
+                            })?
+                        }
+                    };
                     let value = seq
                         .next_element::<crate::Value>()?
                         .ok_or_else(|| de::Error::custom(format!("field `{name}` has no value")))?;
-                    let place = fields.len();
-                    alike = alike && last.get(place).is_some_and(|last| Arc::ptr_eq(last, &name));
-                    if alike {
-                        fields.push(name, value);
-                        continue;
+                    if !fields.add(name, value) {
+                        return Err(de::Error::custom(format!("field `{name}` is there twice")));
                     }
-                    last.truncate(place);
-                    in_order = in_order && last.last().is_none_or(|last| *last < name);
-                    last.push(name.clone());
-                    fields
-                        .add(name, value)
-                        .map_err(|name| de::Error::custom(format!("field `{name}` is there twice")))?;
                 }
-                if in_order {
-                    LAST_READ.set(last);
+                if fields.is_strange() {
+                    outline = fields.iter().map(|(name, _)| name.clone()).collect();
                 }
+                LAST_READ.set(outline);
                 READING.set(names);
                 Ok(fields)
             }
@@ -304,36 +302,41 @@ impl<'de> Deserialize<'de> for Fields {
 /// Reads a name, written out or by its number.
 struct WireName<'n>(Option<&'n mut Read>);
 
-impl<'de> DeserializeSeed<'de> for WireName<'_> {
-    type Value = Name;
+/// A name as it stands in a message.
+enum Named {
+    Out(Name),
+    Known(i64),
+}
 
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Name, D::Error> {
+impl<'de> DeserializeSeed<'de> for WireName<'_> {
+    type Value = Named;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Named, D::Error> {
         deserializer.deserialize_any(self)
     }
 }
 
 impl Visitor<'_> for WireName<'_> {
-    type Value = Name;
+    type Value = Named;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("a field's name, or the number of one")
     }
 
-    fn visit_str<E: de::Error>(self, text: &str) -> Result<Name, E> {
+    fn visit_str<E: de::Error>(self, text: &str) -> Result<Named, E> {
         let name = shared(text);
         if let Some(names) = self.0 {
             names.written_out.push(name.clone());
         }
-        Ok(name)
+        Ok(Named::Out(name))
     }
 
-    fn visit_u64<E: de::Error>(self, number: u64) -> Result<Name, E> {
+    fn visit_u64<E: de::Error>(self, number: u64) -> Result<Named, E> {
         self.visit_i64(i64::try_from(number).unwrap_or(i64::MAX))
     }
 
-    fn visit_i64<E: de::Error>(self, number: i64) -> Result<Name, E> {
-        let found = self.0.and_then(|names| names.name(number).cloned());
-        found.ok_or_else(|| E::custom(format!("field name number {number} was never written out")))
+    fn visit_i64<E: de::Error>(self, number: i64) -> Result<Named, E> {
+        Ok(Named::Known(number))
     }
 }
 

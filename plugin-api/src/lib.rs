@@ -13,6 +13,7 @@ pub mod context;
 pub mod delta;
 mod entry;
 pub mod failure;
+mod fields;
 mod forward;
 #[cfg(any(test, fuzzing))]
 #[doc(hidden)]
@@ -34,10 +35,11 @@ pub use connector::{Connector, Result};
 pub use context::Context;
 pub use delta::{Absent, Change, Cursor, Found, Page, Reason, Removed};
 pub use failure::{Certainty, Class, Failure};
+pub use fields::{Fields, Outline};
 pub use record::{
     Answer, Condition, Level, Millis, Participant, ParticipantKind, Principal, Record, RecordRef, Role, Severity,
 };
-pub use value::{Fields, Name, Text, Value};
+pub use value::{Name, Text, Value};
 pub use write::{Action, Outcome, Status, Write};
 pub use {schemars, serde, tracing};
 

@@ -7,7 +7,8 @@
 
 use std::collections::BTreeMap;
 
-use crate::value::{Fields, Name};
+use crate::fields::Fields;
+use crate::value::Name;
 use crate::{Field, FieldType};
 
 /// What the names of all members start with.

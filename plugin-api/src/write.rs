@@ -2,8 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::fields::Fields;
 use crate::record::{Participant, Record, RecordRef};
-use crate::value::{Fields, Name};
+use crate::value::Name;
 
 /// One write.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]

@@ -214,17 +214,17 @@ impl Lane<'_> {
             outcome.record.as_ref().and_then(|record| self.map.translate_in(side, record).ok()).unwrap_or_default();
         let asked = std::mem::take(&mut intent.asked);
         let as_asked = stored.is_empty() && outcome.refused_fields.is_empty();
-        let mut kept = if as_asked { asked.clone() } else { Fields::with_capacity(asked.len()) };
+        let mut kept = if as_asked { asked.clone() } else { Fields::within(asked.outline()) };
         for (path, asked) in asked.iter().filter(|_| !as_asked) {
             let stored = stored.get(path);
             if self.is_refused(side, path, outcome) {
                 // It stands there as it stood: that is no edit of that side, and is not tried again.
                 let stands = stored.or_else(|| link.shadows[side].get(path)).cloned().unwrap_or_default();
-                kept.set(path.clone(), stands);
+                kept.put(path, stands);
                 continue;
             }
             let same_value = |stored: &&Value| self.map.row(path).is_some_and(|row| same(row.compare, stored, asked));
-            kept.set(path.clone(), stored.filter(same_value).unwrap_or(asked).clone());
+            kept.put(path, stored.filter(same_value).unwrap_or(asked).clone());
         }
         link.shadows[side].extend(kept);
         link.shadows[other].extend(asked);
@@ -268,9 +268,9 @@ impl Lane<'_> {
     /// After a create, a row that did not travel is known on the source and stands empty on the new side.
     fn note_unsent(&self, link: &mut Link, side: Side, unsent: Fields) {
         let writable = |path: &Name| self.map.row(path).is_some_and(|row| row.writable[side]);
-        let mut empty = Fields::with_capacity(unsent.len());
+        let mut empty = Fields::within(unsent.outline());
         for (path, _) in unsent.iter().filter(|(path, _)| writable(path)) {
-            empty.push(path.clone(), Value::Null);
+            empty.put(path, Value::Null);
         }
         link.shadows[side].extend(empty);
         link.shadows[side.other()].extend(unsent);

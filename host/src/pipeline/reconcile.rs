@@ -260,16 +260,15 @@ fn sleep(link: &Link, gone: Side) -> Judgement {
 /// What a record without a counterpart becomes on the other side.
 #[must_use]
 pub fn creation(rules: Rules<'_>, target: Side, values: &Fields, op: Op, reason: &'static str) -> Planned {
-    let filled = values.iter().filter(|(_, value)| !value.is_empty()).count();
-    let (mut asked, mut unsent) = (Fields::with_capacity(filled), Fields::with_capacity(values.len() - filled));
+    let (mut asked, mut unsent) = (Fields::within(values.outline()), Fields::within(values.outline()));
     let mut changes = Vec::new();
     for (path, value) in values.iter() {
         let Some(row) = rules.map.row(path) else { continue };
         if !row.reaches(target, true) || value.is_empty() {
-            unsent.push(path.clone(), value.clone());
+            unsent.put(path, value.clone());
             continue;
         }
-        asked.push(path.clone(), value.clone());
+        asked.put(path, value.clone());
         if rules.explain {
             changes.push(FieldChange {
                 path: path.to_string(),

@@ -4,7 +4,8 @@ use std::fs::{self, File};
 use std::io::{self, Read, Seek};
 use std::path::{Path, PathBuf};
 
-use object::{Object, ObjectSection};
+use object::read::elf::{FileHeader, SectionHeader};
+use object::{Endianness, FileKind, ReadRef, elf};
 use pairwise_plugin_api::compat::{self, accepts};
 use pairwise_plugin_api::header::SECTION;
 use pairwise_plugin_api::manifest::{Manifest, Stamp};
@@ -139,11 +140,19 @@ pub(super) fn section_in(file: &Path, mut opened: impl Read + Seek) -> Result<Ve
         return Err(not("it is not a shared library"));
     }
     let cache = object::ReadCache::new(opened);
-    let library = object::File::parse(&cache).map_err(damaged)?;
-    let Some(section) = library.section_by_name(SECTION) else {
-        return Err(not("it is a shared library, but without a Pairwise manifest"));
+    let found = match FileKind::parse(&cache).map_err(damaged)? {
+        FileKind::Elf32 => section_of::<elf::FileHeader32<Endianness>>(&cache),
+        _ => section_of::<elf::FileHeader64<Endianness>>(&cache),
     };
-    section.data().map(<[u8]>::to_vec).map_err(damaged)
+    found.map_err(damaged)?.ok_or_else(|| not("it is a shared library, but without a Pairwise manifest"))
+}
+
+/// Reads the list of sections and this one. The tables of symbols, which are as large as all else, are left alone.
+fn section_of<'a, Elf: FileHeader<Endian = Endianness>>(data: impl ReadRef<'a>) -> object::Result<Option<Vec<u8>>> {
+    let header = Elf::parse(data)?;
+    let endian = header.endian()?;
+    let found = header.sections(endian, data)?.section_by_name(endian, SECTION.as_bytes());
+    found.map(|(_, section)| section.data(endian, data).map(<[u8]>::to_vec)).transpose()
 }
 
 /// SHA-256 of a stream, in hexadecimal; `each` sees every piece.

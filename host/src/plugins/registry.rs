@@ -1,6 +1,8 @@
 //! What is installed, what is locked, and which file a connection gets.
 
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 
 use pairwise_plugin_api::compat::TARGET;
 use pairwise_plugin_api::manifest::{Manifest, Stamp};
@@ -43,6 +45,9 @@ pub struct Plugins {
     installation: Installation,
     lock: LockFile,
     found: Vec<Candidate>,
+    /// The hashes of files that were asked for: several connections mostly have the same plugin. Its copy in the cache is
+    /// compared with its hash before each use.
+    hashes: Mutex<HashMap<PathBuf, String>>,
 }
 
 /// A plugin that may be used: found, and the file that was locked.
@@ -140,7 +145,7 @@ impl Plugins {
     pub fn open(installation: Installation) -> Result<Self, LoadError> {
         let lock = LockFile::read(&installation.lock_file)?;
         let found = places(&installation).scan();
-        Ok(Plugins { installation, lock, found })
+        Ok(Plugins { installation, lock, found, hashes: Mutex::default() })
     }
 
     /// The installation.
@@ -173,7 +178,7 @@ impl Plugins {
             manifest: manifest.clone(),
             stamp: stamp.clone(),
             file: candidate.file.clone(),
-            sha256: sha256_of(&candidate.file)?,
+            sha256: self.hash_of(&candidate.file)?,
             lock: LockState::Development,
         })
     }
@@ -190,7 +195,7 @@ impl Plugins {
             |candidate: &&Candidate| candidate.content.as_ref().is_ok_and(|(_, manifest)| name_of(manifest) == name);
         let file = match self.found.iter().find(of_name) {
             Some(candidate) => {
-                let found = sha256_of(&candidate.file)?;
+                let found = self.hash_of(&candidate.file)?;
                 if found != hash {
                     let (file, locked) = (candidate.file.clone(), hash.to_owned());
                     return Err(LoadError::OtherFile { name, file, lock, found, locked });
@@ -206,6 +211,16 @@ impl Plugins {
         let (stamp, manifest) = find::read(&file)?;
         find::check(&file, &stamp, &manifest)?;
         Ok(Plugin { manifest, stamp, file, sha256: hash.to_owned(), lock: LockState::Locked })
+    }
+
+    fn hash_of(&self, file: &Path) -> Result<String, LoadError> {
+        let mut hashes = self.hashes.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(hash) = hashes.get(file) {
+            return Ok(hash.clone());
+        }
+        let hash = sha256_of(file)?;
+        hashes.insert(file.to_owned(), hash.clone());
+        Ok(hash)
     }
 
     fn nothing_for<'a>(&self, id: &str, wanted: &VersionReq, of_id: impl Iterator<Item = &'a Manifest>) -> LoadError {

@@ -42,6 +42,7 @@ static HOST: OnceLock<Host> = OnceLock::new();
 /// What the binary does when its first argument is [`ARGUMENT`].
 #[must_use]
 pub fn main() -> ExitCode {
+    crate::os::stand_back();
     match host_socket().and_then(serve) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

@@ -1,6 +1,7 @@
 //! Edits: which lines of a sheet change so that its fields hold new values, and how the new lines read.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use pairwise_plugin_api::{Fields, Name, Value};
 
@@ -59,10 +60,13 @@ impl<'s, 'a> Draft<'s, 'a> {
         for (name, value) in fields.with_prefix(FORM).filter(|(name, _)| foreign(name)) {
             self.set_form(name, value);
         }
-        let names = (self.sheet.schema.names)();
+        // Both are in the order of the names.
+        let names = &(self.sheet.schema.names)().sorted;
+        let mut next = 0;
         for (name, value) in fields.iter().filter(|(name, _)| foreign(name)) {
-            if let Ok(rank) = names.sorted.binary_search(name) {
-                self.set_field(name, rank, value);
+            next += names[next..].iter().take_while(|known| !Arc::ptr_eq(known, name) && *known < name).count();
+            if names.get(next) == Some(name) {
+                self.set_field(name, next, value);
             } else if let Some(property) = name.strip_prefix(PROPERTY) {
                 self.set_others(name, property, value);
             } else if let Some(tail) = name.strip_prefix(EXTENDED) {

@@ -6,9 +6,9 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
-use pairwise_plugin_api::{Fields, Name, Value};
+use pairwise_plugin_api::codec::shared;
+use pairwise_plugin_api::{Fields, Name, Outline, Value};
 
 use crate::lines::{Broken, Line, split_escaped};
 use crate::property::{Format, Property};
@@ -88,6 +88,7 @@ impl Schema {
 #[derive(Debug)]
 pub(crate) struct Names {
     pub(crate) sorted: Vec<Name>,
+    outline: Outline,
     /// For each slot the ranks of its fields.
     ranks: Vec<Vec<usize>>,
     /// For each rank the slot, and which of its fields.
@@ -97,7 +98,7 @@ pub(crate) struct Names {
 impl Names {
     pub(crate) fn of(slots: &[Slot]) -> Self {
         let mut sorted: Vec<Name> =
-            slots.iter().flat_map(|slot| slot.fields.iter().map(|&name| Arc::from(name))).collect();
+            slots.iter().flat_map(|slot| slot.fields.iter().map(|&name| shared(name))).collect();
         sorted.sort();
         let rank = |name: &&str| sorted.partition_point(|other| **other < **name);
         let ranks: Vec<Vec<usize>> = slots.iter().map(|slot| slot.fields.iter().map(&rank).collect()).collect();
@@ -107,7 +108,7 @@ impl Names {
                 places[*rank] = (slot, field);
             }
         }
-        Names { sorted, ranks, places }
+        Names { outline: sorted.iter().cloned().collect(), sorted, ranks, places }
     }
 }
 
@@ -170,7 +171,10 @@ impl<'a> Sheet<'a> {
             }
             forms.extend(form.map(|form| (format!("{FORM}{}", spec.key), Value::from(form))));
         }
-        let mut fields: Fields = names.sorted.iter().cloned().zip(values).collect();
+        let mut fields = Fields::within(&names.outline);
+        for (name, value) in names.sorted.iter().zip(values) {
+            fields.put(name, value);
+        }
         for (name, form) in forms {
             fields.set(name, form);
         }

@@ -154,17 +154,22 @@ impl Batch<'_> {
         let names = file_names(write, kind);
         let path = |name: &str| if folder.is_empty() { name.to_owned() } else { format!("{folder}/{name}") };
         // A create that is repeated finds the file of its first time, under the name that was free then.
+        let mut free = None;
         for name in names.iter().rev() {
-            if let Some(record) = self.same_record(kind, &path(name), write)? {
-                self.outcomes[index] = Outcome { status: Status::Exists, record: Some(record), ..Outcome::default() };
-                return Ok(Ok(()));
+            let path = path(name);
+            match statat(&self.folders[&folder], name.as_str(), AtFlags::SYMLINK_NOFOLLOW) {
+                Err(Errno::NOENT) if !self.planned.contains(&path) => free = Some((name, path)),
+                Err(Errno::NOENT) => {}
+                _ => {
+                    if let Some(record) = self.same_record(kind, &path, write)? {
+                        let exists = Outcome { status: Status::Exists, record: Some(record), ..Outcome::default() };
+                        self.outcomes[index] = exists;
+                        return Ok(Ok(()));
+                    }
+                }
             }
         }
-        let is_free = |name: &&String| {
-            let taken = statat(&self.folders[&folder], name.as_str(), AtFlags::SYMLINK_NOFOLLOW);
-            !self.planned.contains(&path(name)) && matches!(taken, Err(Errno::NOENT))
-        };
-        let Some(name) = names.iter().find(is_free).cloned() else {
+        let Some((name, path)) = free else {
             let text = format!("{} is there already and holds another record", self.rules.root.show(&path(&names[0])));
             return Ok(Err(Box::new(Outcome::refused("name_taken", text))));
         };
@@ -172,13 +177,14 @@ impl Batch<'_> {
         self.outcomes[index].refused_fields = edited.refused;
         let temporary = match self.put_temporary(&folder, &edited.bytes, &write.key, None) {
             Ok(temporary) => temporary,
-            Err(error) => return Ok(Err(self.not_done("write", &path(&name), error))),
+            Err(error) => return Ok(Err(self.not_done("write", &path, error))),
         };
-        self.planned.insert(path(&name));
+        self.planned.insert(path);
+        let name = name.clone().into_bytes();
         self.jobs.push(Job {
             kind,
             folder,
-            name: name.into_bytes(),
+            name,
             step: Step::Put,
             before: None,
             temporary: Some(temporary),
@@ -196,11 +202,6 @@ impl Batch<'_> {
     /// The record at a path, if it is the one that this create makes.
     fn same_record(&self, kind: Kind, path: &str, write: &Write) -> Result<Option<Record>, Failure> {
         let place = Place { kind, path: path.to_owned(), key: None };
-        let (folder, name) = place.split();
-        let there = self.folders.get(folder).map(|opened| statat(opened, name, AtFlags::SYMLINK_NOFOLLOW));
-        if matches!(there, None | Some(Err(Errno::NOENT))) {
-            return Ok(None);
-        }
         let mut shelf = Shelf::default();
         let Some(loaded) = shelf.load(self.rules.root, &place)?.here() else { return Ok(None) };
         let record = record(self.rules.root, &place, &loaded, &[]);

@@ -352,7 +352,14 @@ fn index(drafts: Vec<Draft<'_>>, left_out: &[Name]) -> Result<FieldMap, MapProbl
 
     let constants: Vec<usize> = (0..rows.len()).filter(|index| rows[*index].0.native.left.is_empty()).collect();
     let rows: Vec<Row> = rows.into_iter().map(|(row, _)| row).collect();
-    let mut map = FieldMap { fingerprint, constants, ..FieldMap::default() };
+    let single = || rows.iter().filter(|row| !row.is_family());
+    let mut map = FieldMap {
+        fingerprint,
+        constants,
+        keys: single().map(|row| row.key.clone()).collect(),
+        names: Sides::from_fn(|side| single().filter_map(|row| row.native[side].first().cloned()).collect()),
+        ..FieldMap::default()
+    };
     let mut by_native: Sides<BTreeMap<Name, Vec<Source>>> = Sides::default();
     for (index, row) in rows.iter().enumerate() {
         if row.is_family() {

@@ -11,11 +11,11 @@
 mod compile;
 mod steps;
 
-use std::collections::HashSet;
-use std::sync::Arc;
+use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
-use pairwise_plugin_api::{Fields, Name, Record, Value};
+use pairwise_plugin_api::{Fields, Name, Outline, Record, Value};
 
 use crate::model::value::Compare;
 use crate::model::{Direction, Repair, Side, Sides, Winner};
@@ -37,7 +37,12 @@ pub struct FieldMap {
     /// Sorted by native name.
     by_native: Sides<Vec<(Name, Vec<Source>)>>,
     families: Vec<usize>,
+    members: Members,
     constants: Vec<usize>,
+    /// The keys of what is read; members of open families stand beside it.
+    keys: Outline,
+    /// What either side calls what is written to it.
+    names: Sides<Outline>,
     fingerprint: String,
 }
 
@@ -84,12 +89,6 @@ impl Row {
     fn name(&self, side: Side, key: &str) -> Option<Name> {
         let native = self.native[side].first()?;
         Some(tail(&self.key, key).map_or_else(|| native.clone(), |tail| member(native, tail)))
-    }
-
-    /// The same, where a member of a family that is called the same on both sides need not be spelt again.
-    fn name_of(&self, side: Side, key: &Name) -> Option<Name> {
-        let same = self.native[side].first() == Some(&self.key) && self.is_family();
-        if same { Some(key.clone()) } else { self.name(side, key) }
     }
 
     /// A native value as the rest of the run sees it.
@@ -187,11 +186,14 @@ impl FieldMap {
             }
         }
         FieldMap {
+            keys: self.rows.iter().filter(|row| wanted(row)).map(|row| row.key.clone()).collect(),
             rows: self.rows.clone(),
             expected: AtomicUsize::default(),
             by_native,
             families: only(&self.families),
+            members: Members::default(),
             constants: only(&self.constants),
+            names: self.names.clone(),
             fingerprint: self.fingerprint.clone(),
         }
     }
@@ -223,11 +225,9 @@ impl FieldMap {
     /// # Errors
     /// If a value is not of the kind that the catalogue says.
     pub fn translate_in(&self, side: Side, record: &Record) -> Result<Fields, TranslateProblem> {
-        let mut values = Fields::with_capacity(record.fields.len());
+        let mut values = Fields::within(&self.keys);
         // Values of rows with several names, until it is known which one counts: row, rank, value.
         let mut candidates: Vec<(usize, usize, &Value)> = Vec::new();
-        // The row of the greatest key so far: rows are in the order of their keys.
-        let mut greatest: Option<usize> = None;
         // Both are in the order of the names.
         let mut natives = self.by_native[side].iter().peekable();
         for (name, value) in record.fields.iter() {
@@ -239,22 +239,14 @@ impl FieldMap {
                         if row.native[side].len() > 1 {
                             candidates.push((source.row, source.rank, value));
                         } else {
-                            let value = taken(row, side, &row.key, value)?;
-                            if greatest.is_some_and(|greatest| greatest < source.row) {
-                                values.push(row.key.clone(), value);
-                            } else {
-                                values.set(row.key.clone(), value);
-                            }
-                            let is_last = values.last_name().is_some_and(|last| Arc::ptr_eq(last, &row.key));
-                            greatest = is_last.then_some(source.row);
+                            values.put(&row.key, taken(row, side, &row.key, value)?);
                         }
                     }
                 }
                 None => {
                     if let Some((row, key)) = self.family(side, name) {
                         let value = taken(row, side, &key, value)?;
-                        values.set(key, value);
-                        greatest = None;
+                        values.put(&key, value);
                     }
                 }
             }
@@ -264,11 +256,11 @@ impl FieldMap {
         candidates.dedup_by_key(|(row, ..)| *row);
         for (row, _, value) in candidates {
             let row = &self.rows[row];
-            values.set(row.key.clone(), taken(row, side, &row.key, value)?);
+            values.put(&row.key, taken(row, side, &row.key, value)?);
         }
         if side == Side::Left {
             for row in self.constants.iter().map(|index| &self.rows[*index]) {
-                values.set(row.key.clone(), taken(row, side, &row.key, &Value::Null)?);
+                values.put(&row.key, taken(row, side, &row.key, &Value::Null)?);
             }
         }
         Ok(values)
@@ -279,12 +271,16 @@ impl FieldMap {
     /// # Errors
     /// If a value cannot be carried by the side's field.
     pub fn translate_out(&self, side: Side, values: &Fields, create: bool) -> Result<Fields, TranslateProblem> {
-        let mut fields = Fields::with_capacity(values.len());
+        let mut fields = Fields::within(&self.names[side]);
         for (key, value) in values.iter() {
             let Some(row) = self.row(key).filter(|row| row.reaches(side, create)) else { continue };
-            let Some(name) = row.name_of(side, key) else { continue };
+            let Some(native) = row.native[side].first() else { continue };
+            let name = match tail(&row.key, key) {
+                Some(tail) => self.members.of(native, &row.key, key, tail),
+                None => native.clone(),
+            };
             let value = row.give_out(side, value).map_err(|text| TranslateProblem { field: key.clone(), text })?;
-            fields.set(name, value);
+            fields.put(&name, value);
         }
         Ok(fields)
     }
@@ -294,13 +290,39 @@ impl FieldMap {
         self.families.iter().map(|index| &self.rows[*index]).find_map(|row| {
             let native = row.native[side].first()?;
             let tail = tail(native, name)?;
-            Some((row, if *native == row.key { name.clone() } else { member(&row.key, tail) }))
+            Some((row, self.members.of(&row.key, native, name, tail)))
         })
     }
 }
 
 fn taken(row: &Row, side: Side, key: &Name, value: &Value) -> Result<Value, TranslateProblem> {
     row.take_in(side, value).map_err(|text| TranslateProblem { field: key.clone(), text })
+}
+
+/// Members of open families under the names that other families have for them. Many records have the same ones, and a name
+/// that is the same text each time is quickly found among others.
+#[derive(Debug, Default)]
+struct Members(Mutex<HashMap<Name, Vec<(Name, Name)>>>);
+
+/// So many are remembered.
+const MOST_MEMBERS: usize = 10_000;
+
+impl Members {
+    /// What `family` calls the member that another one calls `name`; its tail is the same.
+    fn of(&self, family: &Name, other: &Name, name: &Name, tail: &str) -> Name {
+        if family == other {
+            return name.clone();
+        }
+        let mut members = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = members.get(name).and_then(|known| known.iter().find(|(of, _)| Arc::ptr_eq(of, family))) {
+            return known.1.clone();
+        }
+        let member = member(family, tail);
+        if members.len() < MOST_MEMBERS {
+            members.entry(name.clone()).or_default().push((family.clone(), member.clone()));
+        }
+        member
+    }
 }
 
 /// What a member of an open family has in the place of the `*`.
