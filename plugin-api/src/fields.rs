@@ -70,7 +70,11 @@ struct Beside {
 /// assert_eq!(fields.get("notes/1"), None);                          // not told
 /// ```
 #[derive(Clone, Default)]
-pub struct Fields {
+pub struct Fields(Option<Box<List>>);
+
+/// What is in a list. Apart, because whoever has a record moves it about, and many of its lists are empty.
+#[derive(Debug, Clone, Default)]
+struct List {
     outline: Outline,
     /// For the names of the outline; those behind the last mark are absent.
     marks: Vec<Mark>,
@@ -81,17 +85,20 @@ pub struct Fields {
     length: usize,
 }
 
+static NONE: List =
+    List { outline: Outline(None), marks: Vec::new(), values: Vec::new(), beside: Vec::new(), length: 0 };
+
 impl Fields {
     /// No field at all.
     #[must_use]
     pub const fn new() -> Self {
-        Fields { outline: Outline(None), marks: Vec::new(), values: Vec::new(), beside: Vec::new(), length: 0 }
+        Fields(None)
     }
 
     /// No field yet, with room for so many.
     #[must_use]
     pub fn with_capacity(fields: usize) -> Self {
-        Fields { beside: Vec::with_capacity(fields), ..Fields::new() }
+        Fields(Some(Box::new(List { beside: Vec::with_capacity(fields), ..List::default() })))
     }
 
     /// No field yet. Most of those to come are expected to have names of the outline; then many lists take little room.
@@ -105,31 +112,26 @@ impl Fields {
     /// ```
     #[must_use]
     pub fn within(outline: &Outline) -> Self {
-        Fields { outline: outline.clone(), marks: Vec::with_capacity(outline.names().len()), ..Fields::new() }
+        let marks = Vec::with_capacity(outline.names().len());
+        Fields(Some(Box::new(List { outline: outline.clone(), marks, ..List::default() })))
     }
 
     /// The outline that this list lies within.
     #[must_use]
     pub fn outline(&self) -> &Outline {
-        &self.outline
+        &self.list().outline
     }
 
     /// Whether most names are not in the outline, or few of its many are told: others like this one need another.
     pub(crate) fn is_strange(&self) -> bool {
-        self.beside.len() > self.length / 2 || self.outline.names().len() > 256 + self.length * 16
+        let List { outline, beside, length, .. } = self.list();
+        beside.len() > length / 2 || outline.names().len() > 256 + length * 16
     }
 
     /// The value of a field, or `None` if the record does not tell it.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<&Value> {
-        match self.find(name) {
-            Ok(place) => match self.marks.get(place).copied().unwrap_or(Mark::Absent) {
-                Mark::Absent => None,
-                Mark::Empty => Some(&Value::Null),
-                Mark::Filled => self.values.get(self.rank(place)),
-            },
-            Err(_) => self.place_beside(name).ok().map(|index| &self.beside[index].value),
-        }
+        self.list().get(name)
     }
 
     /// The text of a field, if it is there, is text, and is not empty.
@@ -145,47 +147,102 @@ impl Fields {
 
     /// As [`Fields::set`], of a name that others have, too: fastest where names come in order.
     pub fn put(&mut self, name: &Name, value: Value) -> Option<Value> {
-        match self.expect(name) {
-            Ok(place) => self.mark(place, value),
-            Err(place) => {
-                let index = match self.beside.last() {
-                    Some(last) if *last.name >= **name => self.place_beside(name),
-                    _ => Err(self.beside.len()),
-                };
-                match index {
-                    Ok(index) => Some(std::mem::replace(&mut self.beside[index].value, value)),
-                    Err(index) => {
-                        self.beside.insert(index, Beside { place, name: name.clone(), value });
-                        self.length += 1;
-                        None
-                    }
-                }
-            }
-        }
+        self.0.get_or_insert_default().put(name, value)
     }
 
     /// Adds a field; false if it is there already.
     pub(crate) fn add(&mut self, name: &Name, value: Value) -> bool {
-        let before = self.length;
+        let before = self.len();
         self.put(name, value);
-        self.length > before
+        self.len() > before
     }
 
     /// Sets all fields of another list, as [`Fields::set`] does one by one.
     pub fn extend(&mut self, other: Fields) {
         if self.is_empty() {
             *self = other;
-        } else if self.outline.is(&other.outline) {
-            self.merge(other);
+            return;
+        }
+        let (own, Some(other)) = (self.0.get_or_insert_default(), other.0) else { return };
+        if own.outline.is(&other.outline) {
+            own.merge(*other);
         } else {
-            for (name, value) in other {
-                self.put(&name, value);
+            for (name, value) in Fields(Some(other)) {
+                own.put(&name, value);
             }
         }
     }
 
     /// Takes a field out.
     pub fn remove(&mut self, name: &str) -> Option<Value> {
+        self.0.as_mut()?.remove(name)
+    }
+
+    /// All fields, in the order of their names.
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = (&Name, &Value)> + Clone {
+        let list = self.list();
+        Iter { list, place: 0, rank: 0, beside: 0, left: list.length }
+    }
+
+    /// All fields whose name starts with `prefix`, in order.
+    pub fn with_prefix<'a>(&'a self, prefix: &'a str) -> impl Iterator<Item = (&'a Name, &'a Value)> {
+        let list = self.list();
+        let place = list.outline.names().partition_point(|name| **name < *prefix);
+        let beside = list.beside.partition_point(|beside| *beside.name < *prefix);
+        let told = list.marks.iter().take(place).filter(|mark| **mark != Mark::Absent).count();
+        let from = Iter { list, place, rank: list.rank(place), beside, left: list.length - told - beside };
+        from.take_while(move |(name, _)| name.starts_with(prefix))
+    }
+
+    /// How many fields there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.list().length
+    }
+
+    /// True if there is no field.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    fn list(&self) -> &List {
+        self.0.as_deref().unwrap_or(&NONE)
+    }
+}
+
+impl List {
+    fn get(&self, name: &str) -> Option<&Value> {
+        match self.find(name) {
+            Ok(place) => match self.marks.get(place).copied().unwrap_or(Mark::Absent) {
+                Mark::Absent => None,
+                Mark::Empty => Some(&Value::Null),
+                Mark::Filled => self.values.get(self.rank(place)),
+            },
+            Err(_) => self.place_beside(name).ok().map(|index| &self.beside[index].value),
+        }
+    }
+
+    fn put(&mut self, name: &Name, value: Value) -> Option<Value> {
+        let place = match self.expect(name) {
+            Ok(place) => return self.mark(place, value),
+            Err(place) => place,
+        };
+        let index = match self.beside.last() {
+            Some(last) if *last.name >= **name => self.place_beside(name),
+            _ => Err(self.beside.len()),
+        };
+        match index {
+            Ok(index) => Some(std::mem::replace(&mut self.beside[index].value, value)),
+            Err(index) => {
+                self.beside.insert(index, Beside { place, name: name.clone(), value });
+                self.length += 1;
+                None
+            }
+        }
+    }
+
+    fn remove(&mut self, name: &str) -> Option<Value> {
         let removed = match self.find(name) {
             Ok(place) => {
                 let rank = self.rank(place);
@@ -199,32 +256,6 @@ impl Fields {
         };
         self.length -= 1;
         Some(removed)
-    }
-
-    /// All fields, in the order of their names.
-    pub fn iter(&self) -> impl ExactSizeIterator<Item = (&Name, &Value)> + Clone {
-        Iter { fields: self, place: 0, rank: 0, beside: 0, left: self.length }
-    }
-
-    /// All fields whose name starts with `prefix`, in order.
-    pub fn with_prefix<'a>(&'a self, prefix: &'a str) -> impl Iterator<Item = (&'a Name, &'a Value)> {
-        let place = self.outline.names().partition_point(|name| **name < *prefix);
-        let beside = self.beside.partition_point(|beside| *beside.name < *prefix);
-        let told = self.marks.iter().take(place).filter(|mark| **mark != Mark::Absent).count();
-        let from = Iter { fields: self, place, rank: self.rank(place), beside, left: self.length - told - beside };
-        from.take_while(move |(name, _)| name.starts_with(prefix))
-    }
-
-    /// How many fields there are.
-    #[must_use]
-    pub fn len(&self) -> usize {
-        self.length
-    }
-
-    /// True if there is no field.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.length == 0
     }
 
     /// Where a name is in the outline, or would be.
@@ -280,7 +311,7 @@ impl Fields {
     }
 
     /// Takes in a list within the same outline, in one pass over both.
-    fn merge(&mut self, other: Fields) {
+    fn merge(&mut self, other: List) {
         let room = self.values.len() + other.values.len();
         let own = std::mem::replace(&mut self.values, Vec::with_capacity(room));
         let (mut own, mut new) = (own.into_iter(), other.values.into_iter());
@@ -321,21 +352,22 @@ impl fmt::Debug for Fields {
 /// By names and values, whatever the outlines are.
 impl PartialEq for Fields {
     fn eq(&self, other: &Self) -> bool {
-        if self.length != other.length {
+        let (one, two) = (self.list(), other.list());
+        if one.length != two.length {
             return false;
         }
-        if !self.outline.is(&other.outline) {
+        if !one.outline.is(&two.outline) {
             return self.iter().eq(other.iter());
         }
-        let common = self.marks.len().min(other.marks.len());
+        let common = one.marks.len().min(two.marks.len());
         // As many fields in all: what one has behind the last mark of the other would be missing elsewhere.
-        self.marks[..common] == other.marks[..common] && self.values == other.values && self.beside == other.beside
+        one.marks[..common] == two.marks[..common] && one.values == two.values && one.beside == two.beside
     }
 }
 
 #[derive(Clone)]
 struct Iter<'a> {
-    fields: &'a Fields,
+    list: &'a List,
     /// The next name of the outline, the next value, and the next field beside.
     place: usize,
     rank: usize,
@@ -347,7 +379,7 @@ impl<'a> Iterator for Iter<'a> {
     type Item = (&'a Name, &'a Value);
 
     fn next(&mut self) -> Option<Self::Item> {
-        let Fields { outline, marks, values, beside, .. } = self.fields;
+        let List { outline, marks, values, beside, .. } = self.list;
         self.left = self.left.checked_sub(1)?;
         let beside = beside.get(self.beside);
         let end = beside.map_or(marks.len(), |beside| beside.place.min(marks.len()));
@@ -390,12 +422,13 @@ impl IntoIterator for Fields {
     type IntoIter = IntoIter;
 
     fn into_iter(self) -> IntoIter {
+        let List { outline, marks, values, beside, length } = self.0.map(|list| *list).unwrap_or_default();
         IntoIter {
-            outline: self.outline,
-            marks: self.marks.into_iter().enumerate().peekable(),
-            values: self.values.into_iter(),
-            beside: self.beside.into_iter().peekable(),
-            left: self.length,
+            outline,
+            marks: marks.into_iter().enumerate().peekable(),
+            values: values.into_iter(),
+            beside: beside.into_iter().peekable(),
+            left: length,
         }
     }
 }

@@ -1,6 +1,6 @@
 //! What a run decided and did, as data that can be printed, counted and compared. A plan and a report are the same thing.
 
-use pairwise_plugin_api::Value;
+use pairwise_plugin_api::{Name, Value};
 use serde::{Deserialize, Serialize};
 
 use super::{LaneKey, Side, Sides};
@@ -151,7 +151,7 @@ impl Item {
     /// Whether it is the same operation: on the same record, with the same values. Labels and reasons may differ.
     #[must_use]
     pub fn same_as(&self, other: &Item) -> bool {
-        let values = |item: &Item| -> Vec<(String, Value)> {
+        let values = |item: &Item| -> Vec<(Name, Value)> {
             item.fields.iter().map(|field| (field.path.clone(), field.new.clone())).collect()
         };
         (self.op, self.side, &self.id, &self.other_id) == (other.op, other.side, &other.id, &other.other_id)
@@ -189,7 +189,7 @@ pub enum Op {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct FieldChange {
     /// Row of the field map.
-    pub path: String,
+    pub path: Name,
     /// What stands there, as far as is known.
     pub old: Value,
     /// What is to stand there.

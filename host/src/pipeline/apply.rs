@@ -64,7 +64,7 @@ fn take_off<'scope, 'env>(
         page.retain(|work| !outside.contains(&work.row));
         page.retain(|work| work.link.as_ref().is_none_or(|link| !busy.contains(&link.id)));
         let mut settlements = Vec::new();
-        let mut cases = Vec::new();
+        let mut cases = Vec::with_capacity(page.len());
         let mut holds = Vec::new();
         for looked in look(lane, page, &mut settlements)? {
             decide(lane, looked, &mut cases, &mut settlements, &mut holds);
@@ -170,7 +170,7 @@ impl Flight<'_> {
 
 /// Writes a page's intents down.
 fn write_down(lane: &mut Lane<'_>, mut cases: Vec<Case>, settlements: Vec<Settlement>) -> Result<Ready, Stop> {
-    let mut intents: Vec<Intent> = Vec::new();
+    let mut intents: Vec<Intent> = Vec::with_capacity(cases.len());
     let mut history: Vec<Lost> = Vec::new();
     for case in &mut cases {
         for side in Side::BOTH {

@@ -62,9 +62,10 @@ impl Lane<'_> {
             }
             if part == Part::Done {
                 self.count(&intent, case.judgement.fate);
-                for item in case.items.iter().filter(|item| item.side == intent.side) {
-                    self.tell(item.clone());
-                }
+                let (told, rest): (Vec<_>, Vec<_>) =
+                    std::mem::take(&mut case.items).into_iter().partition(|item| item.side == intent.side);
+                case.items = rest;
+                told.into_iter().for_each(|item| self.tell(item));
             }
             worst = match (worst, part) {
                 (Part::Open, _) | (_, Part::Open) => Part::Open,
@@ -75,7 +76,7 @@ impl Lane<'_> {
         }
         if !wrote {
             self.count_unlinked(&case);
-            case.items.iter().for_each(|item| self.tell(item.clone()));
+            std::mem::take(&mut case.items).into_iter().for_each(|item| self.tell(item));
         }
         if worst == Part::Open {
             self.blocked.insert(link.id);

@@ -94,7 +94,7 @@ pub(super) fn decide(
         untranslatable: Vec::new(),
     };
     if lane.explains() {
-        case.items = items(&case);
+        case.items = items(&mut case);
     }
     if let Some(allowed) = &lane.options.only
         && !case.items.iter().all(|item| allowed.iter().any(|planned| planned.same_as(item)))
@@ -196,17 +196,18 @@ fn name(judgement: &Judgement, looked: &Looked) -> String {
 }
 
 /// The case as lines of a plan.
-fn items(case: &Case) -> Vec<Item> {
+fn items(case: &mut Case) -> Vec<Item> {
     let id_of = |side: Side| {
         let known = case.judgement.link.ends[side].as_ref().map(|end| end.at.clone());
         let linked = || case.looked.link.as_ref().and_then(|link| link.ends[side].as_ref()).map(|end| end.at.clone());
         known.or_else(linked).unwrap_or_default()
     };
+    let ids = Sides::from_fn(id_of);
     let mut items: Vec<Item> = Side::BOTH
         .into_iter()
         .filter_map(|side| {
-            let planned = case.judgement.writes[side].as_ref()?;
-            let (at, other) = (id_of(side), id_of(side.other()));
+            let planned = case.judgement.writes[side].as_mut()?;
+            let (at, other) = (ids[side].clone(), ids[side.other()].clone());
             Some(Item {
                 op: planned.op,
                 side,
@@ -216,12 +217,12 @@ fn items(case: &Case) -> Vec<Item> {
                 label: case.label.clone(),
                 reason: planned.reason.to_owned(),
                 held: false,
-                fields: planned.changes.clone(),
+                fields: std::mem::take(&mut planned.changes),
             })
         })
         .collect();
     if items.is_empty() && case.judgement.fate == Fate::Ends && case.looked.link.is_some() {
-        let (left, right) = (id_of(Side::Left), id_of(Side::Right));
+        let Sides { left, right } = ids;
         items.push(Item {
             op: Op::Unlink,
             side: Side::Right,

@@ -271,13 +271,14 @@ pub fn creation(rules: Rules<'_>, target: Side, values: &Fields, op: Op, reason:
         asked.put(path, value.clone());
         if rules.explain {
             changes.push(FieldChange {
-                path: path.to_string(),
+                path: path.clone(),
                 old: Value::Null,
                 new: value.clone(),
                 from: target.other(),
             });
         }
     }
+    changes.shrink_to_fit();
     Planned { op, removal: None, asked, unsent, changes, reason }
 }
 
@@ -331,7 +332,7 @@ fn merge(rules: Rules<'_>, link: &Link, told: &Sides<Told>, conflicts: &[Conflic
                 }
                 asked[to].set(path.clone(), new.clone());
                 if rules.explain {
-                    changes[to].push(FieldChange { path: path.to_string(), old, new, from });
+                    changes[to].push(FieldChange { path: path.clone(), old, new, from });
                 }
             }
         }

@@ -95,7 +95,7 @@ pub(super) fn conflict_item(case: &Case, conflict: &Conflict) -> Item {
         reason: "both_sides_differ".to_owned(),
         held: true,
         fields: vec![FieldChange {
-            path: conflict.path.clone(),
+            path: conflict.path.as_str().into(),
             old: conflict.values.right.clone(),
             new: conflict.values.left.clone(),
             from: Side::Left,

@@ -272,7 +272,7 @@ fn make(
 /// A record that is made because another refers to it, as a line of a plan.
 fn item(side: Side, write: &Write, name: &str) -> Item {
     let change = |(path, new): (&Name, &pairwise_plugin_api::Value)| FieldChange {
-        path: path.to_string(),
+        path: path.clone(),
         old: pairwise_plugin_api::Value::Null,
         new: new.clone(),
         from: side.other(),
