@@ -209,7 +209,8 @@ impl Connector for Vdir {
                 trash: self.config.trash.is_some(),
                 largest_batch: LARGEST_BATCH,
                 max_parallel: PARALLEL,
-                max_parallel_per_principal: PARALLEL,
+                // Writes take turns at the folder: a second one would only wait here, with all that it is to write.
+                max_parallel_per_principal: 1,
                 ..Capabilities::default()
             },
             target: self.config.path.display().to_string(),
