@@ -16,7 +16,7 @@ use crate::plugins::{Plugins, Session};
 use crate::store::{Db, Mark};
 
 /// So many operations of a lane are kept with its run; the rest is counted.
-const KEPT_ITEMS: usize = 500;
+const KEPT_ITEMS: usize = 200;
 
 /// What is to be run, and who watches.
 #[allow(missing_debug_implementations, reason = "a watch has no text form")]
