@@ -1,6 +1,6 @@
 //! A remote that reads and never writes: what a plan runs against.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use pairwise_plugin_api::ops::{
     AcknowledgeRequest, ChangesRequest, CheckRequest, Container, ContainersRequest, Description, DiscoverRequest,
@@ -12,6 +12,7 @@ use pairwise_plugin_api::{
     Value, Write,
 };
 
+use super::calls::is_gone;
 use super::drafts::{Drafts, is_about};
 use crate::model::Remote;
 
@@ -38,6 +39,18 @@ impl<'a> DryRun<'a> {
     /// Whether what is written for one person is there for all, as in a system whose groups are more than places.
     fn is_shared(&self) -> Result<bool, Failure> {
         Ok(self.remote.describe()?.capabilities.membership)
+    }
+
+    /// Records that writes are meant for and that are not there any more: nobody may have told it yet.
+    fn gone(&self, request: &WriteRequest) -> Result<HashSet<RecordRef>, Failure> {
+        let meant = request.writes.iter().filter(|write| write.action != Action::Create).map(|write| &write.at);
+        let at: Vec<RecordRef> = meant.filter(|at| !at.id.starts_with(PLANNED)).cloned().collect();
+        if at.is_empty() {
+            return Ok(HashSet::new());
+        }
+        let (principal, scope) = (request.principal.clone(), request.scope.clone());
+        let found = self.get(&GetRequest { principal, scope, at: at.clone(), ..GetRequest::default() })?;
+        Ok(at.into_iter().zip(found).filter(|(_, found)| is_gone(found)).map(|(at, _)| at).collect())
     }
 
     /// What new records show of those that they refer to, in the order of the writes.
@@ -161,7 +174,11 @@ impl Remote for DryRun<'_> {
     }
 
     fn write(&self, request: &WriteRequest) -> Result<Vec<Outcome>, Failure> {
+        let gone = self.gone(request)?;
         let outcome = |(write, shown): (&Write, Fields)| {
+            if gone.contains(&write.at) {
+                return Outcome::of(Status::Gone);
+            }
             let mut record = Record { at: write.at.clone(), ..Record::default() };
             if write.action == Action::Create {
                 record.at.id = format!("{PLANNED}{}", write.key);

@@ -1,5 +1,7 @@
 //! What both sides tell about a case: announcements with their values, and fresh reads where older knowledge will not do.
 
+use std::collections::HashSet;
+
 use pairwise_plugin_api::{Fields, Name, Reason, Record, RecordRef};
 
 use super::absence::{gone_for_certain, gone_twice};
@@ -117,6 +119,7 @@ fn read_afresh(
     settlements: &mut Vec<Settlement>,
 ) -> Result<(), Stop> {
     let cautious = !lane.abilities[side].conditional_writes || !lane.spec.reads(side);
+    let aside = set_aside_earlier(lane, side, all)?;
     let mut places = Vec::new();
     let mut at = Vec::new();
     for (place, looked) in all.iter().enumerate() {
@@ -139,7 +142,10 @@ fn read_afresh(
         let wanted = match (&looked.told[side], &looked.told[side.other()]) {
             (Told::Nothing, Told::Gone(_)) => lane.guards(Guard::FreshRead),
             (Told::Nothing, Told::Here(_)) => {
-                wakes || unsettled && lane.guards(Guard::Unsettled) || cautious && lane.spec.writes_to(side)
+                wakes
+                    || unsettled && lane.guards(Guard::Unsettled)
+                    || cautious && lane.spec.writes_to(side)
+                    || aside.contains(&end.at)
             }
             (Told::Gone(_), _) => released,
             (Told::Here(_), _) => old,
@@ -191,6 +197,18 @@ fn read_afresh(
         all.remove(place);
     }
     Ok(())
+}
+
+/// Of the linked records of a side that tell nothing, those that are set aside: what they told last was not carried over.
+fn set_aside_earlier(lane: &mut Lane<'_>, side: Side, all: &[Looked]) -> Result<HashSet<RecordRef>, Stop> {
+    if lane.memory.newest_aside == 0 && lane.report.quarantined == 0 {
+        return Ok(HashSet::new());
+    }
+    let silent = all.iter().filter(|looked| matches!(looked.told[side], Told::Nothing));
+    let at: Vec<RecordRef> =
+        silent.filter_map(|looked| Some(looked.link.as_ref()?.ends[side].as_ref()?.at.clone())).collect();
+    let known = lane.store.known(&lane.lease, side, &at)?;
+    Ok(at.into_iter().zip(known).filter(|(_, known)| known.aside.is_some()).map(|(at, _)| at).collect())
 }
 
 /// Of rows that were never settled, nothing is known but what is told: what one side tells decides nothing alone.

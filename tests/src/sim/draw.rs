@@ -186,7 +186,7 @@ impl Draw<'_> {
         let rates = self.rates;
         let side = self.dice.pick(&Side::BOTH);
         if self.dice.percent(rates.runs) {
-            return Step::Run(self.twists());
+            return if self.dice.percent(10) { Step::Plan } else { Step::Run(self.twists()) };
         }
         if self.dice.percent(rates.weather) {
             let weathers = [

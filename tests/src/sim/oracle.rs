@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use pairwise_host::model::{Direction, Per, Removal, Repair, Side, Sides};
+use pairwise_host::model::{Direction, Item, Per, Removal, Repair, Side, Sides};
 use pairwise_plugin_api::{Action, Fields, Record};
 
 use super::script::Setting;
@@ -48,6 +48,8 @@ pub struct Scope {
     pub doubtful: Sides<bool>,
     /// An older state was put back.
     pub restored: bool,
+    /// A system has hidden records for a while.
+    pub hid: bool,
 }
 
 impl Scope {
@@ -202,6 +204,38 @@ impl Oracle {
         }
     }
 
+    /// A plan, and what the run behind it did.
+    pub fn judge_plan(&mut self, planned: &[Item], done: &[Item]) {
+        let more = |some: &[Item], others: &[Item]| -> Vec<Item> {
+            let mut others: Vec<&Item> = others.iter().collect();
+            let is_missing = |item: &&Item| match others.iter().position(|other| other.same_as(item)) {
+                Some(place) => {
+                    others.swap_remove(place);
+                    false
+                }
+                None => true,
+            };
+            some.iter().filter(is_missing).cloned().collect()
+        };
+        let told = |item: &Item| {
+            let fields: Vec<_> = item.fields.iter().map(|field| format!("{}={:?}", field.path, field.new)).collect();
+            format!(
+                "{:?} on the {} of {:?} for {:?} ({})",
+                item.op,
+                item.side,
+                item.id,
+                item.other_id,
+                fields.join(" ")
+            )
+        };
+        for item in more(planned, done) {
+            self.fail("P20", format!("planned and not done: {}", told(&item)));
+        }
+        for item in more(done, planned) {
+            self.fail("P20", format!("done and not planned: {}", told(&item)));
+        }
+    }
+
     /// The end: `records` is what stands, `history` all values that lost.
     pub fn judge_values(&mut self, records: &Sides<Vec<Record>>, history: &BTreeSet<String>, scope: &Scope) {
         let mut standing: BTreeMap<String, Sides<bool>> = BTreeMap::new();
@@ -262,7 +296,9 @@ impl Oracle {
         }
         let mut broken = Vec::new();
         for (who, sides) in people {
-            for (side, records) in sides.iter().filter(|(_, records)| records.len() > 1) {
+            // One that is deleted before anybody has heard of it, unseen, is made once more.
+            let unseen = scope.hid && self.deleted.contains(&who);
+            for (side, records) in sides.iter().filter(|(_, records)| records.len() > 1 && !unseen) {
                 let ids: Vec<&str> = records.iter().map(|record| record.at.id.as_str()).collect();
                 let found = format!("h{who} is on the {side} as {}", ids.join(", "));
                 broken.push(Broken { property: "P2", found });

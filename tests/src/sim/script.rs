@@ -89,6 +89,8 @@ pub enum Step {
     Deed(Deed),
     /// A host runs; at its so-manieth point something happens.
     Run(Vec<(u32, Twist)>),
+    /// A plan is made, and a host runs.
+    Plan,
     /// The weather of a system changes.
     Weather(Side, Weather),
     /// A system forgets how far it was read.

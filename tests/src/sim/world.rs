@@ -7,7 +7,9 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use pairwise_host::chance::Chance;
-use pairwise_host::model::{HoldKind, Holder, LaneReport, LaneSpec, Lease, LinkId, RunOptions, Side, Sides, Winner};
+use pairwise_host::model::{
+    HoldKind, Holder, LaneReport, LaneSpec, Lease, LinkId, Remote, RunOptions, Side, Sides, Winner,
+};
 use pairwise_host::pipeline;
 use pairwise_host::store::{Chosen, Db, Environment, HeldRow, HoldRow, LaneStatus};
 use pairwise_plugin_api::{Action, Fields, Outcome, Record, Value, Write};
@@ -222,6 +224,7 @@ impl World {
     fn step(&self, step: &Step) {
         match step {
             Step::Deed(deed) => self.deed(*deed),
+            Step::Plan => self.rehearse(),
             Step::Run(twists) => {
                 self.run(twists);
                 self.points.store(self.passed.load(Ordering::Relaxed), Ordering::Relaxed);
@@ -249,6 +252,7 @@ impl World {
         if weather == Weather::HalfView && weak && !locked(&self.half_seen).insert(side) {
             return;
         }
+        locked(&self.scope).hid |= matches!(weather, Weather::Blackout | Weather::HalfView);
         self.systems[side].weather(weather);
     }
 
@@ -363,22 +367,31 @@ impl World {
         outcome
     }
 
+    /// One run of the pipeline.
+    pub(super) fn run_over(
+        &self,
+        host: &Host<'_>,
+        spec: &LaneSpec,
+        remotes: Sides<&dyn Remote>,
+    ) -> std::thread::Result<LaneReport> {
+        let pid = self.runs.fetch_add(1, Ordering::Relaxed) + 1;
+        let options = RunOptions { run: format!("run-{pid}"), list_items: usize::MAX, ..RunOptions::default() };
+        let holder = Holder { boot: "boot".into(), pid, started: 1, since: self.time.now() };
+        let run = || pipeline::run(spec, remotes, &mut Ledger(host), &*self.time, &options, host, &holder);
+        let ran = catch_unwind(AssertUnwindSafe(run));
+        locked(&self.dead).insert(pid);
+        ran
+    }
+
     /// A host runs; what becomes of it, unless it dies.
     pub(super) fn run(&self, twists: &[(u32, Twist)]) -> Option<LaneReport> {
-        let pid = self.runs.fetch_add(1, Ordering::Relaxed) + 1;
         self.time.advance(1_000);
         let host = Host::new(self, twists);
         let spec = locked(&self.spec).clone();
-        let options = RunOptions { run: format!("run-{pid}"), ..RunOptions::default() };
-        let holder = Holder { boot: "boot".into(), pid, started: 1, since: self.time.now() };
         let live = self.status().map_or(0, |status| status.live);
         locked(&self.removals).clear();
-        let ran = catch_unwind(AssertUnwindSafe(|| {
-            let (left, right) = (Port { host: &host, side: Side::Left }, Port { host: &host, side: Side::Right });
-            let remotes = Sides { left: &left as _, right: &right as _ };
-            pipeline::run(&spec, remotes, &mut Ledger(&host), &*self.time, &options, &host, &holder)
-        }));
-        locked(&self.dead).insert(pid);
+        let (left, right) = (Port { host: &host, side: Side::Left }, Port { host: &host, side: Side::Right });
+        let ran = self.run_over(&host, &spec, Sides { left: &left as _, right: &right as _ });
         self.passed.store(host.points(), Ordering::Relaxed);
         self.judge_removals(live);
         self.doubt();
@@ -470,6 +483,16 @@ impl World {
         let _ = db.limit_pages(limit);
     }
 
+    /// Whether records are found by their UID on both sides before any is made.
+    pub(super) fn matches_by_uid(&self) -> bool {
+        self.setting.by_uid && self.setting.matching.is_some()
+    }
+
+    /// The lane as it is now.
+    pub(super) fn spec(&self) -> LaneSpec {
+        locked(&self.spec).clone()
+    }
+
     /// How the lane stands.
     pub(super) fn status(&self) -> Option<LaneStatus> {
         self.db().status().ok()?.pop()
@@ -536,7 +559,10 @@ impl World {
                     let _ = self.db().pair_held(hold.id, &left.record, &right.record);
                 }
             }
-        } else if hold.kind != HoldKind::Identity && locked(&self.dice).percent(25) {
+        } else if hold.kind != HoldKind::Identity
+            && rows.iter().all(|row| whose(&row.label).is_some())
+            && locked(&self.dice).percent(25)
+        {
             // A person takes it for a mistake: what was to be removed stays.
             self.mark("dropped hold");
             self.oracle().keep(rows.iter().filter_map(|row| whose(&row.label)));
