@@ -66,7 +66,7 @@ pub(super) fn decide(
     }
     let reused = Sides::from_fn(|side| looked.is_displaced(side) && lane.guards(Guard::Reused));
     let judged = match &looked.link {
-        Some(link) if reused.left || reused.right => Ok(judge_reused(lane, link, &looked.told, reused)),
+        Some(link) if reused.left || reused.right => Ok(judge_reused(lane, link, &looked, reused)),
         Some(link) => Ok(judge(lane.rules(), link, &looked.told, &looked.conflicts)),
         None => newcomer(lane, &looked.told),
     };
@@ -174,9 +174,9 @@ fn newcomer(lane: &Lane<'_>, told: &Sides<Told>) -> Result<Judgement, Option<Box
 }
 
 /// A reused id is another record: the linked one is gone, and the new one is announced as a newcomer once the link is.
-fn judge_reused(lane: &Lane<'_>, link: &Link, told: &Sides<Told>, reused: Sides<bool>) -> Judgement {
-    let told = Sides::from_fn(|side| if reused[side] { Told::Gone(Reason::Deleted) } else { told[side].clone() });
-    let mut judgement = judge(lane.rules(), link, &told, &[]);
+fn judge_reused(lane: &Lane<'_>, link: &Link, looked: &Looked, reused: Sides<bool>) -> Judgement {
+    let told = |side: Side| if reused[side] { Told::Gone(Reason::Deleted) } else { looked.told[side].clone() };
+    let mut judgement = judge(lane.rules(), link, &Sides::from_fn(told), &looked.conflicts);
     if Side::BOTH.into_iter().all(|side| !reused[side] || judgement.writes[side].is_none()) {
         // Whatever the policy keeps, this id belongs to somebody else now.
         judgement.fate = Fate::Ends;

@@ -43,6 +43,11 @@ impl Looked {
         matches!((now, then), (Some(now), Some(then)) if now != then)
     }
 
+    /// Whether the linked record is gone: by what is told, or because another one bears its id.
+    fn is_gone(&self, side: Side) -> bool {
+        matches!(self.told[side], Told::Gone(_)) || self.is_displaced(side)
+    }
+
     /// Lets go of what a side's record holds.
     pub(super) fn forget_fields(&mut self, side: Side) {
         if let Told::Here(seen) = &mut self.told[side] {
@@ -140,7 +145,7 @@ fn read_afresh(
             && lane.spec.writes_to(side)
             && looked.rows[side].as_ref().is_some_and(|row| row.id <= lane.memory.newest_inbox);
         let wanted = match (&looked.told[side], &looked.told[side.other()]) {
-            (Told::Nothing, Told::Gone(_)) => lane.guards(Guard::FreshRead),
+            (Told::Nothing, _) if looked.is_gone(side.other()) => lane.guards(Guard::FreshRead),
             (Told::Nothing, Told::Here(_)) => {
                 wakes
                     || unsettled && lane.guards(Guard::Unsettled)
@@ -159,10 +164,8 @@ fn read_afresh(
     let found = lane.get(side, &at)?;
     let link_of = |place: usize| all[place].link.as_ref().map(|link| link.id);
     let gone = places.iter().zip(&found).filter(|(_, found)| is_gone(found));
-    let is_gone_there =
-        |looked: &Looked| matches!(looked.told[side.other()], Told::Gone(_)) || looked.is_displaced(side.other());
     let (both, alone): (Vec<usize>, Vec<usize>) =
-        gone.map(|(place, _)| *place).partition(|place| is_gone_there(&all[*place]));
+        gone.map(|(place, _)| *place).partition(|place| all[*place].is_gone(side.other()));
     let links = |places: Vec<usize>| places.into_iter().filter_map(link_of).collect::<Vec<LinkId>>();
     let (both, alone) = (links(both), links(alone));
     let gone = gone_for_certain(lane, side, &alone)?;

@@ -48,8 +48,8 @@ pub struct Scope {
     pub doubtful: Sides<bool>,
     /// An older state was put back.
     pub restored: bool,
-    /// A system has hidden records for a while.
-    pub hid: bool,
+    /// A system does not always tell in time that a record is gone.
+    pub silent: bool,
 }
 
 impl Scope {
@@ -69,6 +69,7 @@ impl Scope {
             remapped: setting.rows.iter().filter(|row| row.direction == Direction::None).map(|row| row.field).collect(),
             keeps: Sides { left: setting.deleted.0 == Removal::Keep, right: setting.deleted.1 == Removal::Keep },
             doubtful: Sides::from_fn(|side| !setting.abilities[side].authoritative_get),
+            silent: setting.abilities.iter().any(|(_, abilities)| !abilities.tombstones),
             ..Scope::default()
         }
     }
@@ -297,7 +298,7 @@ impl Oracle {
         let mut broken = Vec::new();
         for (who, sides) in people {
             // One that is deleted before anybody has heard of it, unseen, is made once more.
-            let unseen = scope.hid && self.deleted.contains(&who);
+            let unseen = scope.silent && self.deleted.contains(&who);
             for (side, records) in sides.iter().filter(|(_, records)| records.len() > 1 && !unseen) {
                 let ids: Vec<&str> = records.iter().map(|record| record.at.id.as_str()).collect();
                 let found = format!("h{who} is on the {side} as {}", ids.join(", "));

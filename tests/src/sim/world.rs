@@ -252,7 +252,7 @@ impl World {
         if weather == Weather::HalfView && weak && !locked(&self.half_seen).insert(side) {
             return;
         }
-        locked(&self.scope).hid |= matches!(weather, Weather::Blackout | Weather::HalfView);
+        locked(&self.scope).silent |= matches!(weather, Weather::Blackout | Weather::HalfView);
         self.systems[side].weather(weather);
     }
 
