@@ -69,7 +69,7 @@ fn many_changes_at_once_are_listed_and_not_read_one_by_one() {
 
 #[test]
 fn whoever_knows_what_was_written_is_told_briefly_who_it_is() {
-    let world = World::of(5);
+    let world = World::of(0);
     let first = world.changes("contact", &everything(), None).unwrap();
     let writes: Vec<Write> =
         (0..1_100).map(|number| create(&format!("KEY{number:03}"), &[("surname", "Curie")])).collect();
@@ -83,7 +83,8 @@ fn whoever_knows_what_was_written_is_told_briefly_who_it_is() {
         versions.sort();
         versions
     };
-    assert_eq!(sorted(&told.records), sorted(&made));
+    assert_eq!((told.records.len(), made.len()), (1_100, 1_100));
+    assert!(sorted(&told.records) == sorted(&made), "not the versions that the writes were answered with");
     assert!(told.records.iter().all(|record| record.incarnation.is_some() && record.fields.is_empty()));
     // Who goes on from the middle of it, and wants records whole, gets them.
     let midway = world.outlook.changes(&world.cx, ids).unwrap();
