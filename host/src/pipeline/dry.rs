@@ -1,6 +1,6 @@
 //! A remote that reads and never writes: what a plan runs against.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap};
 
 use pairwise_plugin_api::ops::{
     AcknowledgeRequest, ChangesRequest, CheckRequest, Container, ContainersRequest, Description, DiscoverRequest,
@@ -41,16 +41,27 @@ impl<'a> DryRun<'a> {
         Ok(self.remote.describe()?.capabilities.membership)
     }
 
-    /// Records that writes are meant for and that are not there any more: nobody may have told it yet.
-    fn gone(&self, request: &WriteRequest) -> Result<HashSet<RecordRef>, Failure> {
-        let meant = request.writes.iter().filter(|write| write.action != Action::Create).map(|write| &write.at);
-        let at: Vec<RecordRef> = meant.filter(|at| !at.id.starts_with(PLANNED)).cloned().collect();
-        if at.is_empty() {
-            return Ok(HashSet::new());
+    /// What writes would be answered that are meant for records which have changed, or are not there any more: nobody may have
+    /// told it yet.
+    fn moved(&self, request: &WriteRequest) -> Result<HashMap<RecordRef, Outcome>, Failure> {
+        let meant = |write: &&Write| write.action != Action::Create && !write.at.id.starts_with(PLANNED);
+        let writes: Vec<&Write> = request.writes.iter().filter(meant).collect();
+        if writes.is_empty() {
+            return Ok(HashMap::new());
         }
+        let at = writes.iter().map(|write| write.at.clone()).collect();
         let (principal, scope) = (request.principal.clone(), request.scope.clone());
-        let found = self.get(&GetRequest { principal, scope, at: at.clone(), ..GetRequest::default() })?;
-        Ok(at.into_iter().zip(found).filter(|(_, found)| is_gone(found)).map(|(at, _)| at).collect())
+        let found = self.get(&GetRequest { principal, scope, at, ..GetRequest::default() })?;
+        let mut moved = HashMap::new();
+        for (write, found) in writes.into_iter().zip(found) {
+            let is_other = |record: &Record| record.version.is_some() && record.version != write.expect;
+            if is_gone(&found) {
+                moved.insert(write.at.clone(), Outcome::of(Status::Gone));
+            } else if let Some(record) = found.record.filter(|record| write.expect.is_some() && is_other(record)) {
+                moved.insert(write.at.clone(), Outcome { record: Some(record), ..Outcome::of(Status::Conflict) });
+            }
+        }
+        Ok(moved)
     }
 
     /// What new records show of those that they refer to, in the order of the writes.
@@ -174,10 +185,10 @@ impl Remote for DryRun<'_> {
     }
 
     fn write(&self, request: &WriteRequest) -> Result<Vec<Outcome>, Failure> {
-        let gone = self.gone(request)?;
+        let mut moved = self.moved(request)?;
         let outcome = |(write, shown): (&Write, Fields)| {
-            if gone.contains(&write.at) {
-                return Outcome::of(Status::Gone);
+            if let Some(outcome) = moved.remove(&write.at) {
+                return outcome;
             }
             let mut record = Record { at: write.at.clone(), ..Record::default() };
             if write.action == Action::Create {

@@ -98,9 +98,19 @@ pub(super) fn hold_displaced(lane: &mut Lane<'_>) -> Result<(), Stop> {
         if !(lane.too_many(lane.displaced[side].len() as u64) && lane.guards(Guard::Displaced)) {
             continue;
         }
-        let displaced = std::mem::take(&mut lane.displaced[side]);
-        let known = lane.store.known(&lane.lease, side, &displaced)?;
+        let known = lane.store.known(&lane.lease, side, &lane.displaced[side].clone())?;
         let rows: Vec<InboxId> = known.into_iter().filter_map(|known| known.inbox.map(|(row, _)| row)).collect();
+        // Those that a person has released go on, also if they are told again.
+        let mut waiting: Vec<InboxId> = Vec::with_capacity(rows.len());
+        for chunk in rows.chunks(lane.batch()) {
+            let told = lane.store.announced(&lane.lease, chunk)?;
+            waiting.extend(told.iter().filter(|row| !row.released).map(|row| row.id));
+        }
+        let rows = waiting;
+        if rows.is_empty() {
+            continue;
+        }
+        lane.displaced[side].clear();
         let rows = lane.labels(&rows)?;
         let summary = format!(
             "{} of {} linked record(s) on connection `{}` ({side}) are other records under the same ids: it may have been \

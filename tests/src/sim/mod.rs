@@ -9,6 +9,7 @@ mod draw;
 mod ending;
 mod host;
 pub mod oracle;
+mod person;
 mod rehearse;
 pub mod script;
 pub mod shrink;

@@ -7,19 +7,17 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use pairwise_host::chance::Chance;
-use pairwise_host::model::{
-    HoldKind, Holder, LaneReport, LaneSpec, Lease, LinkId, Remote, RunOptions, Side, Sides, Winner,
-};
+use pairwise_host::model::{Holder, LaneReport, LaneSpec, Lease, LinkId, Remote, RunOptions, Side, Sides};
 use pairwise_host::pipeline;
-use pairwise_host::store::{Chosen, Db, Environment, HeldRow, HoldRow, LaneStatus};
-use pairwise_plugin_api::{Action, Fields, Outcome, Record, Value, Write};
+use pairwise_host::store::{Db, Environment, LaneStatus};
+use pairwise_plugin_api::{Action, Fields, Outcome, Record, Write};
 
 use super::dice::Dice;
 use super::host::{Death, Host, Ledger, Port};
 use super::oracle::{Broken, Oracle, Scope};
 use super::script::{Deed, Script, Setting, Step, Twist};
 use super::switch::Switch;
-use super::system::{ADDRESS, Effect, FIELDS, Human, SLOTS, System, Weather, owner, plain, whose};
+use super::system::{ADDRESS, Effect, FIELDS, Human, SLOTS, System, Weather, owner, plain};
 use crate::twins::Seeded;
 
 /// What a history came to.
@@ -224,13 +222,14 @@ impl World {
     fn step(&self, step: &Step) {
         match step {
             Step::Deed(deed) => self.deed(*deed),
-            Step::Plan => self.rehearse(),
+            Step::Plan => {
+                self.rehearse();
+                self.clear_up();
+            }
             Step::Run(twists) => {
                 self.run(twists);
                 self.points.store(self.passed.load(Ordering::Relaxed), Ordering::Relaxed);
-                for side in Side::BOTH.into_iter().filter(|side| !self.systems[*side].abilities.authoritative_get) {
-                    self.systems[side].clear_up(Weather::HalfView);
-                }
+                self.clear_up();
             }
             Step::Weather(side, weather) => self.weather(*side, *weather),
             Step::LoseCursors(side) => self.systems[*side].lose_cursors(),
@@ -242,6 +241,12 @@ impl World {
             Step::Disk(pages) => self.limit(*pages),
             Step::Poison(side, who) => self.systems[*side].poison(*who),
             Step::Garble(side, who) => self.systems[*side].garble(*who, self.time.now()),
+        }
+    }
+
+    fn clear_up(&self) {
+        for side in Side::BOTH.into_iter().filter(|side| !self.systems[*side].abilities.authoritative_get) {
+            self.systems[side].clear_up(Weather::HalfView);
         }
     }
 
@@ -488,6 +493,16 @@ impl World {
         self.setting.by_uid && self.setting.matching.is_some()
     }
 
+    /// Accidents of typing and deciding.
+    pub(super) fn dice(&self) -> MutexGuard<'_, Dice> {
+        locked(&self.dice)
+    }
+
+    /// A person has released so many removals.
+    pub(super) fn releases(&self, count: usize) {
+        self.released.fetch_add(count as u32, Ordering::Relaxed);
+    }
+
     /// The lane as it is now.
     pub(super) fn spec(&self) -> LaneSpec {
         locked(&self.spec).clone()
@@ -512,66 +527,6 @@ impl World {
             system.poison(None);
             system.garble(None, self.time.now());
         }
-    }
-
-    /// A person looks at everything that waits. Answers whether there was anything.
-    pub(super) fn attend(&self) -> bool {
-        let key = locked(&self.spec).key.clone();
-        let mut any = false;
-        let (holds, conflicts, quarantined) = {
-            let mut db = self.db();
-            let holds = db.holds(0, 1_000).unwrap_or_default();
-            let conflicts = db.conflicts(&key, 0, 1_000).unwrap_or_default();
-            (holds, conflicts, db.quarantine(&key, 0, 1_000).unwrap_or_default())
-        };
-        for hold in holds {
-            any = true;
-            self.answer(&hold);
-        }
-        for conflict in conflicts.iter().filter(|conflict| conflict.decision.is_none()) {
-            any = true;
-            let text = |side: Side| conflict.values[side].as_text().unwrap_or_default().to_owned();
-            let fields: Fields = Side::BOTH.iter().map(|side| (side.name(), Value::from(text(*side)))).collect();
-            if let (Some(who), Some(field)) = (owner(&fields), FIELDS.iter().position(|name| *name == conflict.path)) {
-                self.oracle().unjudge(who, field);
-            }
-            let winner = locked(&self.dice).pick(&[Winner::Left, Winner::Right]);
-            let _ = self.db().decide_conflicts(&Chosen::One(conflict.id), winner);
-        }
-        for row in quarantined {
-            any |= self.db().retry_quarantined(row.id).unwrap_or_default();
-        }
-        any
-    }
-
-    /// Records of one human are one; everything else may go its way.
-    fn answer(&self, hold: &HoldRow) {
-        let rows = self.db().held(hold.id).ok().flatten().map(|(_, rows)| rows).unwrap_or_default();
-        if hold.kind == HoldKind::Match {
-            let records = self.records();
-            let who = |row: &HeldRow| {
-                let found = records[row.side].iter().find(|record| record.at.id == row.record);
-                found.and_then(|record| owner(&record.fields))
-            };
-            for left in rows.iter().filter(|row| row.side == Side::Left) {
-                let twin = rows.iter().find(|row| row.side == Side::Right && who(row) == who(left));
-                if let Some(right) = twin {
-                    let _ = self.db().pair_held(hold.id, &left.record, &right.record);
-                }
-            }
-        } else if hold.kind != HoldKind::Identity
-            && rows.iter().all(|row| whose(&row.label).is_some())
-            && locked(&self.dice).percent(25)
-        {
-            // A person takes it for a mistake: what was to be removed stays.
-            self.mark("dropped hold");
-            self.oracle().keep(rows.iter().filter_map(|row| whose(&row.label)));
-            let _ = self.db().drop_hold(hold.id);
-            return;
-        } else {
-            self.released.fetch_add(rows.len() as u32, Ordering::Relaxed);
-        }
-        let _ = self.db().release_hold(hold.id);
     }
 
     /// What stands on both sides.
