@@ -278,8 +278,8 @@ impl Lane<'_> {
     }
 
     /// A create whose key or UID is there already. Where the record holds just what we asked for, it is ours. If it bears our key
-    /// (`ours`) and holds something else, somebody has edited it since. Otherwise it may be somebody else's, or was made in part:
-    /// it is tied like a first match, so that nothing is overwritten unseen, and what is missing is written.
+    /// (`ours`) and holds something else, somebody has edited it since; what is missing is filled. Otherwise it may be somebody
+    /// else's: it is tied like a first match, so that nothing is overwritten unseen.
     pub(super) fn settle_existing(
         &mut self,
         intent: &mut Intent,
@@ -311,8 +311,14 @@ impl Lane<'_> {
             self.settle_told(intent, outcome, link, settlement);
             return Ok(Part::Done);
         }
-        if ours && !self.holds_part_of_what_we_asked(intent, &record) {
+        if ours {
+            let missing = self.missing(intent, &record);
             self.settle_write(intent, &outcome, link);
+            // What is empty may have been emptied, or never written: it is filled like at a first match.
+            for path in missing {
+                link.shadows.left.remove(&path);
+                link.shadows.right.remove(&path);
+            }
             settlement.announce.push(announce(self, side, record, false, false));
             self.again = true;
             return Ok(Part::Done);
@@ -361,6 +367,14 @@ impl Lane<'_> {
             (Some(row), Some(value)) => value.is_empty() || same(row.compare, value, asked),
             _ => true,
         })
+    }
+
+    /// Fields that a write asked for and that stand empty.
+    fn missing(&self, intent: &Intent, record: &Record) -> Vec<Name> {
+        let Ok(values) = self.map.translate_in(intent.side, record) else { return Vec::new() };
+        let is_empty = |path: &Name| values.get(path).is_none_or(Value::is_empty);
+        let missing = intent.asked.iter().filter(|(path, asked)| !asked.is_empty() && is_empty(path));
+        missing.map(|(path, _)| path.clone()).collect()
     }
 
     fn set_aside(&mut self, intent: &Intent, code: &str, text: String, settlement: &mut Settlement) {

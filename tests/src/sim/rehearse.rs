@@ -12,7 +12,8 @@ impl World {
     /// A plan is made over a copy of the state, and then a host runs: nothing else happens, so that it does what the plan says.
     pub(super) fn rehearse(&self) {
         let sound = |system: &System| system.present_weather() == Weather::Fine && system.troubled().is_empty();
-        let open = self.status().is_some_and(|status| status.open_intents > 0);
+        // What a run that was cut off has left is gone through as it was then, and looked at again only where it is written to.
+        let open = self.status().is_some_and(|status| status.open_intents + status.waiting + status.held > 0);
         // That a UID is taken shows when a record is to be made with it, where no match has looked for it.
         let uid_is_key = self.systems.iter().all(|(_, system)| system.abilities.uid) && !self.matches_by_uid();
         let judged = !open && !uid_is_key && self.systems.iter().all(|(_, system)| sound(system));
