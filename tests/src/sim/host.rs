@@ -242,7 +242,11 @@ impl Store for Ledger<'_, '_> {
     fn intend(&mut self, lease: &Lease, run: &str, intents: &mut [Intent], history: &[Lost]) -> StoreResult<()> {
         let lease = &self.fenced(lease);
         history.iter().for_each(|lost| self.0.world.tells_of(lost.link));
-        self.transact("intend", "intended", |db| db.intend(lease, run, intents, history))
+        self.transact("intend", "intended", |db| {
+            db.intend(lease, run, intents, history)?;
+            self.0.world.intends(intents);
+            Ok(())
+        })
     }
 
     fn open_intents(&mut self, lease: &Lease) -> StoreResult<Vec<Intent>> {
@@ -263,7 +267,7 @@ impl Store for Ledger<'_, '_> {
         }
         let settled = self.transact("settle", "settled", |db| db.settle(lease, run, batch));
         if settled.is_ok() {
-            self.0.world.settled();
+            self.0.world.settled(batch.iter().flat_map(|settlement| &settlement.closed));
         }
         settled
     }

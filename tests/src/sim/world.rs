@@ -7,7 +7,9 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use pairwise_host::chance::Chance;
-use pairwise_host::model::{Holder, LaneReport, LaneSpec, Lease, LinkId, Remote, RunOptions, Side, Sides};
+use pairwise_host::model::{
+    Holder, Intent, IntentId, LaneReport, LaneSpec, Lease, LinkId, Remote, RunOptions, Side, Sides,
+};
 use pairwise_host::pipeline;
 use pairwise_host::store::{Db, Environment, LaneStatus};
 use pairwise_plugin_api::{Action, Fields, Outcome, Record, Write};
@@ -65,7 +67,9 @@ pub(super) struct World {
     /// Writes of hosts that had an effect.
     effects: AtomicU32,
     /// Effects of updates that no host has settled yet.
-    unsettled: Mutex<Vec<Effect>>,
+    unsettled: Mutex<Vec<(Side, Effect)>>,
+    /// What each intent is about.
+    intended: Mutex<BTreeMap<IntentId, (Side, String)>>,
     missing: Vec<Switch>,
     /// What happens is told on standard error.
     aloud: bool,
@@ -139,6 +143,7 @@ impl World {
             points: AtomicU32::new(0),
             effects: AtomicU32::new(0),
             unsettled: Mutex::default(),
+            intended: Mutex::default(),
             missing: Vec::new(),
             aloud: false,
             marks: Mutex::default(),
@@ -364,7 +369,7 @@ impl World {
                 locked(&self.removals).push(side);
             }
             if effect.action == Action::Update {
-                locked(&self.unsettled).push(effect.clone());
+                locked(&self.unsettled).push((side, effect.clone()));
             }
             let of = |side: Side| effect.who.map_or_else(Vec::new, |who| self.systems[side].records_of(who));
             self.oracle().written(side, &effect, &of(side.other()), &of(side));
@@ -438,14 +443,22 @@ impl World {
         }
     }
 
-    /// A host has settled what it was told.
-    pub(super) fn settled(&self) {
-        locked(&self.unsettled).clear();
+    /// A host means to write.
+    pub(super) fn intends(&self, intents: &[Intent]) {
+        let about = |intent: &Intent| (intent.id, (intent.side, intent.write.at.id.clone()));
+        locked(&self.intended).extend(intents.iter().map(about));
+    }
+
+    /// A host has settled what became of these intents.
+    pub(super) fn settled<'i>(&self, closed: impl Iterator<Item = &'i IntentId>) {
+        for (side, id) in closed.filter_map(|intent| locked(&self.intended).remove(intent)) {
+            locked(&self.unsettled).retain(|(of, effect)| (*of, &effect.id) != (side, &id));
+        }
     }
 
     /// What became of the writes so far is not told.
     pub(super) fn doubt(&self) {
-        for effect in std::mem::take(&mut *locked(&self.unsettled)) {
+        for (_, effect) in std::mem::take(&mut *locked(&self.unsettled)) {
             self.oracle().doubt(&effect);
         }
     }
