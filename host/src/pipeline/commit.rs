@@ -25,6 +25,17 @@ pub(super) enum Part {
     Open,
 }
 
+/// How a value that a write asked for stands in a record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Stands {
+    /// As we asked.
+    AsAsked,
+    /// It is empty, or not there.
+    Empty,
+    /// Something else is in its place.
+    Otherwise,
+}
+
 impl Lane<'_> {
     /// The settlement of a case whose writes were answered.
     pub(super) fn commit(&mut self, mut case: Case, parts: Vec<(Intent, Outcome)>) -> Result<Settlement, Stop> {
@@ -312,7 +323,9 @@ impl Lane<'_> {
             return Ok(Part::Done);
         }
         if ours {
-            let missing = self.missing(intent, &record);
+            let standing = self.standing(intent, &record).unwrap_or_default().into_iter();
+            let missing = standing.filter(|(_, stands)| *stands == Stands::Empty).map(|(path, _)| path.clone());
+            let missing: Vec<Name> = missing.collect();
             self.settle_write(intent, &outcome, link);
             // What is empty may have been emptied, or never written: it is filled like at a first match.
             for path in missing {
@@ -323,7 +336,9 @@ impl Lane<'_> {
             self.again = true;
             return Ok(Part::Done);
         }
-        if self.spec.matching == Matching::Never && !self.holds_part_of_what_we_asked(intent, &record) {
+        let standing = self.standing(intent, &record);
+        let is_part = standing.is_some_and(|all| all.iter().all(|(_, stands)| *stands != Stands::Otherwise));
+        if self.spec.matching == Matching::Never && !is_part {
             let text = format!(
                 "`{}` on the {side} bears the same UID and holds something else, and this stream matches no records; give one \
                  of them another UID, or let the stream match by UID",
@@ -350,31 +365,21 @@ impl Lane<'_> {
         Ok(true)
     }
 
+    /// How what a write asked for stands in a record of the written side; `None` if that cannot be read.
+    pub(super) fn standing<'i>(&self, intent: &'i Intent, record: &Record) -> Option<Vec<(&'i Name, Stands)>> {
+        let values = self.map.translate_in(intent.side, record).ok()?;
+        let stands = |path: &Name, asked: &Value| match (self.map.row(path), values.get(path)) {
+            (Some(row), Some(value)) if same(row.compare, value, asked) => Stands::AsAsked,
+            (_, None) if asked.is_empty() => Stands::AsAsked,
+            (_, value) if value.is_none_or(Value::is_empty) => Stands::Empty,
+            _ => Stands::Otherwise,
+        };
+        Some(intent.asked.iter().map(|(path, asked)| (path, stands(path, asked))).collect())
+    }
+
     /// Whether a record of the written side holds everything that a write asked for.
     pub(super) fn holds_what_we_asked(&self, intent: &Intent, record: &Record) -> bool {
-        let Ok(values) = self.map.translate_in(intent.side, record) else { return false };
-        intent.asked.iter().all(|(path, asked)| match (self.map.row(path), values.get(path)) {
-            (Some(row), Some(value)) => same(row.compare, value, asked),
-            (_, None) => asked.is_empty(),
-            _ => false,
-        })
-    }
-
-    /// Whether a record holds nothing else in the place of what a write asked for, if not all of it.
-    fn holds_part_of_what_we_asked(&self, intent: &Intent, record: &Record) -> bool {
-        let Ok(values) = self.map.translate_in(intent.side, record) else { return false };
-        intent.asked.iter().all(|(path, asked)| match (self.map.row(path), values.get(path)) {
-            (Some(row), Some(value)) => value.is_empty() || same(row.compare, value, asked),
-            _ => true,
-        })
-    }
-
-    /// Fields that a write asked for and that stand empty.
-    fn missing(&self, intent: &Intent, record: &Record) -> Vec<Name> {
-        let Ok(values) = self.map.translate_in(intent.side, record) else { return Vec::new() };
-        let is_empty = |path: &Name| values.get(path).is_none_or(Value::is_empty);
-        let missing = intent.asked.iter().filter(|(path, asked)| !asked.is_empty() && is_empty(path));
-        missing.map(|(path, _)| path.clone()).collect()
+        self.standing(intent, record).is_some_and(|all| all.iter().all(|(_, stands)| *stands == Stands::AsAsked))
     }
 
     fn set_aside(&mut self, intent: &Intent, code: &str, text: String, settlement: &mut Settlement) {

@@ -50,6 +50,7 @@ pub(super) fn decide(
     if waits {
         return;
     }
+    // The guard has not seen these removals yet.
     let uncounted = |(side, row): (Side, &Option<Row>)| {
         let is_new = row.as_ref().is_some_and(|row| row.id > lane.counted);
         is_new && matches!(looked.told[side], Told::Gone(_))

@@ -99,14 +99,13 @@ pub(super) fn hold_displaced(lane: &mut Lane<'_>) -> Result<(), Stop> {
             continue;
         }
         let known = lane.store.known(&lane.lease, side, &lane.displaced[side].clone())?;
-        let rows: Vec<InboxId> = known.into_iter().filter_map(|known| known.inbox.map(|(row, _)| row)).collect();
+        let told: Vec<InboxId> = known.into_iter().filter_map(|known| known.inbox.map(|(row, _)| row)).collect();
         // Those that a person has released go on, also if they are told again.
-        let mut waiting: Vec<InboxId> = Vec::with_capacity(rows.len());
-        for chunk in rows.chunks(lane.batch()) {
-            let told = lane.store.announced(&lane.lease, chunk)?;
-            waiting.extend(told.iter().filter(|row| !row.released).map(|row| row.id));
+        let mut rows: Vec<InboxId> = Vec::with_capacity(told.len());
+        for chunk in told.chunks(lane.batch()) {
+            let announced = lane.store.announced(&lane.lease, chunk)?;
+            rows.extend(announced.iter().filter(|row| !row.released).map(|row| row.id));
         }
-        let rows = waiting;
         if rows.is_empty() {
             continue;
         }

@@ -6,7 +6,7 @@ use pairwise_plugin_api::{Fields, Name, Reason, Record, RecordRef};
 
 use super::absence::{gone_for_certain, gone_twice};
 use super::calls::is_gone;
-use super::pull::{quarantined, set_aside};
+use super::pull::{gone as announced_gone, quarantined, set_aside};
 use super::reconcile::{Seen, Told, is_echo};
 use super::{Lane, Stop};
 use crate::model::{Aside, Conflict, Guard, InboxId, Link, LinkId, LinkState, News, Settlement, Side, Sides, Work};
@@ -179,7 +179,7 @@ fn read_afresh(
         } else if link.is_some_and(|link| gone.contains(&link)) {
             // It is announced like any other removal, so that it is counted before anything is deleted for it.
             settlements.push(Settlement {
-                announce: vec![super::pull::gone(side, at, Reason::Deleted)],
+                announce: vec![announced_gone(side, at, Reason::Deleted)],
                 ..Settlement::default()
             });
             lane.again = true;

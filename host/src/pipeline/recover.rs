@@ -10,7 +10,7 @@ use pairwise_plugin_api::{
 
 use super::absence::gone_for_certain;
 use super::calls::is_gone;
-use super::commit::{Part, bears_our_key};
+use super::commit::{Part, Stands, bears_our_key};
 use super::keys::match_keys;
 use super::pull::{announce, gone};
 use super::translate::Row;
@@ -183,11 +183,8 @@ fn by_key(lane: &mut Lane<'_>, side: Side, intents: &[&Intent]) -> Result<Vec<Se
         };
         match lane.call(side, |remote| remote.find(&request)) {
             Ok(found) if found.len() == same.len() => {
-                let first = |records: Vec<Record>| records.into_iter().next();
-                all.extend(found.into_iter().map(|records| match first(records) {
-                    Some(record) => Search::One(Box::new(record)),
-                    None => Search::Nobody,
-                }));
+                let first = |records: Vec<Record>| records.into_iter().next().map(Box::new);
+                all.extend(found.into_iter().map(|records| first(records).map_or(Search::Nobody, Search::One)));
             }
             Ok(found) => {
                 return Err(lane.contract(side, format!("`find` of {} keys answered {}", same.len(), found.len())));
@@ -259,6 +256,7 @@ fn natural(intent: &Intent) -> Option<(&'static str, &str)> {
     NATURAL.iter().find_map(|path| intent.asked.text(path).map(|value| (*path, value)))
 }
 
+/// Fields by which a record is looked up, the best first.
 const NATURAL: &[&str] = &["emails/1/address", "name/full", "name/surname", "title"];
 
 /// What a fresh look at an updated or removed record means.
@@ -340,14 +338,10 @@ impl Lane<'_> {
     /// Whether a record that was found by what it holds, and that somebody has edited, is ours nevertheless: of the values by
     /// which it was not found most are those that we asked for.
     fn holds_most_of_what_we_asked(&self, intent: &Intent, record: Option<&Record>) -> bool {
-        let values = record.and_then(|record| self.map.translate_in(intent.side, record).ok()).unwrap_or_default();
         let found_by = natural(intent).map_or("", |(path, _)| path);
-        let others = intent.asked.iter().filter(|(path, _)| &***path != found_by);
-        let holds = |path: &Name, asked: &Value| match (self.map.row(path), values.get(path)) {
-            (Some(row), Some(value)) => same(row.compare, value, asked),
-            _ => false,
-        };
-        let (standing, edited): (Vec<_>, Vec<_>) = others.partition(|(path, asked)| holds(path, asked));
+        let all = record.and_then(|record| self.standing(intent, record)).unwrap_or_default();
+        let others = all.into_iter().filter(|(path, _)| ***path != *found_by);
+        let (standing, edited): (Vec<_>, Vec<_>) = others.partition(|(_, stands)| *stands == Stands::AsAsked);
         !standing.is_empty() && standing.len() >= edited.len()
     }
 
