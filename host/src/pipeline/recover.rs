@@ -4,9 +4,7 @@
 //! durable before the call. Here the remote is asked, not guessed.
 
 use pairwise_plugin_api::ops::{FindRequest, Scope};
-use pairwise_plugin_api::{
-    Action, Class, CreateKey, Found, Name, Outcome, Reason, Record, RecordRef, Status, Value, Write,
-};
+use pairwise_plugin_api::{Action, Class, CreateKey, Found, Outcome, Reason, Record, RecordRef, Status, Value, Write};
 
 use super::absence::gone_for_certain;
 use super::calls::is_gone;
