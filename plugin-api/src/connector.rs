@@ -136,7 +136,8 @@ pub trait Connector: Send + Sync + Sized + 'static {
         Err(Failure::unimplemented(Receive::NAME))
     }
 
-    /// Carries state of an older plugin version over.
+    /// Carries what an earlier version of the plugin has written over to this one. Asked once, before the first use. Without it,
+    /// what a compatible version has written is taken as it is, and anything else leads to a listing.
     fn migrate_state(&self, cx: &Context, request: MigrateStateRequest) -> Result<MigrateStateResponse> {
         let _ = (cx, request);
         Err(Failure::unimplemented(MigrateState::NAME))

@@ -544,7 +544,7 @@ pub struct ReceiveResponse {
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct MigrateStateRequest {
-    /// The plugin version that wrote the state.
+    /// The plugin version that wrote the state: an earlier one of the same plugin.
     pub from: String,
     /// The state.
     pub state: Cursor,

@@ -1,5 +1,6 @@
 //! Pure words: what the parts of the host say to each other. Imports `plugin-api` only; no I/O here.
 
+mod author;
 mod lane;
 mod link;
 mod plan;
@@ -11,6 +12,7 @@ mod spell;
 mod store;
 pub mod value;
 
+pub use author::{Author, Written};
 pub use lane::{
     ConflictPolicy, Direction, FieldRow, GuardPolicy, LaneKey, LaneSpec, MapChange, MapSpec, MatchPolicy, Matching,
     NoTrash, OnCondition, Per, Pick, Predicate, Removal, RemovalPolicy, Repair, Scan, Several, Test, Transform,

@@ -2,10 +2,12 @@
 
 use pairwise_plugin_api::ops::{
     AcknowledgeRequest, ChangesRequest, CheckRequest, Container, ContainersRequest, Description, DiscoverRequest,
-    EnsureContainerRequest, FindRequest, GetRequest, ListRequest, LoginRequest, LoginResponse, SettingsRequest,
-    StampRequest, StampResponse, UsersRequest, UsersResponse, WriteRequest,
+    EnsureContainerRequest, FindRequest, GetRequest, ListRequest, LoginRequest, LoginResponse, MigrateStateRequest,
+    MigrateStateResponse, SettingsRequest, StampRequest, StampResponse, UsersRequest, UsersResponse, WriteRequest,
 };
 use pairwise_plugin_api::{Catalogue, Condition, Failure, Found, Outcome, Page, Record, Value};
+
+use super::Author;
 
 /// The operations of `plugin-api` that the pipeline uses. Calls block until they are answered or their deadline is over; a
 /// dead or hung plugin is a [`Failure`] like any other, with its certainty.
@@ -14,6 +16,8 @@ use pairwise_plugin_api::{Catalogue, Condition, Failure, Found, Outcome, Page, R
 /// remotes of the simulator.
 #[allow(missing_docs, reason = "each method is the operation of the same name in `pairwise_plugin_api::ops`")]
 pub trait Remote: Send + Sync {
+    /// Who writes the cursors that this remote tells: no operation, it is known without asking.
+    fn author(&self) -> Author;
     fn describe(&self) -> Result<Description, Failure>;
     fn discover(&self, request: &DiscoverRequest) -> Result<Catalogue, Failure>;
     fn login(&self, request: &LoginRequest) -> Result<LoginResponse, Failure>;
@@ -29,4 +33,5 @@ pub trait Remote: Send + Sync {
     fn write(&self, request: &WriteRequest) -> Result<Vec<Outcome>, Failure>;
     fn acknowledge(&self, request: &AcknowledgeRequest) -> Result<Vec<Outcome>, Failure>;
     fn stamp(&self, request: &StampRequest) -> Result<StampResponse, Failure>;
+    fn migrate_state(&self, request: &MigrateStateRequest) -> Result<MigrateStateResponse, Failure>;
 }

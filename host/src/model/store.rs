@@ -6,7 +6,7 @@
 use pairwise_plugin_api::{Cursor, Fields, Millis, Reason, Record, RecordRef, Write};
 use serde::{Deserialize, Serialize};
 
-use super::{End, LaneKey, Link, LinkId, LinkState, Side, Sides};
+use super::{Author, End, LaneKey, Link, LinkId, LinkState, Side, Sides, Written};
 
 /// Row number of an announcement.
 pub type InboxId = i64;
@@ -102,6 +102,10 @@ pub struct Lease {
 pub struct LaneMemory {
     /// How far each side was read.
     pub cursors: Sides<Option<Cursor>>,
+    /// Who wrote that; `None` before anybody did, and where a host did that took no note of it.
+    pub authors: Sides<Option<Author>>,
+    /// What an earlier version of the plugin had written when the present one took over.
+    pub former: Sides<Option<Written>>,
     /// Fingerprint of the field map that the shadows were made with.
     pub map: Option<String>,
     /// Runs since each side was last listed whole.
@@ -398,6 +402,17 @@ pub trait Store {
 
     /// Stages announcements; with `cursor` also how far the side was read, in the same transaction.
     fn stage(&mut self, lease: &Lease, staged: &[Staged], cursor: Option<(Side, &Cursor)>) -> StoreResult<()>;
+
+    /// Another plugin, or another version, reads a side from now on. `cursor` is what it goes on from; `former` is what its
+    /// forerunner had written.
+    fn carry_over(
+        &mut self,
+        lease: &Lease,
+        side: Side,
+        author: &Author,
+        cursor: Option<&Cursor>,
+        former: Option<&Written>,
+    ) -> StoreResult<()>;
 
     /// Live links whose record on `side` was not seen in a complete listing, above `after`, in the order of their ids.
     fn unseen_links(

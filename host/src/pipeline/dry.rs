@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, HashMap};
 
 use pairwise_plugin_api::ops::{
     AcknowledgeRequest, ChangesRequest, CheckRequest, Container, ContainersRequest, Description, DiscoverRequest,
-    EnsureContainerRequest, FindRequest, GetRequest, ListRequest, LoginRequest, LoginResponse, SettingsRequest,
-    StampRequest, StampResponse, UsersRequest, UsersResponse, WriteRequest,
+    EnsureContainerRequest, FindRequest, GetRequest, ListRequest, LoginRequest, LoginResponse, MigrateStateRequest,
+    MigrateStateResponse, SettingsRequest, StampRequest, StampResponse, UsersRequest, UsersResponse, WriteRequest,
 };
 use pairwise_plugin_api::{
     Action, Catalogue, Change, Condition, Failure, Fields, Found, Name, Outcome, Page, Record, RecordRef, Status,
@@ -14,7 +14,7 @@ use pairwise_plugin_api::{
 
 use super::calls::is_gone;
 use super::drafts::{Drafts, is_about};
-use crate::model::Remote;
+use crate::model::{Author, Remote};
 
 /// What stands in front of the id that a create would have got. No record bears it: plans blank it out.
 pub const PLANNED: &str = "planned:";
@@ -95,6 +95,10 @@ impl<'a> DryRun<'a> {
 }
 
 impl Remote for DryRun<'_> {
+    fn author(&self) -> Author {
+        self.remote.author()
+    }
+
     fn describe(&self) -> Result<Description, Failure> {
         self.remote.describe()
     }
@@ -208,5 +212,9 @@ impl Remote for DryRun<'_> {
     /// The mark that is there; a new one is not set.
     fn stamp(&self, request: &StampRequest) -> Result<StampResponse, Failure> {
         self.remote.stamp(&StampRequest { put: None, expect: None, ..request.clone() })
+    }
+
+    fn migrate_state(&self, request: &MigrateStateRequest) -> Result<MigrateStateResponse, Failure> {
+        self.remote.migrate_state(request)
     }
 }

@@ -18,6 +18,7 @@
 mod absence;
 mod apply;
 mod calls;
+mod carry;
 mod commit;
 mod decide;
 mod doubtful;

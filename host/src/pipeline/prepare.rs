@@ -6,7 +6,7 @@ use pairwise_plugin_api::{Capabilities, Failure};
 use super::filter::Filters;
 use super::resolve::References;
 use super::translate::FieldMap;
-use super::{Lane, Stop};
+use super::{Lane, Stop, carry};
 use crate::model::value::same;
 use crate::model::{
     LaneMemory, LaneReport, LaneSpec, Lease, LinkChange, News, NoTrash, OnCondition, Remote, Removal, Settlement, Side,
@@ -62,7 +62,8 @@ pub(super) fn prepare(
     let map = FieldMap::compile(&spec.map, spec.direction, &spec.entities, &catalogues)?;
     let filters = Filters::compile(&spec.admit, &spec.follow, &spec.entities, &catalogues)?;
     let references = References::compile(spec, &map, &catalogues)?;
-    let memory = store.memory(lease)?;
+    let mut memory = store.memory(lease)?;
+    carry::carry_over(spec, remotes, store, lease, &mut memory, report)?;
     let map_changed = memory.map.as_ref().is_some_and(|old| *old != map.fingerprint());
     // Where both sides name folders by their path, a record keeps its folder.
     let same_folders =

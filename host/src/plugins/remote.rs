@@ -5,17 +5,22 @@ use std::collections::BTreeMap;
 use pairwise_plugin_api::ops::{
     Acknowledge, AcknowledgeRequest, Changes, ChangesRequest, Check, CheckRequest, Container, Containers,
     ContainersRequest, Description, Discover, DiscoverRequest, EnsureContainer, EnsureContainerRequest, Find,
-    FindRequest, Get, GetRequest, List, ListRequest, LoginRequest, LoginResponse, Settings, SettingsRequest, Stamp,
-    StampRequest, StampResponse, Users, UsersRequest, UsersResponse, WriteBatch, WriteRequest,
+    FindRequest, Get, GetRequest, List, ListRequest, LoginRequest, LoginResponse, MigrateState, MigrateStateRequest,
+    MigrateStateResponse, Settings, SettingsRequest, Stamp, StampRequest, StampResponse, Users, UsersRequest,
+    UsersResponse, WriteBatch, WriteRequest,
 };
 use pairwise_plugin_api::{
     Catalogue, Certainty, Class, Condition, Failure, Found, Outcome, Page, Principal, Record, Status, Value,
 };
 
 use super::Session;
-use crate::model::Remote;
+use crate::model::{Author, Remote};
 
 impl Remote for Session {
+    fn author(&self) -> Author {
+        let manifest = &self.spec().plugin.manifest;
+        Author { plugin: manifest.id.clone(), version: manifest.version.clone() }
+    }
     fn describe(&self) -> Result<Description, Failure> {
         Ok(self.description().clone())
     }
@@ -73,6 +78,9 @@ impl Remote for Session {
     }
     fn stamp(&self, request: &StampRequest) -> Result<StampResponse, Failure> {
         self.logged_in(&request.principal, || self.send::<Stamp>(request))
+    }
+    fn migrate_state(&self, request: &MigrateStateRequest) -> Result<MigrateStateResponse, Failure> {
+        self.send::<MigrateState>(request)
     }
 }
 

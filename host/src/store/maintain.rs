@@ -22,7 +22,7 @@ statements! {
     MARK = "SELECT lineage, restored, serial FROM meta";
     RESTORED = "UPDATE meta SET restored = restored + 1, serial = serial + 1";
     FREE_LANES = "UPDATE lane SET holder = NULL, serial = serial + 1";
-    FORGET_CURSORS = "UPDATE lane_side SET cursor = NULL";
+    FORGET_CURSORS = "UPDATE lane_side SET cursor = NULL, former = NULL, former_author = NULL";
     FORGET_DOUBTS = "DELETE FROM doubt";
 }
 

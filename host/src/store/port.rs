@@ -4,8 +4,8 @@ use pairwise_plugin_api::{Cursor, Millis, RecordRef};
 
 use super::{Db, absence, cursors, holds, inbox, intents, lease, links, matching, revisits, settle, work};
 use crate::model::{
-    Announced, AsideId, Hold, Holder, InboxId, Intent, KeyGroup, Known, LaneKey, LaneMemory, Lease, Link, LinkId, Lost,
-    Seen, Select, Settlement, Side, Staged, Store, StoreResult, Work,
+    Announced, AsideId, Author, Hold, Holder, InboxId, Intent, KeyGroup, Known, LaneKey, LaneMemory, Lease, Link,
+    LinkId, Lost, Seen, Select, Settlement, Side, Staged, Store, StoreResult, Work, Written,
 };
 
 impl Store for Db {
@@ -46,6 +46,17 @@ impl Store for Db {
             }
             Ok(())
         })
+    }
+
+    fn carry_over(
+        &mut self,
+        lease: &Lease,
+        side: Side,
+        author: &Author,
+        cursor: Option<&Cursor>,
+        former: Option<&Written>,
+    ) -> StoreResult<()> {
+        self.write(lease, |tx| cursors::carry_over(tx, side, author, cursor, former))
     }
 
     fn unseen_links(

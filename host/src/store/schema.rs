@@ -12,7 +12,7 @@ pub(super) const APPLICATION_ID: i32 = 0x5057_5331;
 /// Links pack well into pages of this size.
 pub(super) const PAGE_SIZE: u32 = 8192;
 
-const STEPS: &[M<'_>] = &[M::up(FIRST), M::up(FIELD_NAMES), M::up(LISTED)];
+const STEPS: &[M<'_>] = &[M::up(FIRST), M::up(FIELD_NAMES), M::up(LISTED), M::up(AUTHORS)];
 
 /// All steps to the present schema.
 pub(super) const MIGRATIONS: Migrations<'_> = Migrations::from_slice(STEPS);
@@ -33,6 +33,14 @@ CREATE TABLE field (
 const LISTED: &str = "
 ALTER TABLE lane_side ADD COLUMN listed INTEGER NOT NULL DEFAULT 0;
 UPDATE lane_side SET listed = 1;
+";
+
+/// Which plugin, in which version, wrote a cursor, as `id version`; and what it had found there when it took over from another
+/// version of itself.
+const AUTHORS: &str = "
+ALTER TABLE lane_side ADD COLUMN author TEXT;
+ALTER TABLE lane_side ADD COLUMN former BLOB;
+ALTER TABLE lane_side ADD COLUMN former_author TEXT;
 ";
 
 const FIRST: &str = "

@@ -77,7 +77,7 @@ impl Mock {
         wait(cx, Duration::from_millis(self.config.latency(&call.operation)))?;
         let principal = call.principal.clone();
         let must_log_in = self.config.login.as_ref().is_some_and(|login| !login.secrets.is_empty())
-            && ![Describe::NAME, Discover::NAME, Login::NAME].contains(&call.operation.as_str());
+            && ![Describe::NAME, Discover::NAME, Login::NAME, MigrateState::NAME].contains(&call.operation.as_str());
         let strikes = {
             let mut inside = self.inside();
             let strikes = inside.enter(call, self.now())?;
@@ -115,6 +115,24 @@ impl Mock {
         self.rules.abilities.server_time.then(|| self.now())
     }
 
+    /// The form in which cursors are written.
+    fn form(&self) -> u32 {
+        self.config.cursors.as_ref().map_or(0, |cursors| cursors.form)
+    }
+
+    /// `form:kind:store:rest`, as every cursor of the mock is written.
+    fn cursor(&self, kind: &str, store: &str, rest: impl std::fmt::Display) -> Cursor {
+        Cursor(format!("{}:{kind}:{store}:{rest}", self.form()).into_bytes())
+    }
+
+    /// Store and rest of a cursor of this kind.
+    fn read_cursor<'a>(&self, kind: &str, cursor: &'a Cursor) -> Result<(&'a str, &'a str)> {
+        let parts = form_of(cursor)
+            .filter(|(form, _)| *form == self.form())
+            .and_then(|(_, text)| text.strip_prefix(kind)?.strip_prefix(':')?.split_once(':'));
+        parts.ok_or_else(|| Failure::new(Class::Protocol, format!("this is no cursor of `{kind}`")))
+    }
+
     fn absent(&self, gone: bool) -> Found {
         Found { record: None, absent: if gone { Absent::Gone } else { Absent::Hidden } }
     }
@@ -126,17 +144,10 @@ fn now(config: &Config) -> Millis {
     now.saturating_add(config.clock_skew_ms.unwrap_or(0))
 }
 
-/// `kind:store:rest`, as every cursor of the mock is written.
-fn cursor(kind: &str, store: &str, rest: impl std::fmt::Display) -> Cursor {
-    Cursor(format!("{kind}:{store}:{rest}").into_bytes())
-}
-
-/// Store and rest of a cursor of this kind.
-fn read_cursor<'a>(kind: &str, cursor: &'a Cursor) -> Result<(&'a str, &'a str)> {
-    let parts = std::str::from_utf8(&cursor.0)
-        .ok()
-        .and_then(|text| text.strip_prefix(kind)?.strip_prefix(':')?.split_once(':'));
-    parts.ok_or_else(|| Failure::new(Class::Protocol, format!("this is no cursor of `{kind}`")))
+/// The form of a cursor, and what it says.
+fn form_of(cursor: &Cursor) -> Option<(u32, &str)> {
+    let (form, text) = std::str::from_utf8(&cursor.0).ok()?.split_once(':')?;
+    Some((form.parse().ok()?, text))
 }
 
 impl Connector for Mock {
@@ -268,7 +279,7 @@ impl Connector for Mock {
             let (world, store) = (&inside.world, &inside.world.notes.store);
             let since = match &request.cursor {
                 None => 0,
-                Some(cursor) => match read_cursor("feed", cursor)? {
+                Some(cursor) => match self.read_cursor("feed", cursor)? {
                     (from, number) if from == store => number.parse().unwrap_or(u64::MAX),
                     _ => u64::MAX,
                 },
@@ -301,7 +312,7 @@ impl Connector for Mock {
             let next = end.or(told.last().map(|(number, _)| *number)).unwrap_or(since);
             Ok(Page {
                 changes: told.into_iter().map(|(_, change)| change).collect(),
-                next: Some(cursor("feed", store, next)),
+                next: Some(self.cursor("feed", store, next)),
                 more,
                 // From the beginning, a feed is a listing, too.
                 complete,
@@ -318,7 +329,7 @@ impl Connector for Mock {
             let after = match &request.page {
                 None => None,
                 Some(page) => {
-                    let (_, rest) = read_cursor("page", page)?;
+                    let (_, rest) = self.read_cursor("page", page)?;
                     rest.split_once('/').map(|(entity, id)| RecordRef::new(entity, id))
                 }
             };
@@ -341,10 +352,10 @@ impl Connector for Mock {
                 (more, complete) = (false, lie);
             }
             let next = match told.last() {
-                Some(last) if more => cursor("page", store, format_args!("{}/{}", last.at.entity, last.at.id)),
-                _ => cursor("listed", store, world.notes.sequence),
+                Some(last) if more => self.cursor("page", store, format_args!("{}/{}", last.at.entity, last.at.id)),
+                _ => self.cursor("listed", store, world.notes.sequence),
             };
-            let same = |previous: &Cursor| read_cursor("listed", previous).is_ok_and(|(from, _)| from == store);
+            let same = |previous: &Cursor| self.read_cursor("listed", previous).is_ok_and(|(from, _)| from == store);
             Ok(Page {
                 changes: told.into_iter().map(Change::upsert).collect(),
                 next: Some(next),
@@ -462,6 +473,17 @@ impl Connector for Mock {
                 }
                 _ => Ok(StampResponse { stamp: found }),
             }
+        })
+    }
+
+    fn migrate_state(&self, cx: &Context, request: MigrateStateRequest) -> Result<MigrateStateResponse> {
+        let Some(carries) = self.config.cursors.as_ref().and_then(|cursors| cursors.carries.as_ref()) else {
+            return Err(Failure::unimplemented(MigrateState::NAME));
+        };
+        self.call(cx, Entry::new(MigrateState::NAME, &Principal::connection()), |_| {
+            let known = form_of(&request.state).filter(|(form, _)| carries.contains(form));
+            let state = known.map(|(_, text)| Cursor(format!("{}:{text}", self.form()).into_bytes()));
+            Ok(MigrateStateResponse { state })
         })
     }
 }

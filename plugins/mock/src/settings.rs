@@ -35,6 +35,8 @@ pub struct Config {
     pub abilities: Option<Abilities>,
     /// The largest page of a feed or listing; 100 if not set.
     pub page_size: Option<u32>,
+    /// How this version of the plugin writes cursors.
+    pub cursors: Option<Cursors>,
     /// The system's clock minus this machine's, in milliseconds.
     pub clock_skew_ms: Option<i64>,
     /// Where the ids of new records come from.
@@ -49,6 +51,16 @@ pub struct Config {
     pub latency_ms: BTreeMap<String, u64>,
     /// What goes wrong, and when.
     pub faults: Vec<Fault>,
+}
+
+/// Cursors as a plugin writes them that changes from version to version.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Cursors {
+    /// The form in which they are written; what is of another form is refused.
+    pub form: u32,
+    /// The forms that `migrate_state` can carry over to this one; absent: there is no such operation.
+    pub carries: Option<BTreeSet<u32>>,
 }
 
 /// How many records are made up.
@@ -362,6 +374,7 @@ impl Config {
             generate: self.generate.or(script.generate),
             abilities: self.abilities.or(script.abilities),
             page_size: self.page_size.or(script.page_size),
+            cursors: self.cursors.or(script.cursors),
             clock_skew_ms: self.clock_skew_ms.or(script.clock_skew_ms),
             ids: self.ids.or(script.ids),
             login: self.login.or(script.login),

@@ -123,7 +123,7 @@ fn the_feed_tells_what_changed_and_what_went() {
     let removed = third.changes[1].removed.as_ref().unwrap();
     assert_eq!((removed.at.id.as_str(), removed.reason), ("c-000000", Reason::Deleted));
 
-    let expired = changes(&mock, Some(Cursor(b"feed:memory:99".to_vec()))).unwrap_err();
+    let expired = changes(&mock, Some(Cursor(b"0:feed:memory:99".to_vec()))).unwrap_err();
     assert_eq!(expired.class, Class::CursorExpired);
 }
 

@@ -2,16 +2,19 @@
 
 use std::collections::BTreeMap;
 
-use pairwise_host::model::Remote;
+use pairwise_host::model::{Author, Remote};
 use pairwise_plugin_api::ops::{
     AcknowledgeRequest, ChangesRequest, CheckRequest, Container, ContainersRequest, Description, DiscoverRequest,
-    EnsureContainerRequest, FindRequest, GetRequest, ListDetail, ListRequest, LoginRequest, LoginResponse, Scope,
-    SettingsRequest, StampRequest, StampResponse, UsersRequest, UsersResponse, WriteRequest,
+    EnsureContainerRequest, FindRequest, GetRequest, ListDetail, ListRequest, LoginRequest, LoginResponse,
+    MigrateStateRequest, MigrateStateResponse, Scope, SettingsRequest, StampRequest, StampResponse, UsersRequest,
+    UsersResponse, WriteRequest,
 };
 use pairwise_plugin_api::{
     Catalogue, Change, Class, Condition, Cursor, Entity, EntityKind, Failure, Field, FieldType, Fields, Found, Outcome,
     Page, Principal, Record, RecordRef, Value, Write,
 };
+
+use semver::Version;
 
 use super::{ACCOUNTS, Event, FIELDS, Memory, State, Trouble};
 
@@ -38,6 +41,10 @@ impl State {
 }
 
 impl Remote for Memory {
+    fn author(&self) -> Author {
+        Author { plugin: "memory".into(), version: Version::new(1, 0, 0) }
+    }
+
     fn describe(&self) -> Result<Description, Failure> {
         Ok(Description { capabilities: self.abilities.clone(), target: self.name.clone(), identity: self.name.clone() })
     }
@@ -235,5 +242,9 @@ impl Remote for Memory {
 
     fn stamp(&self, _: &StampRequest) -> Result<StampResponse, Failure> {
         Err(Failure::unimplemented("stamp"))
+    }
+
+    fn migrate_state(&self, _: &MigrateStateRequest) -> Result<MigrateStateResponse, Failure> {
+        Err(Failure::unimplemented("migrate_state"))
     }
 }

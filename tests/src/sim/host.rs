@@ -10,19 +10,20 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use pairwise_host::chance::Chance;
 use pairwise_host::model::{
-    Announced, AsideId, Guard, Hold, Holder, InboxId, Intent, KeyGroup, Known, LaneKey, LaneMemory, Lease, Link,
-    LinkId, Lost, Observer, Remote, Seen, Select, Settlement, Side, Stage, Staged, Store, StoreError, StoreResult,
-    Work,
+    Announced, AsideId, Author, Guard, Hold, Holder, InboxId, Intent, KeyGroup, Known, LaneKey, LaneMemory, Lease,
+    Link, LinkId, Lost, Observer, Remote, Seen, Select, Settlement, Side, Stage, Staged, Store, StoreError,
+    StoreResult, Work, Written,
 };
 use pairwise_host::store::Db;
 use pairwise_plugin_api::ops::{
     AcknowledgeRequest, ChangesRequest, CheckRequest, Container, ContainersRequest, Description, DiscoverRequest,
-    EnsureContainerRequest, FindRequest, GetRequest, ListRequest, LoginRequest, LoginResponse, SettingsRequest,
-    StampRequest, StampResponse, UsersRequest, UsersResponse, WriteRequest,
+    EnsureContainerRequest, FindRequest, GetRequest, ListRequest, LoginRequest, LoginResponse, MigrateStateRequest,
+    MigrateStateResponse, SettingsRequest, StampRequest, StampResponse, UsersRequest, UsersResponse, WriteRequest,
 };
 use pairwise_plugin_api::{
     Catalogue, Class, Condition, Cursor, Failure, Found, Outcome, Page, Record, RecordRef, Status, Value,
 };
+use semver::Version;
 
 use super::script::{Fault, Twist};
 use super::switch::Switch;
@@ -172,6 +173,18 @@ impl Store for Ledger<'_, '_> {
         }
         let lease = &self.fenced(lease);
         self.transact("stage", "staged", |db| db.stage(lease, staged, cursor))
+    }
+
+    fn carry_over(
+        &mut self,
+        lease: &Lease,
+        side: Side,
+        author: &Author,
+        cursor: Option<&Cursor>,
+        former: Option<&Written>,
+    ) -> StoreResult<()> {
+        // No point of a history: all plugins stay as they are.
+        self.db().carry_over(lease, side, author, cursor, former)
     }
 
     fn unseen_links(
@@ -352,6 +365,10 @@ impl Port<'_, '_> {
 }
 
 impl Remote for Port<'_, '_> {
+    fn author(&self) -> Author {
+        Author { plugin: self.side.to_string(), version: Version::new(1, 0, 0) }
+    }
+
     fn describe(&self) -> Result<Description, Failure> {
         self.read("describe", || {
             let mut capabilities = self.system().abilities.clone();
@@ -453,5 +470,9 @@ impl Remote for Port<'_, '_> {
 
     fn stamp(&self, _: &StampRequest) -> Result<StampResponse, Failure> {
         Err(Failure::unimplemented("stamp"))
+    }
+
+    fn migrate_state(&self, _: &MigrateStateRequest) -> Result<MigrateStateResponse, Failure> {
+        Err(Failure::unimplemented("migrate_state"))
     }
 }
