@@ -457,7 +457,8 @@ pub enum Transform {
 pub enum MapChange {
     /// Two filled values that differ wait for a person.
     Ask,
-    /// The source's values are sent again.
+    /// The source's values are sent: in a one-way row of all records, also of those that stand as they were settled; in a row
+    /// that goes both ways where two filled values differ, those of the side that wins a conflict.
     Resend,
     /// The left side's values win.
     LeftWins,

@@ -4,13 +4,14 @@ use pairwise_plugin_api::ops::{CheckRequest, DiscoverRequest};
 use pairwise_plugin_api::{Capabilities, Failure};
 
 use super::filter::Filters;
+use super::reconcile::one_way;
 use super::resolve::References;
 use super::translate::FieldMap;
 use super::{Lane, Stop, carry};
 use crate::model::value::same;
 use crate::model::{
-    LaneMemory, LaneReport, LaneSpec, Lease, LinkChange, News, NoTrash, OnCondition, Remote, Removal, Settlement, Side,
-    Sides, Staged, Store,
+    LaneMemory, LaneReport, LaneSpec, Lease, LinkChange, MapChange, News, NoTrash, OnCondition, Remote, Removal,
+    Settlement, Side, Sides, Staged, Store,
 };
 
 /// What `prepare` finds out.
@@ -102,7 +103,8 @@ fn removals_that_work(
 /// A changed mapping is not an edit: before anything is pulled, the shadows of the rows that changed are derived again from
 /// what both sides hold. A row that did not change keeps its shadows, so that an edit that nobody has seen yet stays one. A
 /// changed row in which both sides still stand as they were settled keeps them, too; one in which they are equal is settled;
-/// any other counts as never settled, and `reconcile` asks the policy for a change of the map.
+/// any other counts as never settled, and `reconcile` asks the policy for a change of the map. Where that is to send again, a
+/// row that goes one way counts as never settled also where both sides still stand as they were.
 pub(super) fn remap(lane: &mut Lane<'_>) -> Result<(), Stop> {
     let unchanged = lane.map.unchanged_since(lane.memory.map.as_deref().unwrap_or_default());
     let mut after = 0;
@@ -135,7 +137,8 @@ pub(super) fn remap(lane: &mut Lane<'_>) -> Result<(), Stop> {
                 let (Some(row), Some(right_value)) = (lane.map.row(path), right_values.get(path)) else { continue };
                 let stands = |side: Side, now| old[side].get(path).is_some_and(|shadow| same(row.compare, shadow, now));
                 let untouched = stands(Side::Left, left_value) && stands(Side::Right, right_value);
-                if untouched || same(row.compare, left_value, right_value) {
+                let resent = lane.spec.map_change == MapChange::Resend && one_way(row).is_some();
+                if untouched && !resent || same(row.compare, left_value, right_value) {
                     link.shadows.left.set(path.clone(), left_value.clone());
                     link.shadows.right.set(path.clone(), right_value.clone());
                 }

@@ -465,7 +465,8 @@ fn first_meeting(rules: Rules<'_>, row: &Row, field: &Field, modified: &Sides<Op
     }
     let policy = if rules.map_changed {
         match rules.lane.map_change {
-            MapChange::Ask | MapChange::Resend => Winner::Hold,
+            MapChange::Ask => Winner::Hold,
+            MapChange::Resend => row.winner.unwrap_or(rules.lane.conflict.winner),
             MapChange::LeftWins => Winner::Left,
             MapChange::RightWins => Winner::Right,
         }
@@ -479,7 +480,7 @@ fn first_meeting(rules: Rules<'_>, row: &Row, field: &Field, modified: &Sides<Op
 }
 
 /// The side whose values travel in a one-way row.
-fn one_way(row: &Row) -> Option<Side> {
+pub(super) fn one_way(row: &Row) -> Option<Side> {
     match row.direction {
         Direction::LeftToRight => Some(Side::Left),
         Direction::RightToLeft => Some(Side::Right),
