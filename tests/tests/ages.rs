@@ -12,6 +12,7 @@ use std::{fs::read, thread};
 use pairwise_host::plugins::{Isolation, LoadError, OpenError, Plugin, Session, probe};
 use pairwise_plugin_api::ops::{Get, GetRequest, WatchRequest};
 use pairwise_tests::stage::{Stage, fixtures};
+use pairwise_tests::world::World;
 use semver::{Version, VersionReq};
 use serde_json::{Value, json};
 
@@ -120,6 +121,25 @@ fn a_plugin_that_never_gets_ready_is_ended() {
     spec.deadlines.startup = Duration::from_millis(300);
     let error = Session::open(spec).unwrap_err().to_string();
     assert!(error.contains("`fixture-1-0` 1.0.0 did not start") && error.contains("not ready after 300ms"), "{error}");
+}
+
+/// Nothing is wrong with the configuration: trying again may help.
+#[test]
+fn a_run_whose_plugin_never_gets_ready_ends_as_if_its_system_were_down() {
+    let world = World::with_mock("mirror", "");
+    fs::create_dir(world.path("plugins")).unwrap();
+    fs::copy(fixtures().join("libfixture_1_0.so"), world.path("plugins/fixture.so")).unwrap();
+    let right = "plugin = \"fixture-1-0\"\nsettings = { never_ready = true }\nlimits = { start_deadline = \"300 ms\" }";
+    let left = "plugin = \"mock\"";
+    world.put(
+        "pairwise.toml",
+        &format!("plugin_dir = \"plugins\"\n[connections.left]\n{left}\n[connections.right]\n{right}\n"),
+    );
+    world.run(["plugin", "lock", "fixture-1-0"]).exits(0);
+    for command in [["sync", "people"], ["connection", "check"]] {
+        let ran = world.run(command).exits(3);
+        assert!(ran.stderr.contains("not ready after 300ms") && ran.stderr.contains("`fixture-1-0`"), "{}", ran.stderr);
+    }
 }
 
 #[test]

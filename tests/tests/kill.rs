@@ -2,6 +2,7 @@
 #![allow(clippy::expect_used, clippy::unwrap_used, reason = "a test may panic")]
 
 use std::fs;
+use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -109,7 +110,7 @@ fn two_runs_at_once_do_not_meet() {
     until(&mut first, || names(&world.right()) >= 1);
     let ran = world.run(["sync"]);
     if first.try_wait().unwrap().is_none() {
-        assert_eq!(ran.code, Some(3), "{}", ran.stderr);
+        assert_eq!(ran.code, Some(1), "{}", ran.stderr);
         assert!(
             ran.stdout.contains("another run is active") && ran.stdout.contains(&first.id().to_string()),
             "{}",
@@ -118,6 +119,45 @@ fn two_runs_at_once_do_not_meet() {
     }
     assert!(first.wait().unwrap().success());
     whole(&world);
+}
+
+/// The lane belongs to a run that waits for its system. Another one leaves it alone and says who has it; what would pull the
+/// ground from under it is refused.
+#[test]
+fn a_lane_that_is_worked_on_is_left_alone() {
+    let world = World::with_mock("mirror", "faults = [{ operation = \"changes\", does = \"hang\", nth = 1 }]\n");
+    let mut first = world.start(["sync"]);
+    let journal = world.path("crm/journal.jsonl");
+    until(&mut first, || fs::read_to_string(&journal).is_ok_and(|calls| calls.contains("\"changes\"")));
+    let (second, json) = world.json(["sync"]);
+    assert_eq!(second.code, Some(1), "{}{}", second.stdout, second.stderr);
+    let run = &json["runs"][0];
+    assert_eq!((&run["state"], &run["pulled"]["left"]), (&"busy".into(), &0.into()));
+    assert!(run["error"].as_str().unwrap().contains(&format!("process {}", first.id())), "{run}");
+    let reset = world.run(["connection", "reset", "right", "--yes"]).exits(2);
+    assert!(reset.stderr.contains("another run is active"), "{}", reset.stderr);
+    signal(&first, "-KILL");
+    first.wait().unwrap();
+    world.run(["sync"]).exits(0);
+}
+
+/// Its plugin has fallen over lately, so that the run waits before it starts it; nobody has to wait with it.
+#[test]
+fn ctrl_c_ends_the_pause_before_a_plugin_is_started_again() {
+    let world = World::with_mock("mirror", "");
+    world.run(["sync"]).exits(0);
+    let (_, list) = world.json(["plugin", "list"]);
+    let mock = list["plugins"].as_array().unwrap().iter().find(|plugin| plugin["manifest"]["id"] == "mock").unwrap();
+    let health = format!("state/cache/{}/health.json", mock["sha256"].as_str().unwrap());
+    let now = std::time::SystemTime::UNIX_EPOCH.elapsed().unwrap().as_millis();
+    let falls: Vec<String> = (0..4).map(|_| format!("{{ \"at\": {now}, \"text\": \"signal 11\" }}")).collect();
+    world.put(&health, &format!("{{ \"failures\": [{}] }}", falls.join(", ")));
+    let mut run = world.command();
+    let mut run = run.args(["-v", "sync"]).stdin(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut said = BufReader::new(run.stderr.take().unwrap()).lines().map_while(Result::ok);
+    assert!(said.any(|line| line.contains("fell over lately and is started again in")), "it says that it waits");
+    signal(&run, "-INT");
+    assert_eq!(run.wait().unwrap().code(), Some(130));
 }
 
 /// Stops a run with its workers where it holds no lock on the state, and lets its lease run out: the database says so at once.

@@ -66,8 +66,8 @@ impl From<StoreError> for Error {
         let exit = match &error {
             // Something that a person puts right before the next run.
             StoreError::Newer { .. } | StoreError::Open { .. } | StoreError::Full { .. } => Exit::Usage,
-            // Something that passes by itself.
-            StoreError::Busy { .. } => Exit::Unreachable,
+            // A command that was refused, for as long as a run is active.
+            StoreError::Busy { .. } => Exit::Usage,
             StoreError::LeaseLost { .. } | StoreError::Failed { .. } => Exit::Internal,
         };
         Error::new(exit, Problem::new(error.to_string()))

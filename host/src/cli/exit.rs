@@ -10,7 +10,7 @@ pub(crate) enum Exit {
     /// All is done.
     #[default]
     Done,
-    /// Done, but something was set aside or waits for a person.
+    /// Done, but something was set aside or waits: for a person, or for another run that is active.
     Waiting,
     /// A guard stopped the run before it wrote anything.
     Guarded,
@@ -42,7 +42,7 @@ impl Exit {
     pub(crate) fn of_lane(report: &LaneReport) -> Exit {
         match report.state {
             LaneState::Done if report.conflicts + report.quarantined + report.held == 0 => Exit::Done,
-            LaneState::Done | LaneState::Partial => Exit::Waiting,
+            LaneState::Done | LaneState::Partial | LaneState::Busy => Exit::Waiting,
             LaneState::Guarded => Exit::Guarded,
             LaneState::Unreachable => Exit::Unreachable,
             LaneState::Misconfigured => Exit::Usage,
@@ -82,6 +82,7 @@ mod tests {
         let mut states = vec![LaneState::Done];
         for (state, code) in [
             (LaneState::Partial, 1),
+            (LaneState::Busy, 1),
             (LaneState::Guarded, 4),
             (LaneState::Unreachable, 3),
             (LaneState::Misconfigured, 2),

@@ -88,6 +88,7 @@ pub(crate) fn state_word(state: LaneState) -> (&'static str, Color) {
         LaneState::Done => ("done", Color::Green),
         LaneState::Partial => ("waits for you", Color::Yellow),
         LaneState::Guarded => ("stopped by a guard", Color::Yellow),
+        LaneState::Busy => ("busy", Color::Yellow),
         LaneState::Unreachable => ("unreachable", Color::Red),
         LaneState::Misconfigured => ("misconfigured", Color::Red),
         LaneState::Cancelled => ("stopped", Color::Yellow),

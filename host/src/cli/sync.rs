@@ -1,5 +1,7 @@
 //! `sync` and `plan`: the same selection and the same decisions, once carried out and once only shown.
 
+use std::sync::Arc;
+
 use owo_colors::OwoColorize;
 
 use super::app::App;
@@ -11,6 +13,7 @@ use super::progress::Watch;
 use super::report::{self, Document, Tense};
 use crate::config::Config;
 use crate::model::{LaneReport, LaneSpec, Observer, RunOptions};
+use crate::plugins::Interrupted;
 use crate::schedule::{Job, Outcome, SavedPlan, Selected, select};
 
 /// `sync`.
@@ -85,7 +88,9 @@ fn with_job<T>(
         allow_deletes: args.allow_deletes,
         ..RunOptions::default()
     };
-    act(&Job { config, plugins: &plugins, selected, options, watch: &watch })
+    let raised = interrupt.clone();
+    let interrupted: Interrupted = Arc::new(move || raised.raised());
+    act(&Job { config, plugins: &plugins, selected, options, interrupted, watch: &watch })
 }
 
 fn chosen<'a>(config: &'a Config, args: &RunArgs) -> Result<Vec<Selected<'a>>> {

@@ -90,6 +90,8 @@ pub enum LaneState {
     Partial,
     /// A guard stopped it before anything was written.
     Guarded,
+    /// Another run works on it; nothing was done.
+    Busy,
     /// A side could not be reached or refused the login.
     Unreachable,
     /// A setting or a precondition is not met.

@@ -13,6 +13,8 @@ use crate::model::{Observer, Remote, Side, Sides};
 const TRIES: u32 = 4;
 /// The first pause between two tries; it doubles.
 const FIRST_PAUSE_MS: u64 = 250;
+/// So often somebody who waits looks whether to stop.
+const LOOK_UP_MS: u64 = 250;
 /// The longest pause that a server may ask for within a run.
 const LONGEST_PAUSE_MS: u64 = 60_000;
 
@@ -35,13 +37,23 @@ impl Caller<'_> {
         for _ in 1..TRIES {
             match call(self.remotes[side]) {
                 Err(failure) if passes(&failure) && !self.observer.cancelled() => {
-                    self.chance.pause(failure.retry_after_ms.unwrap_or(pause).min(LONGEST_PAUSE_MS));
+                    self.pause(failure.retry_after_ms.unwrap_or(pause).min(LONGEST_PAUSE_MS));
                     pause *= 2;
                 }
                 answer => return answer,
             }
         }
         call(self.remotes[side])
+    }
+
+    /// Waits, unless a person wants to stop.
+    fn pause(&self, milliseconds: u64) {
+        let mut left = milliseconds;
+        while left > 0 && !self.observer.cancelled() {
+            let slice = left.min(LOOK_UP_MS);
+            self.chance.pause(slice);
+            left -= slice;
+        }
     }
 }
 

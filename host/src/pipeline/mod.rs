@@ -356,7 +356,7 @@ impl Stop {
                 (LaneState::Misconfigured, format!("connection `{connection}` ({side}): {text}"))
             }
             Stop::Map(problem) => (LaneState::Misconfigured, problem.to_string()),
-            Stop::Store(error @ StoreError::Busy { .. }) => (LaneState::Unreachable, error.to_string()),
+            Stop::Store(error @ StoreError::Busy { .. }) => (LaneState::Busy, error.to_string()),
             Stop::Store(error) => (LaneState::Failed, error.to_string()),
             Stop::Cancelled => (LaneState::Cancelled, "stopped on request; what was settled stands".to_owned()),
             Stop::Contract { side, connection, text } => (

@@ -24,6 +24,7 @@ mod find;
 mod frames;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzz;
+mod gate;
 mod health;
 mod inside;
 mod instance;
@@ -51,7 +52,7 @@ pub use error::{LoadError, OpenError, PluginName};
 pub use logs::TARGET as LOG_TARGET;
 pub use registry::{Installation, LockChange, LockState, Plugin, PluginStatus, Plugins};
 pub use sandbox::{Landlock, Sandbox, Status as SandboxStatus};
-pub use session::{KeepSecrets, Session, SessionSpec, probe};
+pub use session::{Interrupted, KeepSecrets, Session, SessionSpec, probe};
 
 /// Where a connector runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]

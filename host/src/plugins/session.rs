@@ -4,9 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Deref;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use abi_stable::std_types::RVec;
 use pairwise_plugin_api::context::ANNOUNCEMENT;
@@ -19,6 +19,7 @@ use serde_json::Value;
 
 use super::error::{LoadError, OpenError};
 use super::frames::Frame;
+use super::gate::Gate;
 use super::health::{Health, Standing};
 use super::instance::{Instance, settings_message};
 use super::load::Opening;
@@ -30,6 +31,12 @@ use crate::chance::{Chance, Real};
 
 /// Takes secrets that a login has changed, so that they are kept.
 pub type KeepSecrets = Arc<dyn Fn(&Principal, &BTreeMap<String, String>) + Send + Sync>;
+
+/// Tells whether somebody wants everything to stop.
+pub type Interrupted = Arc<dyn Fn() -> bool + Send + Sync>;
+
+/// So often somebody who waits looks whether to stop.
+const LOOK_UP: Duration = Duration::from_millis(50);
 
 /// What a connection is made of.
 #[derive(Clone)]
@@ -54,6 +61,8 @@ pub struct SessionSpec {
     pub executable: PathBuf,
     /// Takes rotated secrets when a restarted connector is logged in again.
     pub keep: Option<KeepSecrets>,
+    /// Ends the pause before a connector that fell over is started again.
+    pub interrupted: Option<Interrupted>,
 }
 
 impl SessionSpec {
@@ -76,6 +85,7 @@ impl SessionSpec {
             deadlines: Deadlines::default(),
             executable: this_executable(),
             keep: None,
+            interrupted: None,
         }
     }
 }
@@ -110,6 +120,8 @@ pub struct Session {
     chance: Real,
     seat: Mutex<Seat>,
     gate: Gate,
+    /// How often all calls were asked to stop.
+    cancels: AtomicU64,
     description: Description,
     /// Who is logged in, to log them in again after a restart.
     logins: Mutex<BTreeMap<Principal, LoginRequest>>,
@@ -191,6 +203,7 @@ impl Session {
             chance: Real::new(),
             seat: Mutex::new(Seat::Empty),
             gate: Gate::default(),
+            cancels: AtomicU64::new(0),
             description: Description::default(),
             logins: Mutex::default(),
             working: Mutex::default(),
@@ -222,8 +235,9 @@ impl Session {
         self.worker().map(|worker| worker.id())
     }
 
-    /// Asks all its calls to stop.
+    /// Asks all its calls to stop, also those that wait for the connector to be started again.
     pub fn cancel(&self) {
+        self.cancels.fetch_add(1, Ordering::Relaxed);
         match &*lock(&self.seat) {
             Seat::Worker(worker) => worker.cancel_all(),
             Seat::Inside(instance) => inside::cancel_all(instance),
@@ -408,26 +422,38 @@ impl Session {
             let why = self.failure(Class::Crashed, &format!("fell over between two calls: {}", worker.death()));
             self.give_up(&Seat::Worker(worker), &why.text);
         }
+        self.rest()?;
         let mut seat = lock(&self.seat);
         if matches!(&*seat, Seat::Empty) {
-            self.pause()?;
             *seat = self.start()?;
         }
         Ok(seat.clone())
     }
 
-    /// Waits as long as the plugin's past asks for; refuses one that was set aside.
-    fn pause(&self) -> Result<(), OpenError> {
-        match self.health.standing(self.chance.now()) {
+    /// Waits as long as the plugin's past asks for, unless somebody wants to stop; refuses one that was set aside.
+    fn rest(&self) -> Result<(), OpenError> {
+        let pause = match self.health.standing(self.chance.now()) {
             Standing::Quarantined { failures, last } => {
-                Err(LoadError::Quarantined { name: self.opening.name.clone().into(), failures, last }.into())
+                return Err(LoadError::Quarantined { name: self.opening.name.clone().into(), failures, last }.into());
             }
-            Standing::Usable { pause } if pause > Duration::ZERO => {
-                // Up to half as long again, so that connections that fell together do not rise together.
-                thread::sleep(pause + pause.mul_f64((self.chance.random() % 512) as f64 / 1024.0));
-                Ok(())
+            Standing::Usable { pause } if pause.is_zero() => return Ok(()),
+            // Up to half as long again, so that connections that fell together do not rise together.
+            Standing::Usable { pause } => pause + pause.mul_f64((self.chance.random() % 512) as f64 / 1024.0),
+        };
+        let connection = &self.spec.connection;
+        tracing::info!(connection, "{} fell over lately and is started again in {pause:.1?}", self.opening.name);
+        let (cancels, end) = (self.cancels.load(Ordering::Relaxed), Instant::now() + pause);
+        loop {
+            let left = end.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return Ok(());
             }
-            Standing::Usable { .. } => Ok(()),
+            let interrupted = self.spec.interrupted.as_ref().is_some_and(|interrupted| interrupted());
+            if interrupted || self.cancels.load(Ordering::Relaxed) != cancels {
+                let failure = self.failure(Class::Cancelled, "was not started again: everything is to stop");
+                return Err(OpenError::Refused { connection: connection.clone(), failure });
+            }
+            thread::sleep(left.min(LOOK_UP));
         }
     }
 
@@ -535,40 +561,5 @@ impl Drop for Session {
             }
             Seat::Empty => {}
         }
-    }
-}
-
-/// Bounds the calls at one time.
-#[derive(Debug)]
-struct Gate {
-    free: Mutex<u32>,
-    freed: Condvar,
-}
-
-impl Default for Gate {
-    fn default() -> Self {
-        Gate { free: Mutex::new(1), freed: Condvar::new() }
-    }
-}
-
-struct Permit<'a>(&'a Gate);
-
-impl Gate {
-    /// From one call to `all`.
-    fn widen(&self, all: u32) {
-        *lock(&self.free) = all;
-    }
-
-    fn enter(&self) -> Permit<'_> {
-        let free = self.freed.wait_while(lock(&self.free), |free| *free == 0);
-        *free.unwrap_or_else(PoisonError::into_inner) -= 1;
-        Permit(self)
-    }
-}
-
-impl Drop for Permit<'_> {
-    fn drop(&mut self) {
-        *lock(&self.0.free) += 1;
-        self.0.freed.notify_one();
     }
 }

@@ -49,7 +49,7 @@ pub fn inspect(config: &Config, plugins: &Plugins, selected: &[Selected<'_>]) ->
     // A profile may be looked at while another program is at work: only grants count here.
     let gate = Gate::default();
     let admitted = gate.admitted(selected);
-    let sessions = ready::open(config, scratch.path(), ready::check(config, plugins, &admitted));
+    let sessions = ready::open(config, scratch.path(), ready::check(config, plugins, &admitted), None);
     let refused = runner::refused(config, plugins, &admitted, &sessions, scratch.path());
     let lanes = selected.iter().flat_map(|selected| selected.lanes.iter().map(move |lane| (selected, *lane)));
     let look = |(selected, lane): (&Selected<'_>, &LaneSpec)| {
@@ -123,7 +123,7 @@ pub fn probe(config: &Config, plugin: &Plugin) -> Result<SandboxStatus, OpenErro
 pub fn visit(config: &Config, plugins: &Plugins, name: &str) -> Result<Visited, Unready> {
     let scratch = Scratch::new(config);
     let checked = ready::check_one(config, plugins, name)?;
-    let opened = checked.open(config, scratch.path())?;
+    let opened = checked.open(config, scratch.path(), None)?;
     let look = |principal: &Principal| {
         let session = opened.of(principal)?;
         let request = CheckRequest { principal: principal.clone(), ..CheckRequest::default() };

@@ -50,7 +50,7 @@ pub fn log_in(
         keep(config, connection, &ready.keeper_of(principal), &name, &secret)?;
         ready.signed_in(&name, secret);
     }
-    let opened = ready.open(config, scratch.path())?;
+    let opened = ready.open(config, scratch.path(), None)?;
     let session = opened.of(principal)?;
     let request = CheckRequest { principal: principal.clone(), ..CheckRequest::default() };
     let conditions = session.check(&request).map_err(|failure| unable(config, connection, &failure))?;
@@ -85,7 +85,7 @@ fn sign_in(
     secrets: &BTreeMap<String, SecretString>,
     person: &dyn Fn(&Ask) -> bool,
 ) -> Result<SecretString, Unready> {
-    let session = ready.start(config, scratch, None)?;
+    let session = ready.start(config, scratch, None, None)?;
     let plain = secrets.iter().map(|(name, secret)| (name.clone(), secret.expose_secret().to_owned()));
     let mut secrets: BTreeMap<String, String> = plain.collect();
     secrets.insert(INTERACTIVE.to_owned(), String::new());

@@ -16,7 +16,7 @@ use crate::config::problem::Problem;
 use crate::config::{Config, Connection, Isolation, Problems, Profile, Secret};
 use crate::model::{LaneSpec, LaneState, Side, Sides};
 use crate::plugins::{
-    self, Deadlines, KeepSecrets, Limits, LoadError, OpenError, Plugin, Plugins, Session, SessionSpec,
+    self, Deadlines, Interrupted, KeepSecrets, Limits, LoadError, OpenError, Plugin, Plugins, Session, SessionSpec,
 };
 
 /// Why a profile cannot run now.
@@ -332,11 +332,19 @@ fn read(
 /// Opens the sessions of connections that are ready, all at once, and logs their principals in. A login's rotated secrets
 /// are kept before anything else happens.
 #[must_use]
-pub(super) fn open(config: &Config, cache_dir: &Path, checked: Checked<'_>) -> Sessions {
+pub(super) fn open(
+    config: &Config,
+    cache_dir: &Path,
+    checked: Checked<'_>,
+    interrupted: Option<&Interrupted>,
+) -> Sessions {
     thread::scope(|scope| {
         let opening: Vec<_> = checked
             .into_iter()
-            .map(|(name, ready)| (name, scope.spawn(move || ready.and_then(|ready| ready.open(config, cache_dir)))))
+            .map(|(name, ready)| {
+                let open = move |ready: Ready<'_>| ready.open(config, cache_dir, interrupted.cloned());
+                (name, scope.spawn(move || ready.and_then(open)))
+            })
             .collect();
         let joined = opening.into_iter().map(|(name, thread)| {
             let opened = thread.join().unwrap_or_else(|_| {
@@ -353,7 +361,7 @@ pub(super) fn open(config: &Config, cache_dir: &Path, checked: Checked<'_>) -> S
 #[must_use]
 pub(super) fn look(config: &Config, plugins: &Plugins, cache_dir: &Path, names: &[&str]) -> BTreeMap<String, String> {
     let identity = |name: &str| {
-        let session = resolve(config, plugins, name)?.start(config, cache_dir, None)?;
+        let session = resolve(config, plugins, name)?.start(config, cache_dir, None, None)?;
         Ok(session.description().identity.clone())
     };
     let seen = names.iter().filter_map(|name| match identity(name) {
@@ -399,6 +407,7 @@ impl Ready<'_> {
         config: &Config,
         cache_dir: &Path,
         keep: Option<KeepSecrets>,
+        interrupted: Option<Interrupted>,
     ) -> Result<Session, Unready> {
         let Ready { connection, plugin, settings, .. } = self;
         let mut spec =
@@ -415,7 +424,7 @@ impl Ready<'_> {
             hard: limits.hard_deadline,
             ..Deadlines::default()
         };
-        spec.keep = keep;
+        (spec.keep, spec.interrupted) = (keep, interrupted);
         Session::open(spec).map_err(|error| refused(connection, error))
     }
 
@@ -430,10 +439,15 @@ impl Ready<'_> {
     ///
     /// # Errors
     /// Why nobody can work with it.
-    pub(super) fn open(&self, config: &Config, cache_dir: &Path) -> Result<Opened, Unready> {
+    pub(super) fn open(
+        &self,
+        config: &Config,
+        cache_dir: &Path,
+        interrupted: Option<Interrupted>,
+    ) -> Result<Opened, Unready> {
         let connection = self.connection;
         let keep = self.keeper(config);
-        let session = self.start(config, cache_dir, Some(keep.clone()))?;
+        let session = self.start(config, cache_dir, Some(keep.clone()), interrupted)?;
         let found = session.send::<Validate>(&ValidateRequest {}).map_err(|failure| failed(connection, &failure))?;
         let mut problems = Problems::default();
         problems.extend(
@@ -474,7 +488,12 @@ impl Ready<'_> {
 fn refused(connection: &Connection, error: OpenError) -> Unready {
     match error {
         OpenError::Refused { failure, .. } => failed(connection, &failure),
-        OpenError::Load(error) => connection.problem("/plugin", error.to_string(), "").into(),
+        OpenError::Load(error) => {
+            // Nothing in the configuration is wrong with a plugin that falls over.
+            let fell = matches!(error, LoadError::Start { .. } | LoadError::Quarantined { .. });
+            let state = if fell { LaneState::Unreachable } else { LaneState::Misconfigured };
+            Unready { state, problems: connection.problem("/plugin", error.to_string(), "").into() }
+        }
         OpenError::Settings { problems, .. } => {
             let mut found = Problems::default();
             found.extend(problems.into_iter().map(|problem| {
@@ -500,8 +519,11 @@ pub(super) fn failed(connection: &Connection, failure: &Failure) -> Unready {
             Unready { state: LaneState::Unreachable, problems: problem.help(help).into() }
         }
         class => {
-            let lasting = matches!(class, Class::Protocol | Class::Unimplemented | Class::Refused);
-            let state = if lasting { LaneState::Failed } else { LaneState::Unreachable };
+            let state = match class {
+                Class::Protocol | Class::Unimplemented | Class::Refused => LaneState::Failed,
+                Class::Cancelled => LaneState::Cancelled,
+                _ => LaneState::Unreachable,
+            };
             Unready { state, problems: Problem::new(format!("connection `{name}`: {failure}")).into() }
         }
     }

@@ -12,7 +12,7 @@ use crate::config::{Config, Problem, Problems, Profile};
 use crate::model::{LaneKey, LaneReport, LaneSpec, LaneState, Observer, Remote, RunOptions, Side, Sides, StoreError};
 use crate::os;
 use crate::pipeline::{self, Drafts, DryRun};
-use crate::plugins::{Plugins, Session};
+use crate::plugins::{Interrupted, Plugins, Session};
 use crate::store::{Db, Mark};
 
 /// So many operations of a lane are kept with its run; the rest is counted.
@@ -29,6 +29,8 @@ pub struct Job<'a> {
     pub selected: &'a [Selected<'a>],
     /// What was asked for. Run id, list and dryness are filled in here.
     pub options: RunOptions,
+    /// Whether somebody wants the run to stop.
+    pub interrupted: Interrupted,
     /// Makes the watch on one lane.
     pub watch: &'a dyn Fn(&LaneSpec) -> Box<dyn Observer>,
 }
@@ -71,7 +73,7 @@ impl Job<'_> {
             plan.check(file, &mut db)?;
         }
         let cache = self.config.cache();
-        let sessions = ready::open(self.config, &cache, checked);
+        let sessions = ready::open(self.config, &cache, checked, Some(&self.interrupted));
         let refused = refused(self.config, self.plugins, &admitted, &sessions, &cache);
         let chance = Real::new();
         let run = chance.id();
@@ -108,7 +110,7 @@ impl Job<'_> {
         let database = self.config.database();
         let mut db = if database.exists() { Db::open(&database)? } else { Db::in_memory()? };
         let cache = Scratch::new(self.config);
-        let sessions = ready::open(self.config, cache.path(), checked);
+        let sessions = ready::open(self.config, cache.path(), checked, Some(&self.interrupted));
         let refused = refused(self.config, self.plugins, &admitted, &sessions, cache.path());
         let chance = Real::new();
         let options = RunOptions { run: chance.id(), list_items: usize::MAX, overlap: true, ..self.options.clone() };

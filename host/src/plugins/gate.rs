@@ -1,0 +1,45 @@
+//! How many calls of one connector run at one time.
+
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+
+/// Lets so many calls through at one time.
+#[derive(Debug)]
+pub(super) struct Gate {
+    free: Mutex<u32>,
+    freed: Condvar,
+}
+
+impl Default for Gate {
+    fn default() -> Self {
+        Gate { free: Mutex::new(1), freed: Condvar::new() }
+    }
+}
+
+/// The right to make one call; given back when it is dropped.
+#[derive(Debug)]
+pub(super) struct Permit<'a>(&'a Gate);
+
+impl Gate {
+    fn free(&self) -> MutexGuard<'_, u32> {
+        self.free.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// From one call to `all`.
+    pub(super) fn widen(&self, all: u32) {
+        *self.free() = all;
+    }
+
+    /// Waits for its turn.
+    pub(super) fn enter(&self) -> Permit<'_> {
+        let free = self.freed.wait_while(self.free(), |free| *free == 0);
+        *free.unwrap_or_else(PoisonError::into_inner) -= 1;
+        Permit(self)
+    }
+}
+
+impl Drop for Permit<'_> {
+    fn drop(&mut self) {
+        *self.0.free() += 1;
+        self.0.freed.notify_one();
+    }
+}
