@@ -1,6 +1,15 @@
 //! Records out of files: reading, point reads, looking for values.
+//!
+//! When a record was modified, two things tell: what it says itself (`REV`, `LAST-MODIFIED`) and when its file was written. The
+//! later one counts. A person who edits a card by hand leaves its `REV` as it was; so does a program that does not know the
+//! property, and so do we, who keep every line that is not asked for. Only where a file's time was set back (out of an archive,
+//! by a copy that keeps times) is the record's own time the later one. A copy or a restore without an edit makes a file newer,
+//! too, but then nothing in the record differs from what was settled, and nobody asks when. What a synchroniser writes counts
+//! from when it arrived here: later than it was typed, but never earlier than an edit that it has overwritten. A record's own
+//! time that is yet to come is that of a wrong clock, and counts for nothing.
 
 use std::collections::HashSet;
+use std::time::{SystemTime, UNIX_EPOCH};
 use std::{fmt, thread};
 
 use pairwise_plugin_api::ops::FindRequest;
@@ -140,9 +149,10 @@ impl Shelf {
 /// The record of a loaded file. What cannot be read is a record that says why.
 pub(crate) fn record(root: &Root, place: &Place, loaded: &Loaded<'_>, wanted: &[Name]) -> Record {
     let (folder, _) = place.split();
+    let written = loaded.stamp.modified / 1_000_000;
     let mut record = Record {
         at: RecordRef::new(place.kind.entity(), place.id()),
-        modified: Some(loaded.stamp.modified / 1_000_000),
+        modified: Some(written),
         container: Some(folder.to_owned()),
         ..Record::default()
     };
@@ -158,7 +168,7 @@ pub(crate) fn record(root: &Root, place: &Place, loaded: &Loaded<'_>, wanted: &[
     record.version = Some(version(root, place, loaded, &text));
     match content::read(place.kind, &text, part) {
         Ok(reading) => {
-            record.modified = reading.revision.as_deref().and_then(instant).or(record.modified);
+            record.modified = Some(modified(written, reading.revision.as_deref(), now));
             record.incarnation.clone_from(&reading.uid);
             record.uid = reading.uid;
             record.occurrence = reading.occurrence;
@@ -172,6 +182,17 @@ pub(crate) fn record(root: &Root, place: &Place, loaded: &Loaded<'_>, wanted: &[
         }
     }
     record
+}
+
+/// See the module's documentation.
+fn modified(written: Millis, revision: Option<&str>, now: impl FnOnce() -> Millis) -> Millis {
+    let told = revision.and_then(instant).filter(|told| *told > written);
+    told.filter(|told| *told <= now()).unwrap_or(written)
+}
+
+fn now() -> Millis {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    Millis::try_from(since.as_millis()).unwrap_or(Millis::MAX)
 }
 
 /// So many files are worth a second thread.
@@ -364,6 +385,17 @@ fn held(record: &Record, name: &Name) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn of_the_file_and_its_record_the_later_one_tells() {
+        let day = |day: i64| day * 86_400_000;
+        let told = |revision| modified(day(10), revision, || day(20));
+        assert_eq!(told(None), day(10));
+        assert_eq!(told(Some("1970-01-05")), day(10), "edited by hand since, or by a program that leaves it alone");
+        assert_eq!(told(Some("19700116T000000Z")), day(15), "a file that came out of an archive");
+        assert_eq!(told(Some("19700216T000000Z")), day(10), "a clock that is wrong");
+        assert_eq!(told(Some("lately")), day(10));
+    }
 
     #[test]
     fn instants_in_all_spellings() {
