@@ -8,20 +8,21 @@ use crate::draft::Edited;
 use crate::lines::Text;
 use crate::property::Format;
 
-const FILES: [&str; 6] = [
+pub(super) const FILES: [&str; 7] = [
     "outlook.ics",
     "apple-series.ics",
     "google-export.ics",
     "evolution.ics",
     "lotus-notes.ics",
     "exchange-occurrence.ics",
+    "thunderbird-series.ics",
 ];
 
 fn parts(bytes: &[u8]) -> Vec<Part> {
     content::parts(Kind::Event, &Text::new(bytes))
 }
 
-fn read(bytes: &[u8]) -> Vec<Reading> {
+pub(super) fn read(bytes: &[u8]) -> Vec<Reading> {
     let text = Text::new(bytes);
     parts(bytes).iter().map(|part| content::read(Kind::Event, &text, part).unwrap()).collect()
 }
@@ -30,7 +31,7 @@ fn filled(fields: &Fields) -> Vec<String> {
     fields.iter().filter(|(_, value)| !value.is_empty()).map(|(name, value)| format!("{name} = {value}")).collect()
 }
 
-fn edit(bytes: &[u8], at: usize, fields: &[(&str, Value)]) -> String {
+pub(super) fn edit(bytes: &[u8], at: usize, fields: &[(&str, Value)]) -> String {
     let write = Write { fields: fields.iter().cloned().collect(), ..Write::default() };
     let text = Text::new(bytes);
     let edit = content::edit(Kind::Event, &text, &parts(bytes)[at], &write).unwrap();
@@ -38,7 +39,7 @@ fn edit(bytes: &[u8], at: usize, fields: &[(&str, Value)]) -> String {
     String::from_utf8(content::replace(&text, &edit.changes)).unwrap()
 }
 
-fn create(fields: &Fields) -> String {
+pub(super) fn create(fields: &Fields) -> String {
     let write = Write { fields: fields.clone(), uid: fields.text("uid").map(str::to_owned), ..Write::default() };
     let Edited { bytes, refused } = content::create(Kind::Event, &write, Format::V30);
     assert!(refused.is_empty(), "{refused:?}");

@@ -7,6 +7,7 @@ mod events;
 mod figures;
 mod folder;
 mod judge;
+mod judge_events;
 
 /// A file of `tests/fixtures`.
 fn fixture(name: &str) -> Vec<u8> {
