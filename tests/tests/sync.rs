@@ -4,6 +4,7 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
+use std::time::{Duration, SystemTime};
 
 use pairwise_tests::people::{Crowd, Person};
 use pairwise_tests::world::{World, cards};
@@ -130,18 +131,41 @@ fn a_title_changed_on_one_side_and_a_note_on_the_other_both_survive() {
 #[test]
 fn of_two_edits_of_one_field_the_later_wins_and_the_other_is_in_history() {
     let world = settled();
-    for (folder, side, title, revised) in [
-        (world.left(), "left", "Early", "2026-03-01T09:00:00Z"),
-        (world.right(), "right", "Late", "2026-03-01T10:00:00Z"),
-    ] {
+    // By hand, so that `REV` stays as it was; the right one first, so that the order of the writes tells nothing.
+    for (folder, side, title, hours_ago) in [(world.right(), "right", "Late", 1), (world.left(), "left", "Early", 2)] {
         edit(&folder, &person(side, 7), "TITLE", title);
-        edit(&folder, &person(side, 7), "REV", revised);
+        let file = fs::File::options().write(true).open(folder.join(person(side, 7).file_name())).unwrap();
+        file.set_modified(SystemTime::now() - Duration::from_secs(hours_ago * 3_600)).unwrap();
     }
     sync(&world, 0);
     assert_eq!(line(&world.left(), &person("left", 7), "TITLE"), "Late");
     assert_eq!(line(&world.right(), &person("right", 7), "TITLE"), "Late");
     let ran = world.run(["history", "left-7.vcf"]).exits(0);
     assert!(ran.stdout.contains("Early") && ran.stdout.contains("Late"), "{}", ran.stdout);
+    let told: Vec<&str> = ran.stdout.lines().map(|line| line.split_whitespace().nth(2).unwrap_or_default()).collect();
+    assert_eq!(told[0], "pair", "it begins with how the two came together: {}", ran.stdout);
+}
+
+#[test]
+fn history_tells_who_was_made_by_which_run() {
+    let world = World::of_folders("mirror");
+    put(&world.left(), &person("left", 7));
+    put(&world.right(), &person("right", 8));
+    let run = sync(&world, 0);
+    assert_eq!((&run["left"]["created"], &run["right"]["created"]), (&1.into(), &1.into()));
+    let (_, runs) = world.json(["runs"]);
+    for (file, side) in [("left-7.vcf", "right"), ("right-8.vcf", "left")] {
+        let (_, json) = world.json(["history", file]);
+        let rows = json["history"].as_array().unwrap();
+        assert_eq!(rows.len(), 1, "{json}");
+        assert_eq!(
+            (&rows[0]["op"], &rows[0]["side"], &rows[0]["record"]),
+            (&"create".into(), &side.into(), &file.into())
+        );
+        assert_eq!(rows[0]["run"], runs["runs"][0]["id"], "{json}");
+    }
+    let ran = world.run(["history", "nobody.vcf"]).exits(0);
+    assert!(ran.stdout.contains("Nothing was ever done to `nobody.vcf`"), "{}", ran.stdout);
 }
 
 #[test]

@@ -14,7 +14,7 @@ pub(super) fn run(app: &App, id: &str) -> Result<Exit> {
     let rows = app.state()?.history_of_record(id)?;
     app.out.document(&serde_json::json!({ "history": rows }));
     if rows.is_empty() {
-        app.out.line(format_args!("No value of `{id}` was ever overwritten or deleted."));
+        app.out.line(format_args!("Nothing was ever done to `{id}`, or longer ago than history is kept."));
     }
     for row in &rows {
         app.out.line(format_args!(

@@ -1,8 +1,10 @@
-//! Values that lost: kept with side, time and run until they are too old.
+//! What was done to records: the values that lost, kept with side, time and run until they are too old, and how each link came
+//! to be.
 
-use pairwise_plugin_api::{Millis, Value};
+use pairwise_plugin_api::{Millis, RecordRef, Value};
 use serde::Serialize;
 
+use super::births::{self, Birth};
 use super::codes::Packed;
 use super::transaction::{Answer, Tx, statements};
 use super::{Db, lanes, links};
@@ -18,14 +20,16 @@ statements! {
                  WHERE link.lane = lane.id AND link.left_entity = entity.id AND link.left_id = ?1 \
                  UNION ALL SELECT link.id FROM lane CROSS JOIN entity CROSS JOIN link \
                  WHERE link.lane = lane.id AND link.right_entity = entity.id AND link.right_id = ?1";
+    LANE = "SELECT lane FROM link WHERE id = ?1";
+    LANE_THEN = "SELECT lane FROM history WHERE link = ?1 LIMIT 1";
     PRUNE = "DELETE FROM history WHERE at < ?1";
 }
 
 /// One entry of a record's history.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct HistoryRow {
-    /// Its number.
-    pub id: i64,
+    /// Its number; `None` for how the link came to be.
+    pub id: Option<i64>,
     /// Where.
     #[serde(flatten)]
     pub lane: LaneKey,
@@ -39,7 +43,7 @@ pub struct HistoryRow {
     pub record: String,
     /// What a person calls it.
     pub label: String,
-    /// What was done.
+    /// What was done: `create` and `pair` say how the link came to be.
     pub op: String,
     /// Why, in a stable word.
     pub reason: String,
@@ -106,7 +110,9 @@ impl Db {
             links.dedup();
             let mut rows = Vec::new();
             for link in links {
-                rows.extend(of_link(tx, link)?);
+                let lost = of_link(tx, link)?;
+                rows.extend(birth(tx, link, &lost)?);
+                rows.extend(lost);
             }
             Ok(rows)
         })
@@ -121,6 +127,41 @@ impl Db {
     }
 }
 
+/// How a link came to be. A link that is gone is known by what it has lost.
+fn birth(tx: &Tx<'_>, link: LinkId, lost: &[HistoryRow]) -> Answer<Option<HistoryRow>> {
+    let stored = links::get(tx, link)?;
+    let lane = match &stored {
+        Some(_) => tx.one(LANE, [link], |row| row.get(0))?,
+        None => tx.one(LANE_THEN, [link], |row| row.get(0))?,
+    };
+    let Some(lane): Option<i64> = lane else { return Ok(None) };
+    let Some(Birth { side, run, at }) = births::of_link(tx, lane, link)? else { return Ok(None) };
+    let (op, reason, side) = match side {
+        Some(side) => ("create", "new_on_other_side", side),
+        None => ("pair", "matched", Side::Right),
+    };
+    let end = stored.and_then(|link| link.ends[side].clone()).map(|end| end.at);
+    let told = lost.iter().rev().find(|row| row.side == side);
+    let Some(record) = end.or_else(|| told.map(|row| RecordRef::new(&row.entity, &row.record))) else {
+        return Ok(None);
+    };
+    let label = lost.last().map_or_else(|| record.id.clone(), |row| row.label.clone());
+    Ok(Some(HistoryRow {
+        id: None,
+        lane: lanes::key(tx, lane)?,
+        link,
+        side,
+        entity: record.entity,
+        record: record.id,
+        label,
+        op: op.to_owned(),
+        reason: reason.to_owned(),
+        run,
+        at,
+        values: Vec::new(),
+    }))
+}
+
 fn of_link(tx: &Tx<'_>, link: LinkId) -> Answer<Vec<HistoryRow>> {
     type Values = Vec<(String, Value, Value)>;
     let mut statement = tx.conn.prepare_cached(OF_LINK)?;
@@ -130,7 +171,7 @@ fn of_link(tx: &Tx<'_>, link: LinkId) -> Answer<Vec<HistoryRow>> {
         let at = tx.at(row.get(4)?, row.get(5)?)?;
         let Packed(values): Packed<Values> = row.get(11)?;
         found.push(HistoryRow {
-            id: row.get(0)?,
+            id: Some(row.get(0)?),
             lane: lanes::key(tx, row.get(1)?)?,
             link: row.get(2)?,
             side: row.get(3)?,
@@ -153,7 +194,6 @@ mod tests {
     use super::super::testing::*;
     use super::*;
     use crate::model::{LinkChange, Settlement};
-    use pairwise_plugin_api::RecordRef;
 
     #[test]
     fn a_record_is_followed_through_its_links() {
@@ -176,11 +216,14 @@ mod tests {
         let second = linked(&mut db, &lease, "a", "b.vcf").id;
         settle(&mut db, &lease, lost(second, Side::Left, "a", "two"));
         settle(&mut db, &lease, lost(second, Side::Right, "b.vcf", "three"));
-        let old = |rows: Vec<HistoryRow>| rows.iter().map(|row| row.values[0].old.to_string()).collect::<Vec<_>>();
-        assert_eq!(old(db.history_of_record("a").unwrap()), ["two", "three"]);
-        assert_eq!(old(db.history_of_record("a.vcf").unwrap()), ["one"]);
+        let old = |rows: Vec<HistoryRow>| {
+            let told = |row: &HistoryRow| row.values.first().map_or(row.op.clone(), |value| value.old.to_string());
+            rows.iter().map(told).collect::<Vec<_>>()
+        };
+        assert_eq!(old(db.history_of_record("a").unwrap()), ["pair", "two", "three"]);
+        assert_eq!(old(db.history_of_record("a.vcf").unwrap()), ["pair", "one"]);
         assert_eq!(old(db.history_of_link(first).unwrap()), ["one"]);
-        let row = &db.history_of_record("b.vcf").unwrap()[1];
+        let row = &db.history_of_record("b.vcf").unwrap()[2];
         assert_eq!((row.lane.clone(), row.side, row.entity.as_str()), (key(), Side::Right, "contact"));
         assert!(db.history_of_record("nobody").unwrap().is_empty());
     }

@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use pairwise_plugin_api::{Action, Fields, Millis, Write};
 use serde::{Deserialize, Serialize};
 
+use super::births;
 use super::history;
 use super::links;
 use super::transaction::{Answer, Fault, Tx, statements};
@@ -30,7 +31,11 @@ struct Body<'a> {
 pub(super) fn intend(tx: &Tx<'_>, run: &str, intents: &mut [Intent], lost: &[Lost]) -> Answer<()> {
     for intent in intents {
         if intent.link.id == 0 || intent.write.action == Action::Create {
+            let is_new = intent.link.id == 0;
             intent.link.id = links::put(tx, &intent.link)?;
+            if is_new {
+                births::note(tx, run, intent.link.id, Some(intent.side))?;
+            }
         }
         let body = Body {
             write: Cow::Borrowed(&intent.write),
@@ -162,6 +167,6 @@ mod tests {
         db.intend(&lease, "run", &mut intents, &[lost(0, "a")]).unwrap();
         assert_ne!(intents[0].link.id, 0);
         assert_eq!(db.history_of_link(intents[0].link.id).unwrap().len(), 1);
-        assert_eq!(db.history_of_record("a").unwrap().len(), 1);
+        assert_eq!(db.history_of_record("a").unwrap().len(), 1, "it has not been made yet");
     }
 }

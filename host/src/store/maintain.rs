@@ -9,7 +9,7 @@ use rusqlite::backup::{Backup, StepResult};
 use serde::Serialize;
 
 use super::transaction::{Answer, Tx, statements};
-use super::{Db, Environment, history, lanes, lease, runs};
+use super::{Db, Environment, births, history, lanes, lease, runs};
 use crate::model::{StoreError, StoreResult};
 use crate::store::lanes::Mark;
 
@@ -167,7 +167,10 @@ impl Db {
     /// # Errors
     /// If the database cannot be written.
     pub fn forget(&mut self, keep_since: Millis) -> StoreResult<(usize, usize)> {
-        self.transact(|tx| Ok((history::prune(tx, keep_since)?, runs::prune(tx, keep_since)?)))
+        self.transact(|tx| {
+            births::prune(tx, keep_since)?;
+            Ok((history::prune(tx, keep_since)?, runs::prune(tx, keep_since)?))
+        })
     }
 
     /// Forgets history and runs from before a time, and rewrites the file without gaps.
@@ -474,7 +477,7 @@ mod tests {
                 link: 1,
                 side: Side::Left,
                 at: at("a"),
-                label: "x".repeat(50_000),
+                label: "x".repeat(100_000),
                 op: "update".into(),
                 reason: "latest".into(),
                 values: Vec::new(),

@@ -12,7 +12,7 @@ pub(super) const APPLICATION_ID: i32 = 0x5057_5331;
 /// Links pack well into pages of this size.
 pub(super) const PAGE_SIZE: u32 = 8192;
 
-const STEPS: &[M<'_>] = &[M::up(FIRST), M::up(FIELD_NAMES), M::up(LISTED), M::up(AUTHORS)];
+const STEPS: &[M<'_>] = &[M::up(FIRST), M::up(FIELD_NAMES), M::up(LISTED), M::up(AUTHORS), M::up(BIRTHS)];
 
 /// All steps to the present schema.
 pub(super) const MIGRATIONS: Migrations<'_> = Migrations::from_slice(STEPS);
@@ -41,6 +41,20 @@ const AUTHORS: &str = "
 ALTER TABLE lane_side ADD COLUMN author TEXT;
 ALTER TABLE lane_side ADD COLUMN former BLOB;
 ALTER TABLE lane_side ADD COLUMN former_author TEXT;
+";
+
+/// Which run made the links of a lane, from this one to the one of the next row, and on which side it made a record for them;
+/// NULL where both records were there.
+const BIRTHS: &str = "
+CREATE TABLE birth (
+    lane   INTEGER NOT NULL REFERENCES lane,
+    first  INTEGER NOT NULL,
+    side   INTEGER,
+    run    TEXT    NOT NULL,
+    at     INTEGER NOT NULL,
+    PRIMARY KEY (lane, first)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX birth_at ON birth (at);
 ";
 
 const FIRST: &str = "
@@ -266,7 +280,7 @@ CREATE INDEX run_lane_lane ON run_lane (lane, run);
 mod tests {
     use super::*;
     use crate::store::{
-        Db, absence, aside, conflicts, cursors, history, holds, inbox, intents, lanes, lease, links, maintain,
+        Db, absence, aside, births, conflicts, cursors, history, holds, inbox, intents, lanes, lease, links, maintain,
         matching, revisits, runs, transaction,
     };
 
@@ -290,6 +304,7 @@ mod tests {
         let all = [
             absence::STATEMENTS,
             aside::STATEMENTS,
+            births::STATEMENTS,
             conflicts::STATEMENTS,
             cursors::STATEMENTS,
             history::STATEMENTS,

@@ -4,7 +4,7 @@
 //! announced again, because whether a record is linked decides how it is staged.
 
 use super::transaction::{Answer, Tx};
-use super::{aside, conflicts, history, inbox, intents, links, revisits};
+use super::{aside, births, conflicts, history, inbox, intents, links, revisits};
 use crate::model::{LinkChange, LinkId, Settlement};
 
 pub(super) fn settle(tx: &Tx<'_>, run: &str, batch: &[Settlement]) -> Answer<()> {
@@ -24,7 +24,7 @@ fn one(tx: &Tx<'_>, run: &str, settlement: &Settlement) -> Answer<()> {
     for row in &settlement.deferred {
         inbox::defer(tx, *row)?;
     }
-    let link = change(tx, &settlement.link)?;
+    let link = change(tx, run, &settlement.link)?;
     for record in &settlement.aside {
         aside::put(tx, run, record)?;
     }
@@ -42,10 +42,16 @@ fn one(tx: &Tx<'_>, run: &str, settlement: &Settlement) -> Answer<()> {
 }
 
 /// Changes the link; answers its number unless it is left alone or given up.
-fn change(tx: &Tx<'_>, change: &LinkChange) -> Answer<Option<LinkId>> {
+fn change(tx: &Tx<'_>, run: &str, change: &LinkChange) -> Answer<Option<LinkId>> {
     match change {
         LinkChange::Keep => Ok(None),
-        LinkChange::Put(link) => links::put(tx, link).map(Some),
+        LinkChange::Put(link) => {
+            let id = links::put(tx, link)?;
+            if link.id == 0 {
+                births::note(tx, run, id, None)?;
+            }
+            Ok(Some(id))
+        }
         LinkChange::State(id, state) => links::set_state(tx, *id, *state).map(|()| Some(*id)),
         LinkChange::Incarnation(id, side, incarnation) => {
             links::set_incarnation(tx, *id, *side, incarnation).map(|()| Some(*id))

@@ -10,7 +10,7 @@ use rusqlite::{CachedStatement, Connection, OptionalExtension, Params, Row};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::model::LaneKey;
+use crate::model::{LaneKey, Side};
 
 /// Declares a module's SQL: constants for the code, and a list for the test that reads every query plan.
 macro_rules! statements {
@@ -73,6 +73,8 @@ pub(super) struct Tx<'a> {
     statements: RefCell<Vec<(*const str, CachedStatement<'a>)>>,
     /// Whether the lane has records that are set aside, once somebody has asked.
     pub(super) has_aside: Cell<Option<bool>>,
+    /// How the last link came to be that this transaction made.
+    pub(super) last_birth: Cell<Option<Option<Side>>>,
     /// The lane that is written to; set late by decisions, which first look up what they concern.
     pub(super) lane: Cell<i64>,
     /// When the transaction began.
@@ -100,6 +102,7 @@ impl<'a> Tx<'a> {
             fields_are_read: Cell::new(false),
             statements: RefCell::default(),
             has_aside: Cell::new(None),
+            last_birth: Cell::new(None),
             lane: Cell::new(lane),
             now,
             live: Cell::new(0),
