@@ -1,8 +1,13 @@
-//! Secrets that the host keeps itself: tokens that a system renews at login. One file each, readable by this user only, in the
-//! state folder beside the database, never in it.
+//! Secrets that the host keeps itself: logins that a person typed, and tokens that a system renews at login. One file each, in
+//! the state folder beside the database, never in it.
+//!
+//! They are sealed by rights alone: files and folders are this user's only, and one that others may read is refused, as `ssh`
+//! refuses such a key. They are not encrypted. The host works unattended, so that the key would have to lie beside them and be
+//! guarded by the same rights; where more is wanted, the disk is encrypted, or a secret comes from a secret manager by
+//! `{ command = […] }`.
 
 use std::fs::{self, DirBuilder, OpenOptions};
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
 use pairwise_plugin_api::Principal;
@@ -30,13 +35,26 @@ impl Kept {
     /// A secret, if it is kept.
     ///
     /// # Errors
-    /// If the file is there and cannot be read.
+    /// If the file is there and cannot be read, or others may read it, too.
     pub fn get(&self, connection: &str, principal: &Principal, name: &str) -> io::Result<Option<SecretString>> {
-        match fs::read_to_string(self.file(connection, principal, name)) {
-            Ok(text) => Ok(Some(text.into())),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(error),
+        let path = self.file(connection, principal, name);
+        let mut file = match fs::File::open(&path) {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        #[cfg(unix)]
+        {
+            use std::os::unix::fs::PermissionsExt;
+            if file.metadata()?.permissions().mode() & 0o077 != 0 {
+                let path = path.display();
+                let text = format!("others may read {path}: `chmod 600` it, and change the secret if they may have");
+                return Err(io::Error::new(io::ErrorKind::PermissionDenied, text));
+            }
         }
+        let mut text = String::new();
+        file.read_to_string(&mut text)?;
+        Ok(Some(text.into()))
     }
 
     /// Keeps a secret, replacing the one before: an old token is worth nothing once a new one was handed out.
@@ -118,6 +136,9 @@ mod tests {
             let file = kept.file("crm", &lee, "token");
             assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
             assert_eq!(fs::metadata(file.parent().unwrap()).unwrap().permissions().mode() & 0o777, 0o700);
+            fs::set_permissions(&file, fs::Permissions::from_mode(0o640)).unwrap();
+            let refused = kept.get("crm", &lee, "token").unwrap_err().to_string();
+            assert!(refused.contains("others may read") && refused.contains("chmod 600"), "{refused}");
         }
         kept.forget("crm").unwrap();
         kept.forget("crm").unwrap();
