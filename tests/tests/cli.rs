@@ -403,6 +403,13 @@ fn a_backup_is_put_back() {
     let backup = world.path("backup.db");
     let backup = backup.to_str().unwrap();
     world.run(["state", "backup", backup]).exits(0);
+    let again = world.run(["state", "backup", backup]).exits(2).stderr;
+    assert!(again.contains("is there already") && !again.contains("cannot open"), "{again}");
+    // What cannot be put back is refused before anybody is asked.
+    for (wrong, said) in [("none.db", "there is no such file"), ("pairwise.toml", "this is no state of Pairwise")] {
+        let refused = world.run(["state", "restore", world.path(wrong).to_str().unwrap()]).exits(2).stderr;
+        assert!(refused.contains(said) && refused.contains(wrong), "{refused}");
+    }
     world.run(["state", "restore", backup]).exits(2);
     world.run(["--yes", "state", "restore", backup]).exits(0);
     let (_, json) = world.json(["sync"]);
@@ -456,4 +463,55 @@ fn one_persons_missing_secret_does_not_keep_the_others_out() {
     assert!(ran.stderr.contains("profiles/people.toml:12:") && ran.stderr.contains("user `kim`"), "{}", ran.stderr);
     let states: Vec<&Value> = json["runs"].as_array().unwrap().iter().map(|run| &run["state"]).collect();
     assert_eq!(states, [&Value::from("done"), &Value::from("misconfigured")]);
+}
+
+/// Also a command whose whole answer is a text, and one that ends in a refusal.
+#[test]
+fn every_command_prints_one_json_document() {
+    let world = mocks();
+    world.run(["sync"]).exits(0);
+    let backup = world.path("b.db").to_str().unwrap().to_owned();
+    for (command, code) in [
+        ("profile list", 0),
+        ("profile show people", 0),
+        ("profile fields people", 0),
+        ("profile check", 0),
+        ("profile disable people", 0),
+        ("profile enable people", 0),
+        ("plan", 0),
+        ("sync", 0),
+        ("sync nobody", 2),
+        ("status", 0),
+        ("runs", 0),
+        ("run show nope", 2),
+        ("conflicts list", 0),
+        ("quarantine list", 0),
+        ("holds list", 0),
+        ("holds show 7", 2),
+        ("history nobody", 0),
+        ("connection list", 0),
+        ("connection check", 0),
+        ("connection add more --plugin vdir", 0),
+        ("plugin list", 0),
+        ("plugin inspect mock", 0),
+        ("plugin inspect nothing", 2),
+        ("state compact", 0),
+        ("config schema", 0),
+        ("completions bash", 0),
+        ("completions", 2),
+        ("nonsense", 2),
+    ] {
+        let (ran, json) = world.json(command.split(' '));
+        assert_eq!(ran.code, Some(code), "{command}: {}{}", ran.stdout, ran.stderr);
+        assert_eq!(json.get("error").is_some(), code == 2, "{command}: {json}");
+    }
+    let (_, json) = world.json(["state", "backup", &backup]);
+    assert_eq!(json["file"], backup.as_str());
+}
+
+#[test]
+fn a_stream_that_is_misspelt_is_recognised() {
+    let world = mocks();
+    world.put("profiles/people.toml", &(world.text("profiles/people.toml") + "\n[streams.contact]\nscan = \"full\"\n"));
+    refuses(&world, &["people.toml", "no stream `contact`", "did you mean `contacts`?"]);
 }

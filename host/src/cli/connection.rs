@@ -67,12 +67,12 @@ fn add(app: &App, name: &str, plugin: &str) -> Result<Exit> {
         None => Plugins::open(Installation::new(None, folder.join("plugins.lock"), folder.join("state/cache")))?,
     };
     let known = installed.list().into_iter().filter_map(|found| found.manifest).find(|manifest| manifest.id == plugin);
-    if known.is_none() {
+    let Some(known) = known else {
         let ids = installed.ids();
         let help = suggest(plugin, ids.iter().map(String::as_str));
         return Err(Error::usage(format!("no plugin `{plugin}` is installed"), help));
-    }
-    edit::add_connection(&folder, name, plugin, known.as_ref().map(|manifest| &manifest.config_schema))?;
+    };
+    edit::add_connection(&folder, name, plugin, Some(&known.config_schema), &known.secrets)?;
     let file = folder.join(HOST_FILE);
     app.out.document(&json!({ "connection": name, "file": file }));
     app.out.line(format_args!("Wrote `[connections.{name}]` into {}. Fill in what is required, then:", file.display()));

@@ -65,7 +65,10 @@ impl From<StoreError> for Error {
     fn from(error: StoreError) -> Self {
         let exit = match &error {
             // Something that a person puts right before the next run.
-            StoreError::Newer { .. } | StoreError::Open { .. } | StoreError::Full { .. } => Exit::Usage,
+            StoreError::Newer { .. }
+            | StoreError::Open { .. }
+            | StoreError::Backup { .. }
+            | StoreError::Full { .. } => Exit::Usage,
             // A command that was refused, for as long as a run is active.
             StoreError::Busy { .. } => Exit::Usage,
             StoreError::LeaseLost { .. } | StoreError::Failed { .. } => Exit::Internal,

@@ -127,6 +127,10 @@ fn run(cli: Cli) -> Result<Exit> {
 fn completions(app: &App, shell: clap_complete::Shell) -> Result<Exit> {
     let mut script = Vec::new();
     clap_complete::generate(shell, &mut Cli::command(), "pairwise", &mut script);
-    app.out.verbatim(String::from_utf8_lossy(&script));
+    let script = String::from_utf8_lossy(&script);
+    app.out.document(&serde_json::json!({ "shell": shell.to_string(), "script": script }));
+    if !app.out.json() {
+        app.out.verbatim(script);
+    }
     Ok(Exit::Done)
 }

@@ -77,6 +77,11 @@ fn inspect(app: &App, file: &Path) -> Result<Exit> {
         Some(status) => status.clone(),
         None => plugins.inspect(&std::path::absolute(file).unwrap_or_else(|_| file.to_owned())),
     };
+    if status.manifest.is_none() {
+        let problem = status.problem.unwrap_or_else(|| format!("{} says nothing about itself", file.display()));
+        let help = format!("name a plugin or a file of one: see `{}`", app.command("plugin list"));
+        return Err(Error::usage(problem, help));
+    }
     // What no look at the file shows: whether it loads. Only a plugin that may be used is run.
     let probed = match (&status.problem, &status.manifest) {
         (None, Some(manifest)) => {
@@ -106,11 +111,10 @@ fn inspect(app: &App, file: &Path) -> Result<Exit> {
         Some(Err(problem)) => app.out.line(format_args!("  loads      {}: {problem}", "no".red())),
         None => {}
     }
-    let usable = status.problem.is_none() && probed.is_some_and(|probed| probed.is_ok());
     if let Some(problem) = &status.problem {
-        return Err(Error::usage(problem.clone(), format!("see `{}`", app.command("plugin list"))));
+        app.out.line(format_args!("  usable     {}: {problem}", "no".red()));
     }
-    Ok(if usable { Exit::Done } else { Exit::Usage })
+    Ok(if probed.is_some_and(|probed| probed.is_ok()) { Exit::Done } else { Exit::Usage })
 }
 
 fn show(app: &App, status: &PluginStatus) {

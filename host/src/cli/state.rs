@@ -38,6 +38,7 @@ fn backup(app: &App, file: &Path) -> Result<Exit> {
 
 fn restore(app: &App, file: &Path) -> Result<Exit> {
     let path = app.config()?.database();
+    Db::check_backup(file)?;
     app.confirm(&format!("Put {} in the place of {}?", file.display(), path.display()))?;
     let restored = Db::restore(&path, file, Environment::default())?;
     app.out.document(&serde_json::json!({ "kept": restored.kept, "mark": restored.mark }));

@@ -4,6 +4,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use pairwise_plugin_api::manifest::Secret;
 use serde_json::Value as Json;
 use toml_edit::{DocumentMut, Item, Value};
 
@@ -116,11 +117,17 @@ pub fn new_profile(folder: &Path, name: &str, preset: &str, connections: &Sides<
 }
 
 /// Adds a commented connection to `pairwise.toml`, which is made if it is not there. With the plugin's schema its settings are
-/// written out: those it needs to be filled in, the others as comments.
+/// written out: those it needs to be filled in, the others as comments; so are the secrets that it asks for.
 ///
 /// # Errors
 /// If there is such a connection, or the file cannot be read, understood or written.
-pub fn add_connection(folder: &Path, name: &str, plugin: &str, schema: Option<&Json>) -> Result<PathBuf, EditError> {
+pub fn add_connection(
+    folder: &Path,
+    name: &str,
+    plugin: &str,
+    schema: Option<&Json>,
+    secrets: &[Secret],
+) -> Result<PathBuf, EditError> {
     check_name(name)?;
     let file = folder.join(HOST_FILE);
     let mut text = if file.exists() { read(&file)? } else { HOST_START.to_owned() };
@@ -131,7 +138,7 @@ pub fn add_connection(folder: &Path, name: &str, plugin: &str, schema: Option<&J
     if !text.is_empty() && !text.ends_with('\n') {
         text.push('\n');
     }
-    text.push_str(&connection(name, plugin, schema));
+    text.push_str(&connection(name, plugin, schema, secrets));
     // A table written in another style (`connections = { … }`) cannot simply be added to.
     text.parse::<DocumentMut>().map_err(|error| toml_error(&file, &error))?;
     write(&file, &text)?;
@@ -144,7 +151,7 @@ const HOST_START: &str = "\
 # plugin_dir = \"plugins\"
 ";
 
-fn connection(name: &str, plugin: &str, schema: Option<&Json>) -> String {
+fn connection(name: &str, plugin: &str, schema: Option<&Json>, secrets: &[Secret]) -> String {
     let key = toml_edit::Key::new(name).to_string();
     let mut text = format!(
         "\n[connections.{key}]\nplugin = {}\n# version = \"^1.0\"\n# isolation = \"worker\"         # \"in-process\" for plugins trusted like the host\n",
@@ -169,11 +176,18 @@ fn connection(name: &str, plugin: &str, schema: Option<&Json>) -> String {
     }
     let variable: String =
         name.chars().map(|c| if c.is_ascii_alphanumeric() { c.to_ascii_uppercase() } else { '_' }).collect();
-    text.push_str(&format!(
-        "\n# Where its secrets are, by the names that the plugin asks for. Never the secrets themselves.\n\
-         # [connections.{key}.secrets]\n\
-         # password = {{ env = \"{variable}_PASSWORD\" }}     # or {{ file = \"…\" }}, {{ command = [\"…\"] }}\n"
-    ));
+    if !secrets.is_empty() {
+        text.push_str(&format!(
+            "\n# Where its secrets are: {{ env = \"…\" }}, {{ file = \"…\" }}, {{ command = [\"…\"] }} or {{ kept = true }}. Never the \
+             secrets themselves.\n# [connections.{key}.secrets]\n"
+        ));
+    }
+    for Secret { name, required, text: meaning, .. } in secrets {
+        let needed = if *required { "required" } else { "optional" };
+        let meaning = if meaning.is_empty() { needed.to_owned() } else { format!("{needed}: {meaning}") };
+        let variable = format!("{variable}_{}", name.to_ascii_uppercase());
+        text.push_str(&format!("# {name} = {{ env = \"{variable}\" }}     # {meaning}\n"));
+    }
     text
 }
 
@@ -279,8 +293,8 @@ mod tests {
             "required": ["path"],
         });
         let folder = folder.path();
-        add_connection(folder, "a", "vdir", Some(&schema)).unwrap();
-        add_connection(folder, "b.c", "vdir", None).unwrap();
+        add_connection(folder, "a", "vdir", Some(&schema), &[]).unwrap();
+        add_connection(folder, "b.c", "vdir", None, &[]).unwrap();
         let pair = Sides { left: "a".to_owned(), right: "b.c".to_owned() };
         let file = new_profile(folder, "cards", "mirror", &pair).unwrap();
         let config = Config::load(folder).unwrap();
@@ -295,7 +309,7 @@ mod tests {
         let again = new_profile(folder, "cards", "mirror", &pair).unwrap_err().to_string();
         assert!(again.starts_with("profile `cards` is there already, in "), "{again}");
         assert!(
-            add_connection(folder, "a", "vdir", None)
+            add_connection(folder, "a", "vdir", None, &[])
                 .unwrap_err()
                 .to_string()
                 .starts_with("connection `a` is there already")
@@ -313,8 +327,16 @@ mod tests {
             "trash": {"type": "string", "description": "Where deleted files go."},
             "path": {"type": "string", "description": "The folder."},
         }, "required": ["path"]});
+        let secret = |name: &str, required, text: &str| Secret {
+            name: name.into(),
+            required,
+            text: text.into(),
+            ..Secret::default()
+        };
+        let secrets = [secret("password", true, "Of the account"), secret("token", false, "")];
+        assert!(!connection("cards", "vdir", Some(&schema), &[]).contains("secrets"));
         assert_eq!(
-            connection("cards", "vdir", Some(&schema)),
+            connection("cards", "vdir", Some(&schema), &secrets),
             r#"
 [connections.cards]
 plugin = "vdir"
@@ -327,9 +349,10 @@ path = "…"   # required
 # Where deleted files go.
 # trash = "…"
 
-# Where its secrets are, by the names that the plugin asks for. Never the secrets themselves.
+# Where its secrets are: { env = "…" }, { file = "…" }, { command = ["…"] } or { kept = true }. Never the secrets themselves.
 # [connections.cards.secrets]
-# password = { env = "CARDS_PASSWORD" }     # or { file = "…" }, { command = ["…"] }
+# password = { env = "CARDS_PASSWORD" }     # required: Of the account
+# token = { env = "CARDS_TOKEN" }     # optional
 "#
         );
     }
@@ -339,7 +362,7 @@ path = "…"   # required
         let folder = tempfile::tempdir().unwrap();
         let text = "connections = { a = { plugin = 'vdir' } }\n";
         fs::write(folder.path().join(HOST_FILE), text).unwrap();
-        let error = add_connection(folder.path(), "b", "vdir", None).unwrap_err();
+        let error = add_connection(folder.path(), "b", "vdir", None, &[]).unwrap_err();
         assert!(matches!(error, EditError::Toml { .. }), "{error}");
         assert_eq!(fs::read_to_string(folder.path().join(HOST_FILE)).unwrap(), text);
     }

@@ -42,9 +42,12 @@ fn find_in(asked: Option<&Path>, variable: &dyn Fn(&str) -> Option<OsString>) ->
         return Ok(std::path::absolute(folder).unwrap_or_else(|_| folder.clone()));
     }
     let remedy = match places.as_slice() {
-        [(folder, _)] if !folder.is_dir() => "the folder does not exist".into(),
+        [(folder, _)] if !folder.is_dir() => {
+            "the folder does not exist: name another one, or start one there: `pairwise connection add`".into()
+        }
         [_] => "name another folder, or start one there: `pairwise connection add`".into(),
-        _ => "name the folder with --config, or try `pairwise demo --dir DIR`, which makes one".into(),
+        _ => "name the folder with --config, start one with `pairwise --config DIR connection add NAME --plugin ID`, or try \
+              `pairwise demo --dir DIR`".into(),
     };
     let looked_at = places.iter().map(|(folder, why)| format!("{}{why}", folder.display())).collect();
     Err(NotFound { looked_at, remedy })
@@ -80,13 +83,15 @@ mod tests {
         let error = find_in(Some(Path::new("/nowhere")), &variables).unwrap_err();
         assert_eq!(
             error.to_string(),
-            "no configuration: there is no pairwise.toml in /nowhere (--config); the folder does not exist"
+            "no configuration: there is no pairwise.toml in /nowhere (--config); the folder does not exist: \
+             name another one, or start one there: `pairwise connection add`"
         );
         let error = find_in(None, &|name| (name == "HOME").then(|| "/nowhere".into())).unwrap_err();
         assert_eq!(
             error.to_string(),
             "no configuration: there is no pairwise.toml in . (the working folder) or /nowhere/.config/pairwise; \
-             name the folder with --config, or try `pairwise demo --dir DIR`, which makes one"
+             name the folder with --config, start one with `pairwise --config DIR connection add NAME --plugin ID`, or try \
+             `pairwise demo --dir DIR`"
         );
     }
 }

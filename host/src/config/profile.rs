@@ -10,7 +10,7 @@ use super::problem::{Problem, Problems, suggest};
 use super::raw::{self, DirectoryFrom, Interlock, Schedule, Secret};
 use super::stream::{self, Around};
 use super::{Connection, people, preset, schedule, schema};
-use crate::model::{Direction, LaneKey, LaneSpec, Side, Sides};
+use crate::model::{Direction, LaneKey, LaneSpec, Side, Sides, nearest};
 
 /// Pairs two connections.
 #[derive(Debug, Clone)]
@@ -147,7 +147,22 @@ impl Profile {
         if let Some(all) = &raw.schedule {
             schedule::check(all, &root, &["schedule"], &mut problems);
         }
+        let nameless = |stream: &raw::Stream| {
+            Side::BOTH.into_iter().all(|side| stream.entities.get(side).is_none_or(|entities| entities.is_empty()))
+        };
         for (stream, raw_stream) in &raw.streams {
+            let known = raw.streams.iter().filter(|(_, other)| !nameless(other)).map(|(name, _)| name.as_str());
+            if nameless(raw_stream)
+                && let Some(meant) = nearest(stream, known)
+            {
+                let at = pointer(["streams", stream]);
+                let message = format!("this profile has no stream `{stream}`");
+                let problem = Problem::at(root.place(&at), message, format!("did you mean `{meant}`?"));
+                let help =
+                    "a stream of its own says what takes part on each side: entities = { left = [\"contact\"], … }";
+                problems.push(problem.help(help));
+                continue;
+            }
             if let Some(own) = &raw_stream.schedule {
                 schedule::check(own, &root, &["streams", stream, "schedule"], &mut problems);
             }

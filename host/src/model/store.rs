@@ -52,6 +52,14 @@ pub enum StoreError {
         /// Ours.
         known: i64,
     },
+    /// A backup cannot be written, or what was named is none.
+    #[error("backup {path}: {reason}")]
+    Backup {
+        /// The file.
+        path: String,
+        /// Why, and what to do.
+        reason: String,
+    },
     /// It cannot be opened or made.
     #[error("cannot open the state database {path}: {reason}")]
     Open {

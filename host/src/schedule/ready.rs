@@ -546,7 +546,9 @@ pub(super) fn identities(
         }
         let name = &profile.name;
         if mine.left == mine.right {
-            let message = format!("profile `{name}` pairs a store with itself: both sides lead to {}", mine.left);
+            let Sides { left, right } = &profile.connections;
+            let message =
+                format!("profile `{name}` pairs a store with itself: `{left}` and `{right}` lead to the same");
             let problem = Problem::at(profile.mark(), message, "expected a connection that leads elsewhere");
             refused.insert(name.clone(), problem.into());
             continue;
@@ -557,7 +559,8 @@ pub(super) fn identities(
             let crossed = mine.left == theirs.right && mine.right == theirs.left;
             if (straight || crossed) && overlap(profile.lanes(), other.lanes(), straight) {
                 let message = format!("profiles `{name}` and `{}` pair the same stores", other.name);
-                let expected = format!("`{}` leads to {} and {}, too", other.name, mine.left, mine.right);
+                let Sides { left, right } = &other.connections;
+                let expected = format!("`{left}` and `{right}` of `{}` lead there, too", other.name);
                 let problem = Problem::at(profile.mark(), message, expected);
                 let help =
                     format!("disable one: `pairwise profile disable {}`, or give them different streams", other.name);

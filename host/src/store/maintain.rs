@@ -99,11 +99,14 @@ impl Db {
     pub fn backup(&self, to: &Path) -> StoreResult<()> {
         if to.exists() {
             let reason = "the file is there already: choose another name, or move it away".to_owned();
-            return Err(StoreError::Open { path: to.display().to_string(), reason });
+            return Err(StoreError::Backup { path: to.display().to_string(), reason });
         }
         let partial = with_suffix(to, ".partial");
         let fail = |error| super::store_error(&to.display().to_string(), error);
-        let io = |error: std::io::Error| open_error(to, &error);
+        let io = |error: std::io::Error| {
+            let reason = format!("it cannot be written: {error}; name a file in a folder that you may write to");
+            StoreError::Backup { path: to.display().to_string(), reason }
+        };
         crate::os::create_private(&partial).map_err(io)?;
         let written = Connection::open(&partial).and_then(|mut copy| {
             copy_all(&self.conn, &mut copy)?;
@@ -132,10 +135,7 @@ impl Db {
     pub fn restore(path: &Path, backup: &Path, environment: Environment) -> StoreResult<Restored> {
         let incoming = with_suffix(path, ".restoring");
         let io = |error: std::io::Error| open_error(path, &error);
-        if !backup.is_file() {
-            let reason = "there is no such file: name a file that `pairwise state backup` wrote".to_owned();
-            return Err(StoreError::Open { path: backup.display().to_string(), reason });
-        }
+        Db::check_backup(backup)?;
         refuse_if_in_use(path, &environment)?;
         remove_database(&incoming).map_err(io)?;
         crate::os::create_private(&incoming).map_err(io)?;
@@ -147,6 +147,14 @@ impl Db {
         fs::rename(&incoming, path).map_err(io)?;
         crate::os::sync_folder_of(path);
         Ok(Restored { kept, mark })
+    }
+
+    /// Whether a file could be put back. Nothing is written.
+    ///
+    /// # Errors
+    /// If it is not a whole database of ours.
+    pub fn check_backup(backup: &Path) -> StoreResult<()> {
+        open_backup(backup).map(drop)
     }
 
     /// Tells the state that it was put back to an earlier point. Part of [`Db::restore`].
@@ -270,14 +278,7 @@ fn copy_all(from: &Connection, to: &mut Connection) -> rusqlite::Result<()> {
 /// Makes the new database beside the present one: checked, on the present schema, told that it was restored.
 fn prepare(backup: &Path, incoming: &Path, environment: Environment) -> StoreResult<Mark> {
     let fail = |error| super::store_error(&backup.display().to_string(), error);
-    let flags = rusqlite::OpenFlags::SQLITE_OPEN_READ_ONLY | rusqlite::OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let source = Connection::open_with_flags(backup, flags).map_err(fail)?;
-    super::refuse_strange(&source, backup)?;
-    let found: String = source.query_row("PRAGMA integrity_check(1)", [], |row| row.get(0)).map_err(fail)?;
-    if found != "ok" {
-        let reason = format!("the backup is damaged ({found}): use another one");
-        return Err(StoreError::Open { path: backup.display().to_string(), reason });
-    }
+    let source = open_backup(backup)?;
     let mut copy = Connection::open(incoming).map_err(fail)?;
     copy_all(&source, &mut copy).map_err(fail)?;
     copy.close().map_err(|(_, error)| fail(error))?;
@@ -286,6 +287,29 @@ fn prepare(backup: &Path, incoming: &Path, environment: Environment) -> StoreRes
     checkpoint(&db.conn).map_err(fail)?;
     db.conn.close().map_err(|(_, error)| fail(error))?;
     Ok(mark)
+}
+
+/// Opens a file that a backup was written to, whole as it is.
+fn open_backup(backup: &Path) -> StoreResult<Connection> {
+    let none = |reason: String| StoreError::Backup { path: backup.display().to_string(), reason };
+    if !backup.is_file() {
+        return Err(none("there is no such file: name a file that `pairwise state backup` wrote".to_owned()));
+    }
+    let flags = rusqlite::OpenFlags::SQLITE_OPEN_READ_ONLY | rusqlite::OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let unreadable =
+        |error: rusqlite::Error| none(format!("it is damaged or cannot be read ({error}): use another one"));
+    let source = Connection::open_with_flags(backup, flags).map_err(unreadable)?;
+    match super::refuse_strange(&source, backup) {
+        Err(StoreError::Open { .. }) => {
+            Err(none("this is no state of Pairwise: name a file that `pairwise state backup` wrote".to_owned()))
+        }
+        refused => refused,
+    }?;
+    let found: String = source.query_row("PRAGMA integrity_check(1)", [], |row| row.get(0)).map_err(unreadable)?;
+    if found != "ok" {
+        return Err(none(format!("it is damaged ({found}): use another one")));
+    }
+    Ok(source)
 }
 
 /// A run that is active would go on writing to the old file.
@@ -434,10 +458,10 @@ mod tests {
         assert!(refuse(&folder.path().join("none")).contains("no such file"));
         let text = folder.path().join("text");
         fs::write(&text, "no database, but longer than the header of one, so that it is looked at".repeat(20)).unwrap();
-        assert!(refuse(&text).contains("not a database"));
+        assert!(refuse(&text).contains("no state of Pairwise"));
         let strange = folder.path().join("strange.db");
         Connection::open(&strange).unwrap().execute_batch("CREATE TABLE t (x)").unwrap();
-        assert!(refuse(&strange).contains("another program"));
+        assert!(refuse(&strange).contains("no state of Pairwise"));
         let newer = folder.path().join("newer.db");
         db.backup(&newer).unwrap();
         Connection::open(&newer).unwrap().pragma_update(None, "user_version", 99).unwrap();
