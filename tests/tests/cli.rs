@@ -424,6 +424,12 @@ fn the_doctor_says_what_is_well_and_what_to_do() {
     let ran = world.run(["doctor"]).exits(0);
     assert!(ran.stdout.contains("All is well."), "{}", ran.stdout);
     assert!(!world.path("state").exists(), "the doctor leaves nothing behind");
+    // Everything opens, and yet no run could start.
+    let closed =
+        "conditions = [{ code = \"closed\", level = \"stream\", severity = \"error\", text = \"closed today\" }]";
+    world.put("pairwise.toml", &mock_connections("").replacen("generate", &format!("{closed}, generate"), 1));
+    let ran = world.run(["doctor"]).exits(2);
+    assert!(ran.stdout.contains("✗ profile people") && ran.stdout.contains("closed today"), "{}", ran.stdout);
     world.put("pairwise.toml", &mock_connections("").replacen("\"mock\"", "\"mokc\"", 1));
     let (ran, json) = world.json(["doctor"]);
     assert_eq!((ran.code, &json["ok"]), (Some(2), &false.into()));

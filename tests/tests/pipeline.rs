@@ -339,6 +339,25 @@ fn different_values_at_the_first_match_wait_for_a_person() {
     assert_eq!(written(&world.run()), 0);
 }
 
+/// A call that fails is made again at once, and its writes again in the same run. What is left counts once, and says why.
+#[test]
+fn what_was_not_done_counts_once_and_says_why() {
+    let mut world = World::default();
+    people(&world, 3);
+    (0..4).for_each(|_| world.right.trouble(Trouble::Busy));
+    let report = world.run();
+    fine(&report);
+    assert_eq!((report.right.created, report.right.failed), (3, 0), "done after all: {report:#?}");
+    world.left.edit("l001", "notes/1", "changed");
+    (0..100).for_each(|_| world.right.trouble(Trouble::Busy));
+    let report = world.run();
+    assert_eq!((report.state, report.right.failed), (LaneState::Partial, 1), "{report:#?}");
+    assert!(
+        report.notes.iter().any(|note| note.contains("1 write(s) were not done") && note.contains("too busy")),
+        "{report:#?}"
+    );
+}
+
 #[test]
 fn a_reused_id_is_another_record() {
     let mut world = World::default();

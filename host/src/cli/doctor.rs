@@ -12,7 +12,7 @@ use crate::chance::{Chance, Real};
 use crate::config::Config;
 use crate::model::StoreError;
 use crate::plugins::Plugins;
-use crate::schedule;
+use crate::schedule::{self, Selected};
 use crate::store::Db;
 
 /// 2024-01-01T00:00:00Z: an earlier clock has lost its battery, and "latest wins" would go wrong.
@@ -80,6 +80,7 @@ pub(super) fn run(app: &App) -> Result<Exit> {
                 Ok(plugins) => {
                     libraries(app, &config, &plugins, &mut found);
                     connections(&config, &plugins, &mut found);
+                    profiles(&config, &plugins, &mut found);
                 }
                 Err(error) => ill(&mut found, "plugins.lock", &error),
             }
@@ -199,6 +200,35 @@ fn connections(config: &Config, plugins: &Plugins, found: &mut Findings) {
                 }
             }
         }
+    }
+}
+
+/// Whether a run could start: what the sides say to the streams that work on them. What was said of a connection is not
+/// said again.
+fn profiles(config: &Config, plugins: &Plugins, found: &mut Findings) {
+    let selected = match schedule::select(config, &[], None, None) {
+        Ok(selected) => selected,
+        Err(problem) => return found.ill("profiles", Exit::Usage, problem.sentence(), None),
+    };
+    let lanes = schedule::inspect(config, plugins, &selected);
+    for Selected { profile, .. } in &selected {
+        let part = format!("profile {}", profile.name);
+        let mine: Vec<_> = lanes.iter().filter(|lane| lane.key.profile == profile.name).collect();
+        let ready = mine.iter().filter(|lane| lane.unready.is_none()).count();
+        for unready in mine.iter().filter_map(|lane| lane.unready.as_ref()) {
+            for problem in unready.problems.iter() {
+                let text = problem.sentence();
+                if !found.all.iter().any(|finding| finding.text == text) {
+                    found.ill(&part, exit_of(unready), text, None);
+                }
+            }
+        }
+        if ready == mine.len() {
+            found.well(&part, format!("{} could start", output::plural(ready as u64, "lane", "lanes")));
+        }
+    }
+    for profile in config.profiles.iter().filter(|profile| !profile.enabled) {
+        found.well(&format!("profile {}", profile.name), "is not enabled");
     }
 }
 

@@ -142,6 +142,9 @@ impl Lane<'_> {
     ) -> Result<Part, Stop> {
         let side = intent.side;
         let action = intent.write.action;
+        if !matches!(outcome.status, Status::NotSent | Status::Throttled | Status::Auth) {
+            self.done_after_all(side, &intent.inbox);
+        }
         Ok(match (outcome.status, action) {
             (Status::Applied, Action::Create | Action::Update) => {
                 for field in &outcome.refused_fields {
@@ -172,7 +175,7 @@ impl Lane<'_> {
                 Part::Refused
             }
             (Status::NotSent | Status::Throttled | Status::Auth, _) => {
-                self.report.side(side).failed += 1;
+                self.not_done(side, &intent.inbox, outcome.text);
                 Part::Again
             }
             (Status::Unknown, _) => {

@@ -140,6 +140,8 @@ fn run_leased(
         pairs: Vec::new(),
         same_folders: prepared.same_folders,
         unplanned: 0,
+        undone: HashSet::new(),
+        why_undone: Sides::default(),
         again: false,
         wrote: Sides::default(),
         report,
@@ -253,6 +255,10 @@ struct Lane<'a> {
     unplanned: u64,
     /// Writes of this run whose outcome is unknown so far; they are counted as failed until it is found out.
     open: HashSet<IntentId>,
+    /// Writes that were not done, by the announcement that they carry on.
+    undone: HashSet<(Side, InboxId)>,
+    /// Why the first of them was not.
+    why_undone: Sides<Option<String>>,
     /// Something was put back into the inbox and should be looked at once more.
     again: bool,
     /// Sides that this run has changed.

@@ -175,6 +175,7 @@ pub(super) fn finish(lane: &mut Lane<'_>) -> Result<(), Stop> {
             lane.spec.connections[side]
         ));
     }
+    lane.tell_undone();
     for ((side, code), (text, count)) in std::mem::take(&mut lane.remarks) {
         let connection = &lane.spec.connections[side];
         lane.report.notes.push(format!("connection `{connection}` ({side}): {text} ({code}, {count} record(s))"));

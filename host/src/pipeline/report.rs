@@ -33,6 +33,35 @@ pub(super) fn close(report: &mut LaneReport, ended: Result<(), Stop>, took: i64,
 }
 
 impl Lane<'_> {
+    /// A write was not done. It is tried again in this run, too: so it counts once, and not any more once it is done.
+    pub(super) fn not_done(&mut self, side: Side, rows: &[InboxId], why: String) {
+        if rows.first().is_none_or(|row| self.undone.insert((side, *row))) {
+            self.report.side(side).failed += 1;
+        }
+        if !why.is_empty() {
+            self.why_undone[side].get_or_insert(why);
+        }
+    }
+
+    /// It was done, or came to some other end.
+    pub(super) fn done_after_all(&mut self, side: Side, rows: &[InboxId]) {
+        if rows.first().is_some_and(|row| self.undone.remove(&(side, *row))) {
+            let counts = self.report.side(side);
+            counts.failed = counts.failed.saturating_sub(1);
+        }
+    }
+
+    /// Says why writes were not done that are not done yet.
+    pub(super) fn tell_undone(&mut self) {
+        for side in Side::BOTH {
+            let left = self.undone.iter().filter(|(of, _)| *of == side).count();
+            let Some(why) = self.why_undone[side].take().filter(|_| left > 0) else { continue };
+            let whose = format!("connection `{}` ({side}): ", self.spec.connections[side]);
+            let why = why.strip_prefix(&whose).unwrap_or(&why);
+            self.report.notes.push(format!("{whose}{left} write(s) were not done and wait for the next run: {why}"));
+        }
+    }
+
     /// Lists an operation, up to the limit.
     pub(super) fn tell(&mut self, item: Item) {
         if let Some(items) = self.report.items.as_mut().filter(|items| items.len() < self.options.list_items) {

@@ -40,6 +40,8 @@ pub const ACCOUNT_NAME: &str = "AccountName";
 pub enum Trouble {
     /// The call fails before it does anything.
     NotSent,
+    /// The same, and it may go better the next time.
+    Busy,
     /// The work is done, but the answer is lost.
     AnswerLost,
     /// Nothing is done, and nobody knows.

@@ -218,6 +218,7 @@ impl Remote for Memory {
         let trouble = state.troubles.pop_front();
         let lost = || Failure::new(Class::Crashed, "the connection broke").unknown_outcome();
         match &trouble {
+            Some(Trouble::Busy) => return Err(Failure::new(Class::Transient, "too busy")),
             Some(Trouble::NotSent) => return Err(Failure::new(Class::Refused, "out of order")),
             Some(Trouble::Vanished) => return Err(lost()),
             Some(Trouble::Edited(id, field, value)) => state.edit(id, self.native(field), value),
