@@ -2,8 +2,10 @@
 #![allow(clippy::expect_used, clippy::unwrap_used, reason = "a test may panic")]
 
 use std::fs;
+use std::process::Command;
 
 use pairwise_tests::world::World;
+use pairwise_tests::{plugin_path, program};
 use serde_json::Value;
 
 /// Sums a count over both lanes of an act.
@@ -61,6 +63,25 @@ fn it_shows_what_moves_what_waits_and_that_a_quiet_run_writes_nothing() {
     // What a demo made, a demo may make again.
     let folder = folder.to_str().unwrap();
     world.run(["demo", "--folders", "--contacts", "20", "--dir", folder]).exits(0);
+}
+
+/// The program in a folder of its own with its plugins beside it, which nobody has locked.
+#[test]
+fn it_works_where_the_program_is_installed() {
+    let world = World::empty();
+    let bin = world.path("bin");
+    fs::create_dir(&bin).unwrap();
+    let pairwise = bin.join("pairwise");
+    fs::hard_link(program(), &pairwise).or_else(|_| fs::copy(program(), &pairwise).map(drop)).unwrap();
+    for id in ["vdir", "mock"] {
+        fs::copy(plugin_path(id), bin.join(format!("{id}.so"))).unwrap();
+    }
+    let playground = world.path("playground");
+    let mut demo = Command::new(&pairwise);
+    demo.args(["demo", "--folders", "--contacts", "20", "--dir"]).arg(&playground).env_remove("PAIRWISE_CONFIG");
+    let ran = demo.output().unwrap();
+    assert!(ran.status.success(), "{}", String::from_utf8_lossy(&ran.stderr));
+    assert!(world.text("playground/plugins.lock").contains("vdir"));
 }
 
 #[test]

@@ -15,8 +15,9 @@ use super::exit::Exit;
 use super::report::{self, Tense};
 use super::sync;
 use crate::chance::{Chance, Real};
-use crate::config::Problem;
+use crate::config::{Connection, Problem};
 use crate::demo::folder::{DemoError, Folder};
+use crate::plugins::LoadError;
 use crate::schedule::Outcome;
 
 pub(super) fn run(app: &App, args: &DemoArgs) -> Result<Exit> {
@@ -52,6 +53,9 @@ impl Stage<'_> {
             out.line(format_args!("   {}", line.dimmed()));
         }
         out.line("");
+        if self.acts.is_empty() {
+            self.lock_plugins()?;
+        }
         let all =
             RunArgs { profiles: Vec::new(), user: None, stream: None, full: false, prefer: None, allow_deletes: None };
         let outcome = sync::run_once(self.app, &all, tense)?;
@@ -63,6 +67,24 @@ impl Stage<'_> {
         self.acts.push(Act { title, outcome });
         if interrupted {
             return Err(Error::new(Exit::Interrupted, Problem::new("stopped; the folder stays as it is")));
+        }
+        Ok(())
+    }
+
+    /// An installed program finds its plugins beside it and unlocked. Who wants to see them at work need not lock them first:
+    /// the lock is the folder's own.
+    fn lock_plugins(&self) -> Result<()> {
+        let config = self.app.config()?;
+        let mut plugins = self.app.plugins(&config)?;
+        let unlocked = |plugin: &Connection| {
+            let found = plugins.resolve(&plugin.plugin, &plugin.version);
+            matches!(found, Err(LoadError::NotLocked { .. })).then(|| plugin.plugin.clone())
+        };
+        let mut ids: Vec<String> = config.connections.values().filter_map(unlocked).collect();
+        ids.sort_unstable();
+        ids.dedup();
+        if !ids.is_empty() {
+            plugins.lock(&ids)?;
         }
         Ok(())
     }
