@@ -4,7 +4,8 @@
 //! last one. A process that dies between the two leaves open intents, and `recover` finds out what became of them.
 
 use std::collections::{HashSet, VecDeque};
-use std::thread::{self, Scope};
+use std::panic::resume_unwind;
+use std::{iter, thread};
 
 use pairwise_plugin_api::ops::{EnsureContainerRequest, WriteRequest};
 use pairwise_plugin_api::{Action, Certainty, Class, Failure, Fields, Outcome, RecordRef, Status, Write};
@@ -16,35 +17,25 @@ use super::membership;
 use super::reconcile::{Planned, Told, judge};
 use super::resolve::resolve;
 use super::translate::label;
-use super::{Lane, Stop, ends_run};
+use super::{CALLS_AT_ONCE, Lane, Stop, ends_run};
 use crate::model::{
     Aside, AsideKind, End, Guard, InboxId, Intent, Item, Link, LinkChange, LinkId, LinkState, Lost, News, Op, Removal,
     Select, Settlement, Side, Sides, Work,
 };
 
-/// Calls that write to one side at the same time, where it allows that: while one is on the wire, another is put together or
-/// read.
-const CALLS_AT_ONCE: usize = 2;
-
 /// Settles what the inbox holds, as far as it can be settled now. While the writes of one page are under way, the page before
 /// it is settled and the page after it is decided; where a page takes fewer calls than the sides bear, two pages are under way.
-pub(super) fn drain<'env>(lane: &mut Lane<'env>) -> Result<(), Stop> {
-    thread::scope(|scope| {
-        let mut flying = VecDeque::new();
-        let ended = take_off(lane, scope, &mut flying);
-        // Whatever stopped the run, writes that were sent are settled.
-        flying.into_iter().fold(ended, |ended, flight| {
-            let landed = settle(lane, flight.wait());
-            ended.and(landed)
-        })
+pub(super) fn drain(lane: &mut Lane<'_>) -> Result<(), Stop> {
+    let mut flying = VecDeque::new();
+    let ended = take_off(lane, &mut flying);
+    // Whatever stopped the run, writes that were sent are settled.
+    flying.into_iter().fold(ended, |ended, flight| {
+        let landed = settle(lane, flight.wait());
+        ended.and(landed)
     })
 }
 
-fn take_off<'scope, 'env>(
-    lane: &mut Lane<'env>,
-    scope: &'scope Scope<'scope, 'env>,
-    flying: &mut VecDeque<Flight<'scope>>,
-) -> Result<(), Stop> {
+fn take_off(lane: &mut Lane<'_>, flying: &mut VecDeque<Flight>) -> Result<(), Stop> {
     let mut after = 0;
     let mut done = 0;
     loop {
@@ -82,7 +73,7 @@ fn take_off<'scope, 'env>(
         {
             landed.push(before.wait());
         }
-        flying.push_back(start(lane, scope, ready));
+        flying.push_back(start(lane, ready));
         for before in landed {
             settle(lane, before)?;
         }
@@ -150,15 +141,15 @@ struct Ready {
 }
 
 /// A page whose writes are under way.
-struct Flight<'scope> {
+struct Flight {
     page: Ready,
-    answers: Ahead<'scope, Vec<Answer>>,
+    answers: Ahead<Vec<Answer>>,
 }
 
 /// The answer of one call.
 type Answer = Result<Vec<Outcome>, Failure>;
 
-impl Flight<'_> {
+impl Flight {
     fn links(&self) -> impl Iterator<Item = LinkId> {
         self.page.intents.iter().map(|intent| intent.link.id)
     }
@@ -220,7 +211,7 @@ fn write_down(lane: &mut Lane<'_>, mut cases: Vec<Case>, settlements: Vec<Settle
 }
 
 /// Sends a page's writes, as many calls at a time as the sides bear, until one fails in a way that makes the others pointless.
-fn start<'scope, 'env>(lane: &Lane<'env>, scope: &'scope Scope<'scope, 'env>, mut page: Ready) -> Flight<'scope> {
+fn start(lane: &Lane<'_>, mut page: Ready) -> Flight {
     let caller = lane.caller();
     let requests: Vec<(Side, WriteRequest)> = page
         .calls
@@ -231,20 +222,21 @@ fn start<'scope, 'env>(lane: &Lane<'env>, scope: &'scope Scope<'scope, 'env>, mu
             (*side, lane.request(*side, writes))
         })
         .collect();
-    let overlap = lane.options.overlap && !requests.is_empty();
+    if requests.is_empty() {
+        return Flight { page, answers: Ahead::Done(Vec::new()) };
+    }
     let at_once = Sides::from_fn(|side| lane.calls_at_once(side));
-    let answers = Ahead::start(scope, overlap, move || {
+    let answers = lane.crew.ahead(move || {
+        let call = |(side, request): &(Side, WriteRequest)| caller.call(*side, |remote| remote.write(request));
         let mut answers = Vec::with_capacity(requests.len());
         // Requests of one side stand together.
         for requests in requests.chunk_by(|(one, _), (two, _)| one == two) {
             for requests in requests.chunks(requests.first().map_or(1, |(side, _)| at_once[*side])) {
-                let call = |(side, request): &(Side, WriteRequest)| caller.call(*side, |remote| remote.write(request));
                 answers.extend(thread::scope(|scope| {
-                    let flying: Vec<_> = requests
-                        .iter()
-                        .map(|request| Ahead::start(scope, requests.len() > 1, move || call(request)))
-                        .collect();
-                    flying.into_iter().map(Ahead::wait).collect::<Vec<_>>()
+                    let others: Vec<_> = requests[1..].iter().map(|request| scope.spawn(move || call(request))).collect();
+                    let first = call(&requests[0]);
+                    let others = others.into_iter().map(|one| one.join().unwrap_or_else(|panic| resume_unwind(panic)));
+                    iter::once(first).chain(others).collect::<Vec<Answer>>()
                 }));
                 if answers.iter().any(|answer: &Answer| answer.as_ref().is_err_and(ends_run)) {
                     return answers;
@@ -428,7 +420,7 @@ impl Lane<'_> {
     }
 
     /// Whether a page may take off beside those that are under way.
-    fn has_room(&self, flying: &VecDeque<Flight<'_>>, next: &Ready) -> bool {
+    fn has_room(&self, flying: &VecDeque<Flight>, next: &Ready) -> bool {
         let fits = |side: Side| {
             let most = self.calls_at_once(side);
             let calls = |page: &Ready| page.calls.iter().filter(|(of, _)| *of == side).count().min(most);

@@ -1,6 +1,9 @@
 //! Calls to a side: passing failures are tried again with the server's own back-off, and answers must fit their questions.
 
-use std::thread::{Scope, ScopedJoinHandle};
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::{self, Scope};
 
 use pairwise_plugin_api::ops::GetRequest;
 use pairwise_plugin_api::{Absent, Certainty, Class, Failure, Found, RecordRef};
@@ -57,26 +60,51 @@ impl Caller<'_> {
     }
 }
 
-/// Work that may be under way on a thread of its own while the lane goes on. A simulator has it done at once, so that the
-/// order of calls is the same each time.
-pub(super) enum Ahead<'scope, T> {
-    Done(T),
-    Flying(ScopedJoinHandle<'scope, T>),
-}
+/// Threads that make calls while the lane goes on, and last as long as its run: a thread that is started for one call gets its
+/// turn only when the one that starts it gives way, which is later than the call should be on its way.
+///
+/// A simulator does without, so that the order of calls is the same each time.
+pub(super) struct Crew<'a>(Option<Sender<Job<'a>>>);
 
-impl<'scope, T: Send + 'scope> Ahead<'scope, T> {
-    pub(super) fn start(
-        scope: &'scope Scope<'scope, '_>,
-        overlap: bool,
-        work: impl FnOnce() -> T + Send + 'scope,
-    ) -> Self {
-        if overlap { Ahead::Flying(scope.spawn(work)) } else { Ahead::Done(work()) }
+type Job<'a> = Box<dyn FnOnce() + Send + 'a>;
+
+impl<'a> Crew<'a> {
+    pub(super) fn start<'scope>(scope: &'scope Scope<'scope, 'a>, size: usize) -> Self {
+        let (sender, jobs) = channel::<Job<'a>>();
+        let jobs = Arc::new(Mutex::new(jobs));
+        for _ in 0..size {
+            let jobs = Arc::clone(&jobs);
+            let next = move || jobs.lock().unwrap_or_else(PoisonError::into_inner).recv();
+            scope.spawn(move || std::iter::from_fn(|| next().ok()).for_each(|job| job()));
+        }
+        Crew((size > 0).then_some(sender))
     }
 
+    /// Has something done; without threads at once.
+    pub(super) fn ahead<T: Send + 'a>(&self, work: impl FnOnce() -> T + Send + 'a) -> Ahead<T> {
+        let Some(crew) = &self.0 else { return Ahead::Done(work()) };
+        let (answer, answered) = channel();
+        let job = move || drop(answer.send(catch_unwind(AssertUnwindSafe(work))));
+        // It is taken: the crew lasts as long as this end of the channel.
+        drop(crew.send(Box::new(job)));
+        Ahead::Flying(answered)
+    }
+}
+
+/// What was asked for ahead of its time.
+pub(super) enum Ahead<T> {
+    Done(T),
+    Flying(Receiver<thread::Result<T>>),
+}
+
+impl<T> Ahead<T> {
     pub(super) fn wait(self) -> T {
         match self {
             Ahead::Done(done) => done,
-            Ahead::Flying(handle) => handle.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)),
+            Ahead::Flying(answered) => match answered.recv() {
+                Ok(answer) => answer.unwrap_or_else(|panic| resume_unwind(panic)),
+                Err(gone) => resume_unwind(Box::new(gone.to_string())),
+            },
         }
     }
 }

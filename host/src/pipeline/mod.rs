@@ -52,10 +52,14 @@ use crate::model::{
     Guard, Holder, InboxId, IntentId, LaneMemory, LaneReport, LaneSpec, LaneState, Lease, LinkId, Observer, Remote,
     RunOptions, Side, Sides, Stage, Store, StoreError,
 };
+use calls::Crew;
 use translate::{FieldMap, MapProblem};
 
 /// How often the inbox is gone through in one run: a record whose version clashed is decided again, at most so often.
 const ROUNDS: u32 = 3;
+/// Calls to the two sides that are under way at the same time; of those that write, to one side, where it allows that: while
+/// one is on the wire, another is put together or read.
+const CALLS_AT_ONCE: usize = 2;
 /// How long before its end a lease is prolonged.
 const RENEW_EVERY_MS: Millis = 15_000;
 
@@ -77,7 +81,10 @@ pub fn run(
     let ended = match store.take(&spec.key, holder, started) {
         Err(error) => Err(Stop::Store(error)),
         Ok(lease) => {
-            let ended = run_leased(spec, remotes, store, chance, options, observer, lease.clone(), &mut report);
+            let ended = thread::scope(|scope| {
+                let crew = Crew::start(scope, if options.overlap { CALLS_AT_ONCE } else { 0 });
+                run_leased(spec, remotes, store, chance, options, observer, lease.clone(), crew, &mut report)
+            });
             // A lease that cannot be given back runs out by itself.
             let released = store.release(&lease).map_err(Stop::Store);
             ended.and_then(|guarded| released.map(|()| guarded))
@@ -92,15 +99,16 @@ pub fn run(
 }
 
 #[allow(clippy::too_many_arguments, reason = "the one place where a run's parts are put together")]
-fn run_leased(
-    spec: &LaneSpec,
-    remotes: Sides<&dyn Remote>,
-    store: &mut dyn Store,
-    chance: &dyn Chance,
-    options: &RunOptions,
-    observer: &dyn Observer,
+fn run_leased<'a>(
+    spec: &'a LaneSpec,
+    remotes: Sides<&'a dyn Remote>,
+    store: &'a mut dyn Store,
+    chance: &'a dyn Chance,
+    options: &'a RunOptions,
+    observer: &'a dyn Observer,
     lease: Lease,
-    report: &mut LaneReport,
+    crew: Crew<'a>,
+    report: &'a mut LaneReport,
 ) -> Result<bool, Stop> {
     observer.stage(Stage::Prepare);
     let prepared = prepare::prepare(spec, remotes, store, &lease, report)?;
@@ -114,6 +122,7 @@ fn run_leased(
         started: chance.now(),
         renewed: chance.now(),
         lease,
+        crew,
         abilities: prepared.abilities,
         keys: matching::rows_of_keys(spec, &prepared.map),
         fields: Sides::from_fn(|side| wanted(&prepared.map, &prepared.filters, side)),
@@ -150,20 +159,17 @@ fn run_leased(
     if lane.map_changed && lane.guards(Guard::Remap) {
         prepare::remap(&mut lane)?;
     }
-    thread::scope(|scope| {
-        // Both sides begin at once; they are taken in one after the other.
-        let mut asked = Vec::new();
-        for side in Side::BOTH.into_iter().filter(|side| spec.reads(*side)) {
-            let ask = pull::Ask::of(&lane, side);
-            let first = ask.start(&lane, side, scope);
-            asked.push((side, ask, first));
-        }
-        for (side, ask, first) in asked {
-            observer.stage(Stage::Pull(side));
-            pull::pull(&mut lane, side, scope, &ask, first)?;
-        }
-        Ok::<(), Stop>(())
-    })?;
+    // Both sides begin at once; they are taken in one after the other.
+    let mut asked = Vec::new();
+    for side in Side::BOTH.into_iter().filter(|side| spec.reads(*side)) {
+        let ask = pull::Ask::of(&lane, side);
+        let first = ask.start(&lane, side);
+        asked.push((side, ask, first));
+    }
+    for (side, ask, first) in asked {
+        observer.stage(Stage::Pull(side));
+        pull::pull(&mut lane, side, &ask, first)?;
+    }
     pull::revisit(&mut lane)?;
     observer.stage(Stage::Match);
     matching::match_unlinked(&mut lane)?;
@@ -208,6 +214,7 @@ struct Lane<'a> {
     started: Millis,
     renewed: Millis,
     lease: Lease,
+    crew: Crew<'a>,
     abilities: Sides<Capabilities>,
     map: FieldMap,
     /// What records are asked for on each side: the fields that travel and those that predicates look at. None means all.

@@ -4,7 +4,6 @@
 //! is not the one we know are read. Both ways end in the same announcements.
 
 use std::collections::HashMap;
-use std::thread::{self, Scope};
 
 use pairwise_plugin_api::ops::{ChangesRequest, ListDetail, ListRequest};
 use pairwise_plugin_api::{Change, Class, Cursor, Failure, Level, Millis, Page, Reason, Record, RecordRef, Removed};
@@ -28,7 +27,7 @@ pub(super) enum Ask {
 }
 
 /// A page that was asked for, and when it was answered.
-pub(super) type Asked<'scope> = Ahead<'scope, (Result<Page, Failure>, Millis)>;
+pub(super) type Asked = Ahead<(Result<Page, Failure>, Millis)>;
 
 impl Ask {
     /// Decided by what the side can do, how far it was read, and whether it is to be listed whole.
@@ -77,33 +76,22 @@ impl Ask {
     }
 
     /// Asks, and does not wait for the answer.
-    pub(super) fn start<'scope, 'env>(
-        &self,
-        lane: &Lane<'env>,
-        side: Side,
-        scope: &'scope Scope<'scope, 'env>,
-    ) -> Asked<'scope> {
-        self.from(lane, side, scope, self.beginning())
+    pub(super) fn start(&self, lane: &Lane<'_>, side: Side) -> Asked {
+        self.from(lane, side, self.beginning())
     }
 
-    fn from<'scope, 'env>(
-        &self,
-        lane: &Lane<'env>,
-        side: Side,
-        scope: &'scope Scope<'scope, 'env>,
-        from: Option<Cursor>,
-    ) -> Asked<'scope> {
-        let (caller, overlap) = (lane.caller(), lane.options.overlap);
+    fn from(&self, lane: &Lane<'_>, side: Side, from: Option<Cursor>) -> Asked {
+        let caller = lane.caller();
         match self {
             Ask::Feed(request) | Ask::Echo(request) => {
                 let request = ChangesRequest { cursor: from, ..request.clone() };
-                Ahead::start(scope, overlap, move || {
+                lane.crew.ahead(move || {
                     (caller.call(side, |remote| remote.changes(&request)), caller.chance.now())
                 })
             }
             Ask::List(request) => {
                 let request = ListRequest { page: from, ..request.clone() };
-                Ahead::start(scope, overlap, move || {
+                lane.crew.ahead(move || {
                     (caller.call(side, |remote| remote.list(&request)), caller.chance.now())
                 })
             }
@@ -112,14 +100,8 @@ impl Ask {
 }
 
 /// Pulls one side, whose first page was asked for before.
-pub(super) fn pull<'scope, 'env>(
-    lane: &mut Lane<'env>,
-    side: Side,
-    scope: &'scope Scope<'scope, 'env>,
-    ask: &Ask,
-    first: Asked<'scope>,
-) -> Result<(), Stop> {
-    match pages(lane, side, scope, ask, first) {
+pub(super) fn pull(lane: &mut Lane<'_>, side: Side, ask: &Ask, first: Asked) -> Result<(), Stop> {
+    match pages(lane, side, ask, first) {
         Err(Stop::Remote { failure, .. })
             if failure.class == Class::CursorExpired && lane.observer.guards(Guard::Relist) =>
         {
@@ -128,8 +110,8 @@ pub(super) fn pull<'scope, 'env>(
                 lane.spec.connections[side]
             ));
             let again = Ask::Feed(Ask::since(lane, side, None));
-            let first = again.start(lane, side, scope);
-            pages(lane, side, scope, &again, first)
+            let first = again.start(lane, side);
+            pages(lane, side, &again, first)
         }
         done => done,
     }
@@ -147,11 +129,8 @@ pub(super) fn hear_echoes(lane: &mut Lane<'_>) -> Result<(), Stop> {
         let Some(cursor) = memory.cursors[side].take().filter(|_| memory.listed[side]) else { continue };
         let ask = Ask::since(lane, side, Some(cursor));
         let ask = Ask::Echo(ChangesRequest { detail: ListDetail::Ids, ..ask });
-        let heard = thread::scope(|scope| {
-            let first = ask.start(lane, side, scope);
-            pages(lane, side, scope, &ask, first)
-        });
-        match heard {
+        let first = ask.start(lane, side);
+        match pages(lane, side, &ask, first) {
             // The run's own work is done, and the next run asks again.
             Err(Stop::Remote { failure, .. }) => {
                 tracing::debug!(%side, "the echo of our writes was not heard: {failure}")
@@ -163,13 +142,7 @@ pub(super) fn hear_echoes(lane: &mut Lane<'_>) -> Result<(), Stop> {
 }
 
 /// Goes through the pages of a feed or listing. While one is worked on, the next is asked for.
-fn pages<'scope, 'env>(
-    lane: &mut Lane<'env>,
-    side: Side,
-    scope: &'scope Scope<'scope, 'env>,
-    ask: &Ask,
-    first: Asked<'scope>,
-) -> Result<(), Stop> {
+fn pages(lane: &mut Lane<'_>, side: Side, ask: &Ask, first: Asked) -> Result<(), Stop> {
     let mut sighted = Sighted::default();
     let mut from = ask.beginning();
     let mut ahead = first;
@@ -183,7 +156,7 @@ fn pages<'scope, 'env>(
             return take(lane, side, ask, &mut sighted, page);
         }
         from.clone_from(&page.next);
-        ahead = ask.from(lane, side, scope, from.clone());
+        ahead = ask.from(lane, side, from.clone());
         take(lane, side, ask, &mut sighted, page)?;
     }
 }

@@ -1,7 +1,9 @@
 //! The pages of a listing. While the host works on a page of whole records, the next one is read.
 
-use std::sync::{Mutex, PoisonError};
-use std::thread::{self, JoinHandle};
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::sync::mpsc::{Receiver, sync_channel};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::thread;
 
 use pairwise_plugin_api::ops::{ListDetail, ListRequest};
 use pairwise_plugin_api::{Change, Class, Context, Failure, Page, Record, RecordRef, Result};
@@ -28,38 +30,73 @@ enum Left {
     #[default]
     Nothing,
     Listing(Listing),
-    Ahead(Box<ListRequest>, JoinHandle<Result<(Page, Listing)>>),
+    Ahead(Receiver<Ahead>),
 }
+
+/// A page that was read before it is asked for, and how it will be asked for.
+struct Ahead {
+    request: ListRequest,
+    page: thread::Result<Result<Page>>,
+}
+
+/// Pages that may wait to be asked for, beside the one that is being read.
+const PAGES_AHEAD: usize = 1;
 
 impl Pages {
     /// The page that is asked for.
     pub(crate) fn next(&self, root: Root, request: ListRequest, cx: &Context) -> Result<Page> {
-        let left = std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner));
-        let (page, listing) = match left {
-            Left::Ahead(asked, thread) if *asked == request => {
-                thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?
-            }
-            Left::Listing(listing) => page(&root, Some(listing), &request, cx)?,
-            _ => page(&root, None, &request, cx)?,
+        let left = std::mem::take(&mut *self.left());
+        let listing = match left {
+            Left::Ahead(pages) => match pages.recv() {
+                Ok(ahead) if ahead.request == request => {
+                    let page = ahead.page.unwrap_or_else(|panic| resume_unwind(panic))?;
+                    if page.more {
+                        *self.left() = Left::Ahead(pages);
+                    }
+                    return Ok(page);
+                }
+                _ => None,
+            },
+            Left::Listing(listing) => Some(listing),
+            Left::Nothing => None,
         };
+        let (page, listing) = page(&root, listing, &request, cx)?;
         if page.more {
-            let left = match request.detail {
+            *self.left() = match request.detail {
                 ListDetail::Ids => Left::Listing(listing),
-                ListDetail::Full => read_ahead(root, listing, ListRequest { page: page.next.clone(), ..request }, cx),
+                ListDetail::Full => {
+                    read_ahead(root, listing, ListRequest { page: page.next.clone(), ..request }, cx.clone())
+                }
             };
-            *self.0.lock().unwrap_or_else(PoisonError::into_inner) = left;
         }
         Ok(page)
     }
+
+    fn left(&self) -> MutexGuard<'_, Left> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
-fn read_ahead(root: Root, listing: Listing, request: ListRequest, cx: &Context) -> Left {
-    let (asked, cx) = (Box::new(request.clone()), cx.clone());
-    let thread = thread::Builder::new().name("ahead".to_owned());
+/// Reads the pages that follow, until the last one or until nobody wants them any more.
+fn read_ahead(root: Root, listing: Listing, request: ListRequest, cx: Context) -> Left {
+    let (pages, asked) = sync_channel(PAGES_AHEAD);
+    let read = move || {
+        let mut rest = Some((listing, request));
+        while let Some((listing, request)) = rest.take() {
+            let read = catch_unwind(AssertUnwindSafe(|| page(&root, Some(listing), &request, &cx)));
+            let page = read.map(|read| {
+                let (page, listing) = read?;
+                let next = || ListRequest { page: page.next.clone(), ..request.clone() };
+                rest = page.more.then(|| (listing, next()));
+                Ok(page)
+            });
+            if pages.send(Ahead { request, page }).is_err() {
+                return;
+            }
+        }
+    };
     // Without a thread the next page is made from the beginning.
-    thread
-        .spawn(move || page(&root, Some(listing), &request, &cx))
-        .map_or(Left::Nothing, |thread| Left::Ahead(asked, thread))
+    thread::Builder::new().name("ahead".to_owned()).spawn(read).map_or(Left::Nothing, |_| Left::Ahead(asked))
 }
 
 /// The next lines of a listing, which `known` may already hold.

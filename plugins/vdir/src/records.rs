@@ -9,8 +9,8 @@
 //! time that is yet to come is that of a wrong clock, and counts for nothing.
 
 use std::collections::HashSet;
+use std::fmt;
 use std::time::{SystemTime, UNIX_EPOCH};
-use std::{fmt, thread};
 
 use pairwise_plugin_api::ops::FindRequest;
 use pairwise_plugin_api::{Condition, Context, Failure, Fields, Found, Millis, Name, Record, RecordRef, Value};
@@ -195,9 +195,6 @@ fn now() -> Millis {
     Millis::try_from(since.as_millis()).unwrap_or(Millis::MAX)
 }
 
-/// So many files are worth a second thread.
-const MANY: usize = 32;
-
 /// What was read of a listing's next files.
 #[derive(Debug, Default)]
 pub(crate) struct Read {
@@ -212,7 +209,7 @@ pub(crate) struct Read {
     pub(crate) odd: Vec<String>,
 }
 
-/// Reads a listing's next files. Two threads read: telling what a card says takes longer than opening its file.
+/// Reads a listing's next files.
 pub(crate) fn read_all(
     root: &Root,
     shelf: &mut Shelf,
@@ -220,41 +217,22 @@ pub(crate) fn read_all(
     kind: fn(&str) -> Kind,
     wanted: &[Name],
 ) -> Result<Read, Failure> {
-    let read = |shelf: &mut Shelf, files: &[(&str, Seen)]| -> Result<Read, Failure> {
-        let mut all = Read::default();
-        for (id, seen) in files {
-            let place = Place::of(kind(id), id);
-            let loaded = place.as_ref().map(|place| shelf.load(root, place)).transpose()?.and_then(Shelved::here);
-            let record = place.zip(loaded).map(|(place, loaded)| {
-                all.bytes += loaded.bytes.len();
-                record(root, &place, &loaded, wanted)
-            });
-            if matches!(seen, Seen::New(_)) && shelf.is_odd() {
-                all.odd.push((*id).to_owned());
-            }
-            if all.odd.is_empty() {
-                all.records.extend(record);
-                all.done += 1;
-            }
+    let mut all = Read::default();
+    for (id, seen) in files {
+        let place = Place::of(kind(id), id);
+        let loaded = place.as_ref().map(|place| shelf.load(root, place)).transpose()?.and_then(Shelved::here);
+        let record = place.zip(loaded).map(|(place, loaded)| {
+            all.bytes += loaded.bytes.len();
+            record(root, &place, &loaded, wanted)
+        });
+        if matches!(seen, Seen::New(_)) && shelf.is_odd() {
+            all.odd.push((*id).to_owned());
         }
-        Ok(all)
-    };
-    if files.len() < MANY {
-        return read(shelf, files);
+        if all.odd.is_empty() {
+            all.records.extend(record);
+            all.done += 1;
+        }
     }
-    let (first, second) = files.split_at(files.len() / 2);
-    let (first, second) = thread::scope(|scope| {
-        let second = scope.spawn(|| read(&mut Shelf::default(), second));
-        let first = read(shelf, first);
-        (first, second.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
-    });
-    let (mut all, more) = (first?, second?);
-    if all.odd.is_empty() {
-        all.records.extend(more.records);
-        all.done += more.done;
-    }
-    all.bytes += more.bytes;
-    all.odd.extend(more.odd);
     Ok(all)
 }
 
