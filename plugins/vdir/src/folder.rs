@@ -60,6 +60,11 @@ impl Root {
         openat(&self.fd, &*at, flags, Mode::empty())
     }
 
+    /// Whether a folder is the one for deleted files.
+    pub(crate) fn is_trash(&self, folder: &Stat) -> bool {
+        self.trash == Some((folder.st_dev, folder.st_ino))
+    }
+
     /// All folders by their relative path, the root (empty) first. What cannot be read makes the answer incomplete.
     pub(crate) fn folders(&self, complete: &mut bool) -> Result<Vec<String>, Failure> {
         let mut folders = vec![String::new()];
@@ -69,7 +74,7 @@ impl Root {
             next += 1;
             let names = self.open_folder(&folder).and_then(|opened| {
                 let stat = fstat(&opened)?;
-                if self.trash == Some((stat.st_dev, stat.st_ino)) { Ok(None) } else { subfolders(&opened).map(Some) }
+                if self.is_trash(&stat) { Ok(None) } else { subfolders(&opened).map(Some) }
             });
             match names {
                 Ok(Some(names)) => {

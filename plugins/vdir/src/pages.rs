@@ -147,11 +147,12 @@ fn page(root: &Root, known: Option<Listing>, request: &ListRequest, cx: &Context
             let mut weight = 0;
             while page.changes.len() < limit && weight < HEAVIEST_PAGE {
                 crate::stop_if_cancelled(cx)?;
-                let next = next_files(&listing, after.as_deref(), limit - page.changes.len(), HEAVIEST_PAGE - weight);
+                let next: Vec<_> = listing.after(after.as_deref()).take(limit - page.changes.len()).collect();
                 if next.is_empty() {
                     break;
                 }
-                let read = records::read_all(root, &mut shelf, &next, kind_of, &request.fields)?;
+                let most = HEAVIEST_PAGE - weight;
+                let read = records::read_all(root, &mut shelf, &next, most, kind_of, &request.fields)?;
                 after = read.done.checked_sub(1).map(|last| next[last].0.to_owned()).or(after);
                 listing.expand(root, read.odd);
                 page.changes.extend(read.records.into_iter().map(Change::upsert));
@@ -172,25 +173,6 @@ fn page(root: &Root, known: Option<Listing>, request: &ListRequest, cx: &Context
     Ok((page, listing))
 }
 
-/// The next ids whose files may be read together: by what is known of their sizes they are not too heavy. Of a file with
-/// several records the size is not known, so that its records are read one by one.
-fn next_files<'l>(listing: &'l Listing, after: Option<&str>, count: usize, weight: usize) -> Vec<(&'l str, Seen)> {
-    let mut sum = 0_usize;
-    let mut next = Vec::new();
-    for (id, seen) in listing.after(after).take(count) {
-        let size = match seen {
-            Seen::File(stamp) | Seen::New(stamp) => usize::try_from(stamp.size).unwrap_or(usize::MAX),
-            Seen::Part(_) => usize::MAX,
-        };
-        if sum >= weight || (size == usize::MAX && !next.is_empty()) {
-            break;
-        }
-        sum = sum.saturating_add(size);
-        next.push((id, seen));
-    }
-    next
-}
-
 /// The kind of a listed id: that of the file, which a part of a file carries in its middle.
 fn kind_of(id: &str) -> Kind {
     Kind::ALL.into_iter().find(|kind| Place::of(*kind, id).is_some()).unwrap_or(Kind::Contact)
@@ -199,15 +181,16 @@ fn kind_of(id: &str) -> Kind {
 /// Id and version.
 fn brief(root: &Root, kind: Kind, id: &str, seen: Seen, shelf: &mut Shelf) -> Result<Record> {
     let version = match seen {
-        Seen::Part(digest) => part_version(digest),
-        Seen::File(stamp) | Seen::New(stamp) if root.is_unsettled(&stamp) => match Place::of(kind, id) {
+        Seen::Part(digest) => Some(part_version(digest)),
+        Seen::File(stamp) if root.is_unsettled(&stamp) => match Place::of(kind, id) {
             Some(place) => match shelf.load(root, &place)?.here() {
-                Some(loaded) => records::version(root, &place, &loaded, &Text::new(loaded.bytes)),
-                None => stamp.version(),
+                Some(loaded) => Some(records::version(root, &place, &loaded, &Text::new(loaded.bytes))),
+                None => Some(stamp.version()),
             },
-            None => stamp.version(),
+            None => Some(stamp.version()),
         },
-        Seen::File(stamp) | Seen::New(stamp) => stamp.version(),
+        Seen::File(stamp) => Some(stamp.version()),
+        Seen::New => None,
     };
-    Ok(Record { at: RecordRef::new(kind.entity(), id), version: Some(version), ..Record::default() })
+    Ok(Record { at: RecordRef::new(kind.entity(), id), version, ..Record::default() })
 }

@@ -209,23 +209,27 @@ pub(crate) struct Read {
     pub(crate) odd: Vec<String>,
 }
 
-/// Reads a listing's next files.
+/// Reads a listing's next files, until they come to so many bytes.
 pub(crate) fn read_all(
     root: &Root,
     shelf: &mut Shelf,
     files: &[(&str, Seen)],
+    most: usize,
     kind: fn(&str) -> Kind,
     wanted: &[Name],
 ) -> Result<Read, Failure> {
     let mut all = Read::default();
     for (id, seen) in files {
+        if all.bytes >= most {
+            break;
+        }
         let place = Place::of(kind(id), id);
         let loaded = place.as_ref().map(|place| shelf.load(root, place)).transpose()?.and_then(Shelved::here);
         let record = place.zip(loaded).map(|(place, loaded)| {
             all.bytes += loaded.bytes.len();
             record(root, &place, &loaded, wanted)
         });
-        if matches!(seen, Seen::New(_)) && shelf.is_odd() {
+        if matches!(seen, Seen::New) && shelf.is_odd() {
             all.odd.push((*id).to_owned());
         }
         if all.odd.is_empty() {

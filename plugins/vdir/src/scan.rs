@@ -26,13 +26,13 @@ struct Entry {
 pub(crate) enum Seen {
     /// A file with one record.
     File(Stamp),
-    /// A file that nobody has looked into yet.
-    New(Stamp),
+    /// A file that nobody has looked at yet.
+    New,
     /// A record of a file with several: the digest of its text.
     Part(u64),
 }
 
-/// When new files are looked into.
+/// When files are looked at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Look {
     /// While they are listed.
@@ -110,8 +110,11 @@ impl Listing {
         for entry in entries {
             let id = self.id(&entry).to_owned();
             match (files.binary_search(&id), entry.seen, Kind::of_file(id.as_bytes())) {
-                (Ok(_), Seen::New(stamp), Some(kind)) => {
-                    if !self.open(root, kind, &id, false, &mut buffer) {
+                (Ok(_), Seen::New, Some(kind)) => {
+                    // A file that is gone by now is not there.
+                    if !self.open(root, kind, &id, false, &mut buffer)
+                        && let Ok(stamp) = root.look(&id)
+                    {
                         self.push(&id, Seen::File(stamp));
                     }
                 }
@@ -175,14 +178,14 @@ pub(crate) fn scan(
         kinds: names,
         ..Memory::default()
     };
-    for folder in root.folders(&mut scan.listing.complete)? {
+    let mut folders = vec![String::new()];
+    while let Some(folder) = folders.pop() {
         if cx.cancelled() {
             return Err(Failure::new(pairwise_plugin_api::Class::Cancelled, "the listing was stopped"));
         }
-        if wanted(&folder) {
-            scan.folder(&folder)?;
-            cx.progress(scan.listing.entries.len() as u64, 0);
-        }
+        let is_wanted = wanted(&folder);
+        folders.extend(scan.folder(&folder, is_wanted)?);
+        cx.progress(scan.listing.entries.len() as u64, 0);
     }
     let mut listing = scan.listing;
     listing.sort();
@@ -199,53 +202,75 @@ struct Scan<'a> {
 }
 
 impl Scan<'_> {
-    fn folder(&mut self, folder: &str) -> Result<(), Failure> {
+    /// Takes in a folder's files, if they are wanted; answers its subfolders.
+    fn folder(&mut self, folder: &str, is_wanted: bool) -> Result<Vec<String>, Failure> {
         let opened = match self.root.open_folder(folder) {
             Ok(opened) => opened,
-            Err(rustix::io::Errno::NOENT) => return Ok(()),
-            Err(_) => {
-                self.listing.complete = false;
-                return Ok(());
+            Err(error) if folder.is_empty() => return Err(failed("list", &self.root.show(""), error)),
+            Err(error) => {
+                self.listing.complete &= error == rustix::io::Errno::NOENT;
+                return Ok(Vec::new());
             }
         };
         let itself = rustix::fs::fstat(&opened).map_err(|error| failed("look at", &self.root.show(folder), error))?;
+        if self.root.is_trash(&itself) {
+            return Ok(Vec::new());
+        }
         let key = digest([folder.as_bytes(), b"\n", &itself.st_ino.to_le_bytes()]);
         let is_known = self.previous.is_some_and(|memory| memory.folders.binary_search(&key).is_ok());
-        self.listing.memory.folders.push(key);
+        if is_wanted {
+            self.listing.memory.folders.push(key);
+        }
         let prefix = if folder.is_empty() { String::new() } else { format!("{folder}/") };
+        let mut subfolders = Vec::new();
         let mut space = [MaybeUninit::uninit(); 32 * 1024];
         let mut names = RawDir::new(&opened, &mut space);
         let mut id = String::new();
         while let Some(entry) = names.next() {
             let entry = entry.map_err(|error| failed("list", &self.root.show(folder), error))?;
             let name = entry.file_name().to_bytes();
-            let Some(kind) = Kind::of_file(name).filter(|kind| self.kinds.contains(kind)) else { continue };
-            if !matches!(entry.file_type(), FileType::RegularFile | FileType::Unknown) {
-                continue;
-            }
+            let kind = Kind::of_file(name).filter(|kind| is_wanted && self.kinds.contains(kind));
             // A file that vanishes while we look is not there.
-            let Ok(stat) = statat(&opened, entry.file_name(), AtFlags::SYMLINK_NOFOLLOW) else { continue };
-            if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
-                continue;
-            }
+            let look = || statat(&opened, entry.file_name(), AtFlags::SYMLINK_NOFOLLOW).ok();
+            let (file_type, stat) = match entry.file_type() {
+                FileType::Unknown => match look() {
+                    Some(stat) => (FileType::from_raw_mode(stat.st_mode), Some(stat)),
+                    None => continue,
+                },
+                known => (known, None),
+            };
             id.clear();
             id.push_str(&prefix);
             encode_name(name, &mut id);
-            self.file(kind, &id, &stat, is_known);
+            match (file_type, kind) {
+                (FileType::Directory, _) if !name.starts_with(b".") => subfolders.push(id.clone()),
+                (FileType::RegularFile, Some(_)) if self.look == Look::Later && !self.was_odd(&id) => {
+                    self.listing.push(&id, Seen::New);
+                }
+                (FileType::RegularFile, Some(kind)) => {
+                    let Some(stat) = stat.or_else(look) else { continue };
+                    if FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile {
+                        self.file(kind, &id, &stat, is_known);
+                    }
+                }
+                _ => {}
+            }
         }
-        Ok(())
+        Ok(subfolders)
+    }
+
+    /// Whether the last listing found no record in a file, or several.
+    fn was_odd(&self, id: &str) -> bool {
+        let known = self.previous.filter(|memory| !memory.odd.is_empty());
+        known.is_some_and(|memory| memory.odd.binary_search(&digest([id.as_bytes()])).is_ok())
     }
 
     fn file(&mut self, kind: Kind, id: &str, stat: &Stat, folder_is_known: bool) {
         let stamp = Stamp::of(stat);
-        let was_odd = self
-            .previous
-            .is_some_and(|memory| !memory.odd.is_empty() && memory.odd.binary_search(&digest([id.as_bytes()])).is_ok());
+        let was_odd = self.was_odd(id);
         let is_as_it_was = folder_is_known && self.previous.is_some_and(|memory| stamp.changed < memory.started);
         if is_as_it_was && !was_odd {
             self.listing.push(id, Seen::File(stamp));
-        } else if self.look == Look::Later && !was_odd {
-            self.listing.push(id, Seen::New(stamp));
         } else if !self.listing.open(self.root, kind, id, was_odd, &mut self.buffer) {
             self.listing.push(id, Seen::File(stamp));
         }
