@@ -7,7 +7,7 @@
 //! Who keeps many messages may keep their field names apart, in [`Names`]: then no message spells any of them. Such a name
 //! is a negative number, -1 for the first, so that both kinds of message can be told apart name by name.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::HashSet;
 use std::fmt;
 use std::sync::{Arc, LazyLock, Mutex, PoisonError};
@@ -40,6 +40,8 @@ thread_local! {
     static READING: RefCell<Option<Read>> = const { RefCell::new(None) };
     /// The outline of the last fields that were read: records mostly have the names of the one before.
     static LAST_READ: RefCell<Outline> = RefCell::default();
+    /// The bytes of the last message that was written: most are as long as the one before, and one that grows is there twice.
+    static LAST_LENGTH: Cell<usize> = const { Cell::new(0) };
 }
 
 /// A name that others may have, too, so that most comparisons are of one and the same. So many are kept, for ever.
@@ -205,8 +207,10 @@ pub fn encode_with<T: Serialize + ?Sized>(message: &T, names: &mut Names) -> Res
 }
 
 fn write<T: Serialize + ?Sized>(message: &T) -> Result<Vec<u8>, CodecError> {
-    let mut bytes = Vec::with_capacity(USUAL_MESSAGE);
+    let last = LAST_LENGTH.get();
+    let mut bytes = Vec::with_capacity(USUAL_MESSAGE.max(last + last / 8));
     rmp_serde::encode::write_named(&mut bytes, message).map_err(|error| problem::<T>(&error))?;
+    LAST_LENGTH.set(bytes.len());
     Ok(bytes)
 }
 

@@ -233,7 +233,8 @@ fn start(lane: &Lane<'_>, mut page: Ready) -> Flight {
         for requests in requests.chunk_by(|(one, _), (two, _)| one == two) {
             for requests in requests.chunks(requests.first().map_or(1, |(side, _)| at_once[*side])) {
                 answers.extend(thread::scope(|scope| {
-                    let others: Vec<_> = requests[1..].iter().map(|request| scope.spawn(move || call(request))).collect();
+                    let others: Vec<_> =
+                        requests[1..].iter().map(|request| scope.spawn(move || call(request))).collect();
                     let first = call(&requests[0]);
                     let others = others.into_iter().map(|one| one.join().unwrap_or_else(|panic| resume_unwind(panic)));
                     iter::once(first).chain(others).collect::<Vec<Answer>>()

@@ -2,7 +2,7 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::mpsc::{Receiver, Sender, channel};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, Scope};
 
 use pairwise_plugin_api::ops::GetRequest;
@@ -64,31 +64,46 @@ impl Caller<'_> {
 /// turn only when the one that starts it gives way, which is later than the call should be on its way.
 ///
 /// A simulator does without, so that the order of calls is the same each time.
-pub(super) struct Crew<'a>(Option<Sender<Job<'a>>>);
+pub(super) struct Crew<'a> {
+    hands: Vec<Sender<Job<'a>>>,
+    /// Places in `hands`. Who was idle last works first: what it has freed is room for what comes.
+    idle: Arc<Mutex<Vec<usize>>>,
+}
 
 type Job<'a> = Box<dyn FnOnce() + Send + 'a>;
 
 impl<'a> Crew<'a> {
     pub(super) fn start<'scope>(scope: &'scope Scope<'scope, 'a>, size: usize) -> Self {
-        let (sender, jobs) = channel::<Job<'a>>();
-        let jobs = Arc::new(Mutex::new(jobs));
-        for _ in 0..size {
-            let jobs = Arc::clone(&jobs);
-            let next = move || jobs.lock().unwrap_or_else(PoisonError::into_inner).recv();
-            scope.spawn(move || std::iter::from_fn(|| next().ok()).for_each(|job| job()));
-        }
-        Crew((size > 0).then_some(sender))
+        let hire = |_| {
+            let (sender, jobs) = channel::<Job<'a>>();
+            scope.spawn(move || jobs.into_iter().for_each(|job| job()));
+            sender
+        };
+        Crew { hands: (0..size).map(hire).collect(), idle: Arc::new(Mutex::new((0..size).collect())) }
     }
 
     /// Has something done; without threads at once.
     pub(super) fn ahead<T: Send + 'a>(&self, work: impl FnOnce() -> T + Send + 'a) -> Ahead<T> {
-        let Some(crew) = &self.0 else { return Ahead::Done(work()) };
+        if self.hands.is_empty() {
+            return Ahead::Done(work());
+        }
+        let hand = lock(&self.idle).pop();
         let (answer, answered) = channel();
-        let job = move || drop(answer.send(catch_unwind(AssertUnwindSafe(work))));
-        // It is taken: the crew lasts as long as this end of the channel.
-        drop(crew.send(Box::new(job)));
+        let all = Arc::clone(&self.idle);
+        let job = move || {
+            let done = catch_unwind(AssertUnwindSafe(work));
+            lock(&all).extend(hand);
+            // Nobody may wait for it any more.
+            let _ = answer.send(done);
+        };
+        // Where all are busy the first takes it up later. It is taken: a hand lasts as long as this end of its channel.
+        let _ = self.hands[hand.unwrap_or(0)].send(Box::new(job));
         Ahead::Flying(answered)
     }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// What was asked for ahead of its time.

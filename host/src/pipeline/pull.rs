@@ -85,15 +85,11 @@ impl Ask {
         match self {
             Ask::Feed(request) | Ask::Echo(request) => {
                 let request = ChangesRequest { cursor: from, ..request.clone() };
-                lane.crew.ahead(move || {
-                    (caller.call(side, |remote| remote.changes(&request)), caller.chance.now())
-                })
+                lane.crew.ahead(move || (caller.call(side, |remote| remote.changes(&request)), caller.chance.now()))
             }
             Ask::List(request) => {
                 let request = ListRequest { page: from, ..request.clone() };
-                lane.crew.ahead(move || {
-                    (caller.call(side, |remote| remote.list(&request)), caller.chance.now())
-                })
+                lane.crew.ahead(move || (caller.call(side, |remote| remote.list(&request)), caller.chance.now()))
             }
         }
     }

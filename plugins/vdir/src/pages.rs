@@ -39,9 +39,6 @@ struct Ahead {
     page: thread::Result<Result<Page>>,
 }
 
-/// Pages that may wait to be asked for, beside the one that is being read.
-const PAGES_AHEAD: usize = 1;
-
 impl Pages {
     /// The page that is asked for.
     pub(crate) fn next(&self, root: Root, request: ListRequest, cx: &Context) -> Result<Page> {
@@ -79,7 +76,8 @@ impl Pages {
 
 /// Reads the pages that follow, until the last one or until nobody wants them any more.
 fn read_ahead(root: Root, listing: Listing, request: ListRequest, cx: Context) -> Left {
-    let (pages, asked) = sync_channel(PAGES_AHEAD);
+    // One page waits at most: the next is begun when it is asked for.
+    let (pages, asked) = sync_channel(0);
     let read = move || {
         let mut rest = Some((listing, request));
         while let Some((listing, request)) = rest.take() {

@@ -269,9 +269,8 @@ impl Scan<'_> {
         let stamp = Stamp::of(stat);
         let was_odd = self.was_odd(id);
         let is_as_it_was = folder_is_known && self.previous.is_some_and(|memory| stamp.changed < memory.started);
-        if is_as_it_was && !was_odd {
-            self.listing.push(id, Seen::File(stamp));
-        } else if !self.listing.open(self.root, kind, id, was_odd, &mut self.buffer) {
+        let is_told = is_as_it_was && !was_odd;
+        if is_told || !self.listing.open(self.root, kind, id, was_odd, &mut self.buffer) {
             self.listing.push(id, Seen::File(stamp));
         }
     }
