@@ -6,7 +6,7 @@
 use pairwise_plugin_api::{Cursor, Fields, Millis, Reason, Record, RecordRef, Write};
 use serde::{Deserialize, Serialize};
 
-use super::{Author, End, LaneKey, Link, LinkId, LinkState, Side, Sides, Written};
+use super::{Author, End, LaneKey, Link, LinkId, Side, Sides, Written};
 
 /// Row number of an announcement.
 pub type InboxId = i64;
@@ -252,11 +252,9 @@ pub struct Settlement {
     pub link: LinkChange,
     /// Announcements to stage: a record read again.
     pub announce: Vec<Staged>,
-    /// Open conflicts of the link that `link` puts or whose state it changes, replacing those stored; `None` leaves them.
+    /// Open conflicts of the link that `link` puts replacing those stored; `None` leaves them.
     /// A link that is given up takes its conflicts along.
     pub conflicts: Option<Vec<Conflict>>,
-    /// Values that lost.
-    pub history: Option<Lost>,
     /// Records that are set aside.
     pub aside: Vec<Aside>,
     /// Records that the next run reads again and announces.
@@ -271,15 +269,13 @@ pub enum LinkChange {
     Keep,
     /// It is stored like this; id 0 makes a new one.
     Put(Box<Link>),
-    /// Only its state changes.
-    State(LinkId, LinkState),
     /// Only the incarnation of its record on a side becomes known.
     Incarnation(LinkId, Side, String),
     /// It is given up.
     Retire(LinkId),
 }
 
-/// Values that were overwritten or deleted, for [`Settlement`] and intents.
+/// Values that were overwritten or deleted, with the intent that does it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Lost {
     /// The link they belonged to.
@@ -463,6 +459,15 @@ pub trait Store {
 
     /// Announcements without link or partner of one side, for looking up candidates elsewhere.
     fn unmatched(&mut self, lease: &Lease, side: Side, after: InboxId, limit: usize) -> StoreResult<Vec<Announced>>;
+
+    /// Quarantined records of one side without a link, above a number: they may be the counterparts of new ones.
+    fn loose_asides(
+        &mut self,
+        lease: &Lease,
+        side: Side,
+        after: AsideId,
+        limit: usize,
+    ) -> StoreResult<Vec<(AsideId, RecordRef)>>;
 
     /// Ties announcements of left and right together, so that they are settled as one.
     fn pair(&mut self, lease: &Lease, pairs: &[(InboxId, InboxId)]) -> StoreResult<()>;

@@ -225,6 +225,14 @@ pub(super) fn gone_for_certain(lane: &mut Lane<'_>, side: Side, links: &[LinkId]
         let at: Vec<RecordRef> = others.into_iter().filter_map(|link| Some(link.ends[side].clone()?.at)).collect();
         lane.get(side, &at)?;
     }
+    let mut after = 0;
+    while !lane.answers[side].get() {
+        let new = lane.store.unmatched(&lane.lease, side, after, lane.batch())?;
+        let Some(last) = new.last() else { break };
+        after = last.id;
+        let at: Vec<RecordRef> = new.into_iter().map(|announced| announced.at).collect();
+        lane.get(side, &at)?;
+    }
     let canary = lane.answers[side].get() || !lane.guards(Guard::Canary);
     Ok(gone.into_iter().filter(|_| canary).collect())
 }

@@ -4,7 +4,7 @@
 use super::reconcile::{Told, judge};
 use super::translate::label;
 use super::{Lane, Stop};
-use crate::model::{Guard, GuardPolicy, Hold, HoldKind, InboxId, News, Select, Side, Sides};
+use crate::model::{Announced, Guard, GuardPolicy, Hold, HoldKind, InboxId, News, Select, Side, Sides};
 
 /// Removals that would be written to one side.
 #[derive(Debug, Default)]
@@ -35,8 +35,13 @@ pub(super) fn hold_removals(lane: &mut Lane<'_>) -> Result<(), Stop> {
             });
             let judgement = judge(lane.rules(), link, &told, &work.conflicts);
             for target in Side::BOTH {
+                let from = target.other();
                 let deletes = judgement.writes[target].as_ref().is_some_and(|planned| planned.removal.is_some());
-                let Some(announced) = work.news[target.other()].as_ref().filter(|_| deletes) else { continue };
+                // Nothing is made again on a side that lists nothing, either.
+                let restores = lane.emptied[from] && judgement.writes[from].is_some() && lane.guards(Guard::Emptied);
+                let is_gone = |announced: &&Announced| matches!(announced.news, News::Gone(_));
+                let told = work.news[from].as_ref().filter(|told| deletes || restores && is_gone(told));
+                let Some(announced) = told else { continue };
                 if announced.released {
                     wanted[target].released += 1;
                 } else {

@@ -7,7 +7,8 @@ use pairwise_plugin_api::{Fields, Name, Reason, Record, RecordRef};
 use super::absence::{gone_for_certain, gone_twice};
 use super::calls::is_gone;
 use super::pull::{gone as announced_gone, quarantined, set_aside};
-use super::reconcile::{Seen, Told, is_echo};
+use super::reconcile::{Seen, Told};
+use super::removal::is_echo;
 use super::{Lane, Stop};
 use crate::model::{Aside, Conflict, Guard, InboxId, Link, LinkId, LinkState, News, Settlement, Side, Sides, Work};
 

@@ -11,7 +11,7 @@ use pairwise_plugin_api::{Fields, Name, RecordRef};
 
 use super::doubtful::{self, Candidate};
 use super::keys::fits;
-use super::pull::announce;
+use super::pull::{announce, set_aside};
 use super::translate::FieldMap;
 use super::{Lane, Stop};
 use crate::model::{
@@ -25,6 +25,7 @@ pub(super) fn match_unlinked(lane: &mut Lane<'_>) -> Result<(), Stop> {
         if unseen && lane.spec.reads(side.other()) {
             look_up_candidates(lane, side, policy)?;
         }
+        offer_quarantined(lane, side)?;
     }
     let mut doubtful = Vec::new();
     for rank in 0..policy.keys.len() {
@@ -226,6 +227,27 @@ fn look_up_candidates(lane: &mut Lane<'_>, target: Side, policy: &MatchPolicy) -
                 lane.store.stage(&lane.lease, &staged, None)?;
             }
         }
+        lane.breathe()?;
+    }
+}
+
+/// A record that could not be carried over may have got its counterpart by other hands since, and is a candidate of what is
+/// new on the other side.
+fn offer_quarantined(lane: &mut Lane<'_>, side: Side) -> Result<(), Stop> {
+    let any = lane.memory.newest_aside > 0 || lane.report.quarantined > 0;
+    if !any || lane.store.unmatched(&lane.lease, side.other(), 0, 1)?.is_empty() {
+        return Ok(());
+    }
+    let mut after = 0;
+    loop {
+        let page = lane.store.loose_asides(&lane.lease, side, after, lane.batch())?;
+        let Some((last, _)) = page.last() else { return Ok(()) };
+        after = *last;
+        let at: Vec<RecordRef> = page.into_iter().map(|(_, at)| at).collect();
+        let found = lane.get(side, &at)?.into_iter().filter_map(|found| found.record);
+        let readable = found.filter(|record| set_aside(lane.spec, side, record).is_none());
+        let staged: Vec<_> = readable.map(|record| announce(lane, side, record, true, true)).collect();
+        lane.store.stage(&lane.lease, &staged, None)?;
         lane.breathe()?;
     }
 }

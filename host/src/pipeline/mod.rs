@@ -34,6 +34,7 @@ mod prepare;
 mod pull;
 pub mod reconcile;
 mod recover;
+mod removal;
 mod report;
 pub mod resolve;
 pub mod translate;

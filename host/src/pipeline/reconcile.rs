@@ -5,6 +5,7 @@
 
 use pairwise_plugin_api::{Fields, Millis, Name, Reason, Record, Value};
 
+use super::removal::{asleep, is_echo, removed, restore, sleep};
 use super::translate::{FieldMap, Row};
 use crate::model::value::same;
 use crate::model::{
@@ -103,6 +104,10 @@ pub fn judge(rules: Rules<'_>, link: &Link, told: &Sides<Told>, conflicts: &[Con
         return judge(rules, link, &Sides::from_fn(heard), conflicts);
     }
     match (&told.left, &told.right) {
+        // Both are still there: neither is new when it returns.
+        (Told::Gone(Reason::LeftScope), Told::Gone(Reason::LeftScope)) => {
+            sleep(&sleep(link, Side::Left).link, Side::Right)
+        }
         (Told::Gone(_), Told::Gone(_)) => Judgement::ends(link),
         (Told::Gone(reason), other) => removed(rules, link, Side::Left, *reason, other, conflicts),
         (other, Told::Gone(reason)) => removed(rules, link, Side::Right, *reason, other, conflicts),
@@ -118,143 +123,13 @@ pub fn judge(rules: Rules<'_>, link: &Link, told: &Sides<Told>, conflicts: &[Con
 }
 
 impl Judgement {
-    fn stays(link: Link) -> Self {
+    pub(super) fn stays(link: Link) -> Self {
         Judgement { link, writes: Sides::default(), fate: Fate::Stays, conflicts: Vec::new(), lost: Sides::default() }
     }
 
-    fn ends(link: &Link) -> Self {
+    pub(super) fn ends(link: &Link) -> Self {
         Judgement { fate: Fate::Ends, ..Judgement::stays(link.clone()) }
     }
-}
-
-/// That a record left the scope is no news where we took it out ourselves, or knew it before.
-pub(super) fn is_echo(link: &Link, side: Side, told: &Told) -> bool {
-    *told == Told::Gone(Reason::LeftScope)
-        && link.state == LinkState::Dormant
-        && link.ends[side].as_ref().is_some_and(|end| end.version.is_none())
-}
-
-/// A dormant link wakes when the side that left returns; that side's end has no version. An edit on the side that stayed
-/// wakes nothing.
-fn asleep(rules: Rules<'_>, link: &Link, told: &Sides<Told>, conflicts: &[Conflict]) -> Judgement {
-    let returned = |side: Side| {
-        matches!(told[side], Told::Here(_)) && link.ends[side].as_ref().is_none_or(|end| end.version.is_none())
-    };
-    if Side::BOTH.into_iter().any(returned) {
-        let awake = Link { state: LinkState::Live, ..link.clone() };
-        return merge(rules, &awake, told, conflicts);
-    }
-    let mut link = link.clone();
-    refresh_ends(&mut link, told);
-    Judgement::stays(link)
-}
-
-/// A side's record is gone; the other side tells something or nothing.
-fn removed(
-    rules: Rules<'_>,
-    link: &Link,
-    gone: Side,
-    reason: Reason,
-    other: &Told,
-    conflicts: &[Conflict],
-) -> Judgement {
-    let lane = rules.lane;
-    let target = gone.other();
-    let policy = &lane.removed[gone];
-    let action = if reason == Reason::LeftScope { policy.left_scope } else { policy.deleted };
-    let asleep = link.state == LinkState::Dormant;
-
-    let unseen_edit = match other {
-        // A value that waits in a conflict is known, and no edit.
-        Told::Here(seen) => changed_rows(rules, link, target, seen).any(|path| {
-            let waiting = conflicts.iter().find(|conflict| *conflict.path == **path);
-            let row = rules.map.row(path);
-            !waiting
-                .zip(row)
-                .zip(seen.values.get(path))
-                .is_some_and(|((conflict, row), now)| same(row.compare, now, &conflict.values[target]))
-        }),
-        _ => false,
-    };
-    let action = match action {
-        Removal::Trash | Removal::Delete | Removal::Exclude if asleep => return Judgement::ends(link),
-        Removal::Trash | Removal::Delete | Removal::Exclude if unseen_edit && !policy.beats_edit => {
-            return restore(rules, link, gone, other, "edit_beats_deletion");
-        }
-        Removal::Trash | Removal::Delete | Removal::Exclude if !lane.writes_to(target) => {
-            return Judgement::ends(link);
-        }
-        Removal::Trash if rules.keeps[target] => return sleep(link, gone),
-        Removal::Restore => return restore(rules, link, gone, other, "restored"),
-        Removal::Keep => return sleep(link, gone),
-        action => action,
-    };
-    // The counterpart cannot be addressed, so there is nothing to delete.
-    if link.ends[target].is_none() {
-        return Judgement::ends(link);
-    }
-    let mut judgement = Judgement::ends(link);
-    if action == Removal::Exclude && reason == Reason::LeftScope {
-        // It may return, and its counterpart with it.
-        judgement = sleep(link, gone);
-    }
-    let values = match other {
-        Told::Here(seen) => &seen.values,
-        _ => &link.shadows[target],
-    };
-    if action != Removal::Exclude {
-        judgement.lost[target] =
-            values.iter().map(|(path, value)| (path.to_string(), value.clone(), Value::Null)).collect();
-    }
-    if let (Told::Here(seen), Some(end)) = (other, judgement.link.ends[target].as_mut()) {
-        *end = End::of(&seen.record);
-    }
-    if action == Removal::Exclude
-        && let Some(end) = judgement.link.ends[target].as_mut()
-    {
-        end.version = None;
-    }
-    judgement.writes[target] = Some(Planned {
-        op: if action == Removal::Exclude { Op::Exclude } else { Op::Delete },
-        removal: Some(action),
-        asked: Fields::new(),
-        unsent: Fields::new(),
-        changes: Vec::new(),
-        reason: if reason == Reason::LeftScope { "left_scope" } else { "deleted_on_other_side" },
-    });
-    judgement
-}
-
-/// Makes a record again on the side where it went missing.
-fn restore(rules: Rules<'_>, link: &Link, gone: Side, other: &Told, reason: &'static str) -> Judgement {
-    let source = gone.other();
-    if !rules.lane.writes_to(gone) || !rules.lane.create[gone] {
-        return sleep(link, gone);
-    }
-    let values = match other {
-        Told::Here(seen) => seen.values.clone(),
-        _ => link.shadows[source].clone(),
-    };
-    let mut link = link.clone();
-    if let Told::Here(seen) = other {
-        link.ends[source] = Some(End::of(&seen.record));
-    }
-    link.ends[gone] = None;
-    link.shadows = Sides::default();
-    link.state = LinkState::Live;
-    let mut judgement = Judgement::stays(link);
-    judgement.writes[gone] = Some(creation(rules, gone, &values, Op::Recreate, reason));
-    judgement
-}
-
-/// The link sleeps: the end of the side that left loses its version, which tells which side that was.
-fn sleep(link: &Link, gone: Side) -> Judgement {
-    let mut link = link.clone();
-    link.state = LinkState::Dormant;
-    if let Some(end) = link.ends[gone].as_mut() {
-        end.version = None;
-    }
-    Judgement::stays(link)
 }
 
 /// What a record without a counterpart becomes on the other side.
@@ -283,7 +158,7 @@ pub fn creation(rules: Rules<'_>, target: Side, values: &Fields, op: Op, reason:
 }
 
 /// Both records are there, as far as we know.
-fn merge(rules: Rules<'_>, link: &Link, told: &Sides<Told>, conflicts: &[Conflict]) -> Judgement {
+pub(super) fn merge(rules: Rules<'_>, link: &Link, told: &Sides<Told>, conflicts: &[Conflict]) -> Judgement {
     let mut judgement = Judgement::stays(link.clone());
     refresh_ends(&mut judgement.link, told);
     let modified = Sides::from_fn(|side| match &told[side] {
@@ -542,7 +417,7 @@ fn paths(map: &FieldMap, link: &Link, told: &Sides<Told>, conflicts: &[Conflict]
 }
 
 /// The rows in which a side differs from its shadow and that would travel to the other side.
-fn changed_rows<'a>(
+pub(super) fn changed_rows<'a>(
     rules: Rules<'a>,
     link: &'a Link,
     side: Side,
@@ -570,7 +445,7 @@ fn changed_rows<'a>(
         .chain(missing)
 }
 
-fn refresh_ends(link: &mut Link, told: &Sides<Told>) {
+pub(super) fn refresh_ends(link: &mut Link, told: &Sides<Told>) {
     for side in Side::BOTH {
         if let Told::Here(seen) = &told[side] {
             link.ends[side] = Some(End::of(&seen.record));

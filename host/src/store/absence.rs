@@ -133,11 +133,7 @@ mod tests {
         let (mut db, lease) = world();
         let ids: Vec<LinkId> =
             ["a", "b", "c", "d"].map(|id| linked(&mut db, &lease, id, &format!("{id}.vcf")).id).into();
-        settle(
-            &mut db,
-            &lease,
-            Settlement { link: LinkChange::State(ids[1], LinkState::Dormant), ..Default::default() },
-        );
+        asleep(&mut db, &lease, ids[1]);
         let mut half = link("e", "-");
         half.ends.right = None;
         settle(&mut db, &lease, Settlement { link: LinkChange::Put(Box::new(half)), ..Default::default() });

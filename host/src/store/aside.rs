@@ -1,6 +1,6 @@
 //! Records that are set aside: quarantined because of an error, or refused by a filter or a right.
 
-use pairwise_plugin_api::Millis;
+use pairwise_plugin_api::{Millis, RecordRef};
 use serde::Serialize;
 
 use super::transaction::{Answer, Tx, statements};
@@ -16,6 +16,8 @@ statements! {
     CLEAR = "DELETE FROM aside WHERE lane = ?1 AND side = ?2 AND entity = ?3 AND record = ?4";
     PAGE = "SELECT id, lane, side, entity, record, version, kind, label, code, text, run, at FROM aside \
             WHERE lane = ?1 AND kind = 0 AND id > ?2 ORDER BY id LIMIT ?3";
+    LOOSE = "SELECT id, entity, record FROM aside \
+             WHERE lane = ?1 AND side = ?2 AND kind = 0 AND code <> 'maybe_made' AND id > ?3 ORDER BY id LIMIT ?4";
     ONE = "SELECT id, lane, side, entity, record, version, kind, label, code, text, run, at FROM aside WHERE id = ?1";
     DELETE = "DELETE FROM aside WHERE id = ?1";
     REFUSE = "UPDATE aside SET kind = 1 WHERE id = ?1";
@@ -87,6 +89,19 @@ pub(super) fn clear(tx: &Tx<'_>, side: Side, entity: i64, record: &str) -> Answe
         tx.run(CLEAR, (tx.lane(), side, entity, record))?;
     }
     Ok(())
+}
+
+/// Quarantined records of a side without a link, above a number, of which nobody must say first whether they are to take part.
+pub(super) fn loose(tx: &Tx<'_>, side: Side, after: AsideId, limit: usize) -> Answer<Vec<(AsideId, RecordRef)>> {
+    let rows: Vec<(AsideId, i64, String)> =
+        tx.all(LOOSE, (tx.lane(), side, after, limit), |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
+    let mut loose = Vec::with_capacity(rows.len());
+    for (id, entity, record) in rows {
+        if links::id_of_record(tx, side, entity, &record)?.is_none() {
+            loose.push((id, tx.at(entity, record)?));
+        }
+    }
+    Ok(loose)
 }
 
 struct Stored {

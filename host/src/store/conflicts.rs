@@ -210,7 +210,7 @@ impl Db {
 mod tests {
     use super::super::testing::*;
     use super::*;
-    use crate::model::{Lease, LinkChange, LinkState, Settlement, Store};
+    use crate::model::{Lease, LinkChange, Settlement, Store};
 
     fn conflict(path: &str, left: &str) -> Conflict {
         Conflict {
@@ -222,7 +222,7 @@ mod tests {
     }
 
     fn note(db: &mut Db, lease: &Lease, link: &Link, open: Vec<Conflict>) {
-        let change = LinkChange::State(link.id, LinkState::Live);
+        let change = LinkChange::Put(Box::new(link.clone()));
         settle(db, lease, Settlement { link: change, conflicts: Some(open), ..Settlement::default() });
     }
 

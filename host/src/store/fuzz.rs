@@ -10,8 +10,8 @@ use rusqlite::types::Value;
 use super::Db;
 use super::testing::*;
 use crate::model::{
-    Aside, AsideKind, Conflict, Hold, HoldKind, Intent, LaneReport, Lease, Link, LinkChange, LinkState, Lost, Select,
-    Settlement, Side, Sides, Store, StoreResult,
+    Aside, AsideKind, Conflict, Hold, HoldKind, Intent, LaneReport, Lease, Link, LinkChange, Lost, Select, Settlement,
+    Side, Sides, Store, StoreResult,
 };
 
 /// Every column whose content is more than a number or a name.
@@ -111,13 +111,13 @@ fn furnished() -> (Db, Lease) {
         text: "no".into(),
     };
     let settlement = Settlement {
-        link: LinkChange::State(link.id, LinkState::Live),
+        link: LinkChange::Put(Box::new(link.clone())),
         conflicts: Some(vec![conflict]),
-        history: Some(lost),
         aside: vec![aside],
         ..Settlement::default()
     };
     settle(&mut db, &lease, settlement);
+    db.intend(&lease, "run", &mut [], &[lost]).unwrap();
     let staged =
         [keyed(Side::Left, "bob", &[(0, 7)]), keyed(Side::Right, "bob.vcf", &[(0, 7)]), gone(Side::Left, "eve")];
     db.stage(&lease, &staged, Some((Side::Left, &Cursor(vec![1])))).unwrap();

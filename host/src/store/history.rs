@@ -66,11 +66,11 @@ pub struct LostValue {
     pub new: Value,
 }
 
-/// Keeps what lost. A link that was not stored yet when it lost is found by its record, else is `link`.
-pub(super) fn add(tx: &Tx<'_>, run: &str, lost: &Lost, link: LinkId) -> Answer<()> {
+/// Keeps what lost. A link that was not stored yet when it lost is found by its record.
+pub(super) fn add(tx: &Tx<'_>, run: &str, lost: &Lost) -> Answer<()> {
     let entity = tx.entity(&lost.at.entity)?;
     let link = match lost.link {
-        0 => links::id_of_record(tx, lost.side, entity, &lost.at.id)?.unwrap_or(link),
+        0 => links::id_of_record(tx, lost.side, entity, &lost.at.id)?.unwrap_or_default(),
         known => known,
     };
     tx.run(
@@ -193,29 +193,26 @@ fn of_link(tx: &Tx<'_>, link: LinkId) -> Answer<Vec<HistoryRow>> {
 mod tests {
     use super::super::testing::*;
     use super::*;
-    use crate::model::{LinkChange, Settlement};
+    use crate::model::{LinkChange, Settlement, Store};
 
     #[test]
     fn a_record_is_followed_through_its_links() {
         let (mut db, lease) = world();
         let first = linked(&mut db, &lease, "a", "a.vcf").id;
-        let lost = |link: LinkId, side: Side, id: &str, old: &str| Settlement {
-            history: Some(Lost {
-                link,
-                side,
-                at: RecordRef::new("contact", id),
-                label: "Ada".into(),
-                op: "update".into(),
-                reason: "latest".into(),
-                values: vec![("title".into(), old.into(), "Dr.".into())],
-            }),
-            ..Settlement::default()
+        let lost = |link: LinkId, side: Side, id: &str, old: &str| Lost {
+            link,
+            side,
+            at: RecordRef::new("contact", id),
+            label: "Ada".into(),
+            op: "update".into(),
+            reason: "latest".into(),
+            values: vec![("title".into(), old.into(), "Dr.".into())],
         };
-        settle(&mut db, &lease, lost(first, Side::Right, "a.vcf", "one"));
+        db.intend(&lease, "run", &mut [], &[lost(first, Side::Right, "a.vcf", "one")]).unwrap();
         settle(&mut db, &lease, Settlement { link: LinkChange::Retire(first), ..Settlement::default() });
         let second = linked(&mut db, &lease, "a", "b.vcf").id;
-        settle(&mut db, &lease, lost(second, Side::Left, "a", "two"));
-        settle(&mut db, &lease, lost(second, Side::Right, "b.vcf", "three"));
+        db.intend(&lease, "run", &mut [], &[lost(second, Side::Left, "a", "two")]).unwrap();
+        db.intend(&lease, "run", &mut [], &[lost(second, Side::Right, "b.vcf", "three")]).unwrap();
         let old = |rows: Vec<HistoryRow>| {
             let told = |row: &HistoryRow| row.values.first().map_or(row.op.clone(), |value| value.old.to_string());
             rows.iter().map(told).collect::<Vec<_>>()

@@ -46,7 +46,7 @@ pub(super) fn intend(tx: &Tx<'_>, run: &str, intents: &mut [Intent], lost: &[Los
         intent.id = tx.insert(ADD, (tx.lane(), intent.link.id, intent.side, &intent.call, tx.pack(&body)?))?;
     }
     for lost in lost {
-        history::add(tx, run, lost, 0)?;
+        history::add(tx, run, lost)?;
     }
     Ok(())
 }

@@ -165,18 +165,14 @@ fn status(tx: &Tx<'_>, lane: i64) -> Answer<LaneStatus> {
 #[allow(clippy::unwrap_used, reason = "a test may panic")]
 mod tests {
     use super::super::testing::*;
-    use crate::model::{LinkChange, LinkState, Settlement, Side, Store};
+    use crate::model::{Side, Store};
 
     #[test]
     fn status_counts_what_a_lane_has() {
         let (mut db, lease) = world();
         let link = linked(&mut db, &lease, "a", "a.vcf");
         linked(&mut db, &lease, "b", "b.vcf");
-        settle(
-            &mut db,
-            &lease,
-            Settlement { link: LinkChange::State(link.id, LinkState::Dormant), ..Default::default() },
-        );
+        asleep(&mut db, &lease, link.id);
         stage(&mut db, &lease, &[here(Side::Left, "c", "1")]);
         let status = db.status().unwrap().remove(0);
         assert_eq!((status.links, status.live, status.waiting, status.held), (2, 1, 1, 0));

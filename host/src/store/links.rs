@@ -58,7 +58,6 @@ statements! {
     UPDATE = concat!(update!(), " WHERE id = ?1");
     MOVE_LEFT = concat!(update!(), ", left_entity = ?10, left_id = ?11 WHERE id = ?1");
     MOVE_RIGHT = concat!(update!(), ", right_entity = ?10, right_id = ?11 WHERE id = ?1");
-    SET_STATE = "UPDATE link SET state = ?2 WHERE id = ?1";
     INCARNATION_LEFT = "UPDATE link SET left_incarnation = ?3 WHERE id = ?1 AND lane = ?2";
     INCARNATION_RIGHT = "UPDATE link SET right_incarnation = ?3 WHERE id = ?1 AND lane = ?2";
     SLEEP_LEFT = "UPDATE link SET state = ?2, left_version = NULL WHERE id = ?1";
@@ -250,13 +249,6 @@ fn put_shadows(tx: &Tx<'_>, id: LinkId, exists: bool, shadows: &Sides<Fields>) -
     Ok(())
 }
 
-pub(super) fn set_state(tx: &Tx<'_>, id: LinkId, state: LinkState) -> Answer<()> {
-    let before = state_of(tx, id)?;
-    tx.run(SET_STATE, (id, state))?;
-    count(tx, Some(before), Some(state));
-    Ok(())
-}
-
 pub(super) fn set_incarnation(tx: &Tx<'_>, id: LinkId, side: Side, incarnation: &str) -> Answer<()> {
     tx.run(INCARNATION[side], (id, tx.lane(), incarnation)).map(drop)
 }
@@ -396,16 +388,8 @@ mod tests {
         let ids: Vec<LinkId> = ["a", "b", "c"].map(|id| linked(&mut db, &lease, id, &format!("{id}.vcf")).id).into();
         let live = |db: &mut super::super::Db| db.memory(&lease).unwrap().live_links;
         assert_eq!(live(&mut db), 3);
-        settle(
-            &mut db,
-            &lease,
-            Settlement { link: LinkChange::State(ids[0], LinkState::Dormant), ..Default::default() },
-        );
-        settle(
-            &mut db,
-            &lease,
-            Settlement { link: LinkChange::State(ids[0], LinkState::Dormant), ..Default::default() },
-        );
+        asleep(&mut db, &lease, ids[0]);
+        asleep(&mut db, &lease, ids[0]);
         assert_eq!(live(&mut db), 2);
         let batch = ids.iter().map(|id| Settlement { link: LinkChange::Retire(*id), ..Default::default() });
         db.settle(&lease, "run", &batch.collect::<Vec<_>>()).unwrap();
@@ -431,11 +415,7 @@ mod tests {
         let (mut db, lease) = world();
         let link = linked(&mut db, &lease, "a", "a.vcf");
         let other = db.take(&crate::model::LaneKey { stream: "other".into(), ..key() }, &holder(1), 0).unwrap();
-        for change in [
-            LinkChange::Put(Box::new(link.clone())),
-            LinkChange::State(link.id, LinkState::Dormant),
-            LinkChange::Retire(link.id),
-        ] {
+        for change in [LinkChange::Put(Box::new(link.clone())), LinkChange::Retire(link.id)] {
             let settlement = Settlement { link: change, ..Settlement::default() };
             assert!(db.settle(&other, "run", &[settlement]).unwrap_err().to_string().contains("no link"));
         }

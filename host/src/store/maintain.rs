@@ -506,7 +506,7 @@ mod tests {
                 reason: "latest".into(),
                 values: Vec::new(),
             };
-            settle(&mut db, &lease, Settlement { history: Some(history), ..Settlement::default() });
+            db.intend(&lease, "run", &mut [], &[history]).unwrap();
             clock.advance(86_400_000);
         }
         let done = db.compact(clock.now() - 3 * 86_400_000).unwrap();

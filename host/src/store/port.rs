@@ -2,7 +2,7 @@
 
 use pairwise_plugin_api::{Cursor, Millis, RecordRef};
 
-use super::{Db, absence, cursors, holds, inbox, intents, lease, links, matching, revisits, settle, work};
+use super::{Db, absence, aside, cursors, holds, inbox, intents, lease, links, matching, revisits, settle, work};
 use crate::model::{
     Announced, AsideId, Author, Hold, Holder, InboxId, Intent, KeyGroup, Known, LaneKey, LaneMemory, Lease, Link,
     LinkId, Lost, Seen, Select, Settlement, Side, Staged, Store, StoreResult, Work, Written,
@@ -109,6 +109,16 @@ impl Store for Db {
 
     fn unmatched(&mut self, lease: &Lease, side: Side, after: InboxId, limit: usize) -> StoreResult<Vec<Announced>> {
         self.read(lease.lane, |tx| matching::unmatched(tx, side, after, limit))
+    }
+
+    fn loose_asides(
+        &mut self,
+        lease: &Lease,
+        side: Side,
+        after: AsideId,
+        limit: usize,
+    ) -> StoreResult<Vec<(AsideId, RecordRef)>> {
+        self.read(lease.lane, |tx| aside::loose(tx, side, after, limit))
     }
 
     fn pair(&mut self, lease: &Lease, pairs: &[(InboxId, InboxId)]) -> StoreResult<()> {

@@ -4,7 +4,7 @@
 //! announced again, because whether a record is linked decides how it is staged.
 
 use super::transaction::{Answer, Tx};
-use super::{aside, births, conflicts, history, inbox, intents, links, revisits};
+use super::{aside, births, conflicts, inbox, intents, links, revisits};
 use crate::model::{LinkChange, LinkId, Settlement};
 
 pub(super) fn settle(tx: &Tx<'_>, run: &str, batch: &[Settlement]) -> Answer<()> {
@@ -35,9 +35,6 @@ fn one(tx: &Tx<'_>, run: &str, settlement: &Settlement) -> Answer<()> {
     if let (Some(open), Some(link)) = (&settlement.conflicts, link) {
         conflicts::replace(tx, run, link, open)?;
     }
-    if let Some(lost) = &settlement.history {
-        history::add(tx, run, lost, link.unwrap_or(0))?;
-    }
     Ok(())
 }
 
@@ -52,7 +49,6 @@ fn change(tx: &Tx<'_>, run: &str, change: &LinkChange) -> Answer<Option<LinkId>>
             }
             Ok(Some(id))
         }
-        LinkChange::State(id, state) => links::set_state(tx, *id, *state).map(|()| Some(*id)),
         LinkChange::Incarnation(id, side, incarnation) => {
             links::set_incarnation(tx, *id, *side, incarnation).map(|()| Some(*id))
         }
@@ -64,7 +60,7 @@ fn change(tx: &Tx<'_>, run: &str, change: &LinkChange) -> Answer<Option<LinkId>>
 #[allow(clippy::unwrap_used, reason = "a test may panic")]
 mod tests {
     use super::super::testing::*;
-    use crate::model::{Aside, AsideKind, Lost, Settlement, Side, Store};
+    use crate::model::{Aside, AsideKind, Settlement, Side, Store};
 
     /// At first refused, then read again, then linked: within one settlement the later word stands.
     #[test]
@@ -76,22 +72,12 @@ mod tests {
             settled: vec![first],
             link: crate::model::LinkChange::Put(Box::new(link("a", "a.vcf"))),
             announce: vec![here(Side::Left, "a", "2"), gone(Side::Right, "a.vcf"), gone(Side::Right, "b.vcf")],
-            history: Some(Lost {
-                link: 0,
-                side: Side::Right,
-                at: at("a.vcf"),
-                label: "A".into(),
-                op: "conflict".into(),
-                reason: "first_match".into(),
-                values: Vec::new(),
-            }),
             ..Settlement::default()
         };
         settle(&mut db, &lease, settlement);
         let works = all_work(&mut db, &lease);
         assert_eq!(sketch(&works), ["a !a.vcf 1"]);
         assert_ne!(works[0].news.left.as_ref().unwrap().id, first);
-        assert_eq!(db.history_of_link(1).unwrap()[0].op, "conflict");
     }
 
     #[test]

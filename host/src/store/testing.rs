@@ -10,8 +10,8 @@ use pairwise_plugin_api::{Fields, Millis, Reason, Record, RecordRef};
 use super::{Db, Environment};
 use crate::chance::Chance;
 use crate::model::{
-    End, Holder, InboxId, LaneKey, Lease, Link, LinkChange, LinkState, News, Select, Settlement, Side, Sides, Staged,
-    Store, Work,
+    End, Holder, InboxId, LaneKey, Lease, Link, LinkChange, LinkId, LinkState, News, Select, Settlement, Side, Sides,
+    Staged, Store, Work,
 };
 
 /// A clock that stands until it is moved.
@@ -114,6 +114,13 @@ pub(super) fn link(left: &str, right: &str) -> Link {
 pub(super) fn linked(db: &mut Db, lease: &Lease, left: &str, right: &str) -> Link {
     settle(db, lease, Settlement { link: LinkChange::Put(Box::new(link(left, right))), ..Settlement::default() });
     db.links(lease, 0, 1000).unwrap().pop().unwrap()
+}
+
+/// Puts a stored link to sleep.
+pub(super) fn asleep(db: &mut Db, lease: &Lease, id: LinkId) {
+    let link = db.links(lease, id - 1, 1).unwrap().remove(0);
+    let link = Link { state: LinkState::Dormant, ..link };
+    settle(db, lease, Settlement { link: LinkChange::Put(Box::new(link)), ..Settlement::default() });
 }
 
 pub(super) fn settle(db: &mut Db, lease: &Lease, settlement: Settlement) {

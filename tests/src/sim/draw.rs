@@ -1,10 +1,10 @@
 //! Draws scripts. Rates are drawn for each history, so that some are calm and some are hostile.
 
-use pairwise_host::model::{Direction, MapChange, Per, Removal, Repair, Side, Winner};
+use pairwise_host::model::{Direction, MapChange, Per, Removal, Repair, Side, Sides, Winner};
 use pairwise_plugin_api::{Capabilities, CreateKey};
 
 use super::dice::Dice;
-use super::script::{Deed, Fault, RowSetting, Setting, Step, Twist};
+use super::script::{Deed, Fault, Parting, RowSetting, Setting, Step, Twist};
 use super::system::{ADDRESS, FIELDS, Human, Weather};
 
 const HOUR: i64 = 3_600_000;
@@ -88,6 +88,13 @@ fn setting(dice: &mut Dice) -> Setting {
     };
     setting.deleted = (removal(dice), removal(dice));
     setting.beats_edit = dice.percent(10);
+    if dice.percent(25) {
+        for side in Side::BOTH {
+            setting.parting[side] = dice.pick(&[None, Some(Parting::Filter), Some(Parting::Folder)]);
+        }
+        let removal = |dice: &mut Dice| dice.pick(&[Removal::Keep, Removal::Keep, Removal::Delete]);
+        setting.parted = (removal(dice), removal(dice));
+    }
     setting.removals_above = dice.pick(&[1, 3, 5, 50]);
     setting.attempts = dice.pick(&[2, 3, 5]);
     setting
@@ -98,9 +105,13 @@ fn setting(dice: &mut Dice) -> Setting {
 struct Rates {
     runs: u32,
     creates: u32,
+    /// Records that are made out of a copy of another one.
+    copies: u32,
     deletes: u32,
     clears: u32,
     reuses: u32,
+    /// Records leave without being deleted, and come back.
+    parts: u32,
     /// Records without a link are tied by their addresses.
     matches: bool,
     /// Addresses are edited. Not where records are found by them.
@@ -115,6 +126,8 @@ struct Rates {
     /// be lost, and nothing else is promised.
     meetings: u32,
     weather: u32,
+    /// A system is put aside as a whole. Where a feed is read, nothing tells that; nor that records of ours are there already.
+    empties: Sides<bool>,
     clocks: u32,
     cursors: u32,
     remaps: u32,
@@ -131,11 +144,14 @@ impl Rates {
         Rates {
             runs: dice.pick(&[10, 25, 40]),
             creates: dice.pick(&[10, 30, 50]),
+            copies: if twins || backups > 0 { 0 } else { dice.pick(&[0, 0, 20]) },
             // What was made again since a backup is not known to be the same.
             deletes: if backups == 0 { dice.pick(&[0, 5, 20]) } else { 0 },
             clears: dice.pick(&[0, 10]),
             // Whoever takes the id of an unreadable record shares its fate.
             reuses: if backups == 0 && poison == 0 { dice.pick(&[0, 0, 10]) } else { 0 },
+            // What stands outside is not known to be the same.
+            parts: if twins || backups > 0 || setting.parting == Sides::default() { 0 } else { 15 },
             matches: twins || backups > 0,
             // A create whose answer was lost, and that is refused when it is sent again, is looked for by what it holds.
             addresses: poison == 0
@@ -148,6 +164,7 @@ impl Rates {
             deaths: dice.pick(&[0, 10, 40]),
             meetings: if conditional { dice.pick(&[0, 10, 40]) } else { 0 },
             weather: dice.pick(&[0, 0, 10]),
+            empties: Sides::from_fn(|side| !twins && (setting.full_scan || !setting.abilities[side].feed)),
             clocks: dice.pick(&[0, 0, 4]),
             cursors: dice.pick(&[0, 0, 8]),
             remaps: dice.pick(&[0, 0, 0, 4]),
@@ -200,6 +217,9 @@ impl Draw<'_> {
                 Weather::Omits,
             ];
             let weathers = if rates.hides { &weathers[..] } else { &weathers[..5] };
+            if self.rates.empties[side] && self.dice.percent(20) {
+                return Step::Weather(side, Weather::Emptied);
+            }
             return Step::Weather(side, self.dice.pick(weathers));
         }
         if self.dice.percent(rates.clocks) {
@@ -217,8 +237,12 @@ impl Draw<'_> {
         }
         if self.dice.percent(rates.poison) {
             let who = self.dice.percent(70).then(|| self.who());
-            let refused = rates.matches || self.dice.percent(60);
-            return if refused { Step::Poison(side, who) } else { Step::Garble(side, who) };
+            return match self.dice.below(10) {
+                0..4 => Step::Poison(side, who),
+                4..7 => Step::Busy(side, who),
+                _ if rates.matches => Step::Poison(side, who),
+                _ => Step::Garble(side, who),
+            };
         }
         if self.dice.percent(rates.backups) {
             return if self.dice.percent(50) { Step::Backup } else { Step::Restore };
@@ -237,10 +261,17 @@ impl Draw<'_> {
         let side = self.dice.pick(&Side::BOTH);
         let who = self.who();
         if self.dice.percent(self.rates.creates) {
-            return Deed::Create(side, who);
+            return if self.dice.percent(self.rates.copies) {
+                Deed::Copy(side, who, self.who())
+            } else {
+                Deed::Create(side, who)
+            };
         }
         if self.dice.percent(self.rates.deletes) {
             return Deed::Delete(side, who);
+        }
+        if self.dice.percent(self.rates.parts) {
+            return Deed::Part(side, who);
         }
         if self.dice.percent(self.rates.reuses) {
             return Deed::Reuse(side, who, self.who());

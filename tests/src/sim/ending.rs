@@ -16,12 +16,13 @@ const LIMIT: u32 = 30;
 /// Lets the world come to rest, and judges it.
 pub(super) fn end(world: &World) {
     world.calm();
+    let troubled: Vec<Human> = world.systems.iter().flat_map(|(_, system)| system.troubled()).collect();
     for _ in 0..POISONED {
         world.time.advance(120_000);
         world.run(&[]);
-        world.attend();
+        world.attend(&troubled);
     }
-    judge_others(world);
+    judge_others(world, &troubled);
     world.heal();
     rest(world);
     let scope = world.scope();
@@ -44,11 +45,19 @@ pub(super) fn end(world: &World) {
 }
 
 /// While some records are refused, all others have come to rest.
-fn judge_others(world: &World) {
-    let troubled: Vec<Human> = world.systems.iter().flat_map(|(_, system)| system.troubled()).collect();
-    let (records, scope) = (world.records(), world.scope());
+fn judge_others(world: &World, troubled: &[Human]) {
+    let (records, scope, status) = (world.records(), world.scope(), world.status());
     let mut oracle = world.oracle();
-    for Broken { found, .. } in oracle.judge_convergence(&records, &scope, &troubled) {
+    // A removal that cannot be done goes on waiting, and so does what is to be compared with a record that cannot be read;
+    // what may have been made is asked for again and again.
+    let waits = troubled.iter().any(|who| oracle.was_deleted(*who));
+    let waits = waits || world.systems.iter().any(|(_, system)| system.is_garbled());
+    let last = Side::BOTH.into_iter().any(|side| scope.doubts_the_last(side, &records));
+    if let Some(status) = status.filter(|status| status.waiting > 0 && status.open_intents == 0 && !waits && !last) {
+        let found = format!("after {POISONED} runs {} announcement(s) wait, and nobody is asked", status.waiting);
+        oracle.complain("P9", found);
+    }
+    for Broken { found, .. } in oracle.judge_convergence(&records, &scope, troubled) {
         oracle.complain("P9", format!("after {POISONED} runs: {found}"));
     }
 }
@@ -59,7 +68,7 @@ fn rest(world: &World) {
         let before = world.effects();
         world.time.advance(120_000);
         world.run(&[]);
-        let attended = world.attend();
+        let attended = world.attend(&[]);
         quiet = if world.effects() == before && !attended { quiet + 1 } else { 0 };
         if quiet == QUIET {
             return;

@@ -111,21 +111,36 @@ impl Ledger<'_, '_> {
         self.0.world.db()
     }
 
-    /// The lease as the state knows it, if whoever lost it goes on.
+    /// Whoever lost the lease goes on as if he had it, where nothing fences him off.
     fn fenced(&self, lease: &Lease) -> Lease {
-        let newest = self.0.world.newest_lease().filter(|_| self.0.world.lacks(Switch::Fence));
-        newest.unwrap_or_else(|| lease.clone())
+        let world = self.0.world;
+        let lost = world.newest_lease().filter(|newest| world.lacks(Switch::Fence) && newest.epoch != lease.epoch);
+        let Some(newest) = lost else { return lease.clone() };
+        let zombie = Holder { boot: "boot".into(), pid: 0, started: 1, since: 0 };
+        match self.db().take(&lease.key, &zombie, world.time.now()) {
+            Ok(stolen) => {
+                world.took(&stolen);
+                stolen
+            }
+            Err(_) => newest,
+        }
     }
 
     /// One transaction that writes, with a point before and one behind.
     fn transact<T>(
         &self,
-        before: &'static str,
-        after: &'static str,
-        act: impl FnOnce(&mut Db) -> StoreResult<T>,
+        (before, after): (&'static str, &'static str),
+        lease: &Lease,
+        act: impl FnOnce(&mut Db, &Lease) -> StoreResult<T>,
     ) -> StoreResult<T> {
         self.0.pass(before);
-        let done = act(&mut self.db());
+        let lease = self.fenced(lease);
+        let done = act(&mut self.db(), &lease);
+        self.passed(after, done)
+    }
+
+    /// The point behind a transaction.
+    fn passed<T>(&self, after: &'static str, done: StoreResult<T>) -> StoreResult<T> {
         match &done {
             Ok(_) => self.0.world.note("ok"),
             Err(error) => {
@@ -145,17 +160,19 @@ impl Ledger<'_, '_> {
 
 impl Store for Ledger<'_, '_> {
     fn take(&mut self, key: &LaneKey, holder: &Holder, now: i64) -> StoreResult<Lease> {
-        let lease = self.transact("take", "taken", |db| db.take(key, holder, now))?;
+        self.0.pass("take");
+        let taken = self.db().take(key, holder, now);
+        let lease = self.passed("taken", taken)?;
         self.0.world.took(&lease);
         Ok(lease)
     }
 
     fn renew(&mut self, lease: &Lease, now: i64) -> StoreResult<()> {
-        self.transact("renew", "renewed", |db| db.renew(lease, now))
+        self.transact(("renew", "renewed"), lease, |db, lease| db.renew(lease, now))
     }
 
     fn release(&mut self, lease: &Lease) -> StoreResult<()> {
-        self.transact("release", "released", |db| db.release(lease))
+        self.transact(("release", "released"), lease, |db, lease| db.release(lease))
     }
 
     fn memory(&mut self, lease: &Lease) -> StoreResult<LaneMemory> {
@@ -168,11 +185,10 @@ impl Store for Ledger<'_, '_> {
 
     fn stage(&mut self, lease: &Lease, staged: &[Staged], cursor: Option<(Side, &Cursor)>) -> StoreResult<()> {
         if self.0.world.lacks(Switch::CursorFirst) && cursor.is_some() {
-            self.transact("cursor", "cursor kept", |db| db.stage(lease, &[], cursor))?;
-            return self.transact("stage", "staged", |db| db.stage(lease, staged, None));
+            self.transact(("cursor", "cursor kept"), lease, |db, lease| db.stage(lease, &[], cursor))?;
+            return self.transact(("stage", "staged"), lease, |db, lease| db.stage(lease, staged, None));
         }
-        let lease = &self.fenced(lease);
-        self.transact("stage", "staged", |db| db.stage(lease, staged, cursor))
+        self.transact(("stage", "staged"), lease, |db, lease| db.stage(lease, staged, cursor))
     }
 
     fn carry_over(
@@ -205,15 +221,15 @@ impl Store for Ledger<'_, '_> {
         aside: (&Seen, AsideId),
         inbox: (&Seen, InboxId),
     ) -> StoreResult<()> {
-        self.transact("forget", "forgotten", |db| db.forget_unseen(lease, side, aside, inbox))
+        self.transact(("forget", "forgotten"), lease, |db, lease| db.forget_unseen(lease, side, aside, inbox))
     }
 
     fn doubt(&mut self, lease: &Lease, side: Side, run: &str, links: &[LinkId]) -> StoreResult<Vec<LinkId>> {
-        self.transact("doubt", "doubted", |db| db.doubt(lease, side, run, links))
+        self.transact(("doubt", "doubted"), lease, |db, lease| db.doubt(lease, side, run, links))
     }
 
     fn swept(&mut self, lease: &Lease, side: Side, seen: &Seen) -> StoreResult<()> {
-        self.transact("sweep", "swept", |db| db.swept(lease, side, seen))
+        self.transact(("sweep", "swept"), lease, |db, lease| db.swept(lease, side, seen))
     }
 
     fn revisits(&mut self, lease: &Lease, limit: usize) -> StoreResult<Vec<(Side, RecordRef)>> {
@@ -221,7 +237,7 @@ impl Store for Ledger<'_, '_> {
     }
 
     fn visited(&mut self, lease: &Lease, at: &[(Side, RecordRef)]) -> StoreResult<()> {
-        self.transact("visit", "visited", |db| db.visited(lease, at))
+        self.transact(("visit", "visited"), lease, |db, lease| db.visited(lease, at))
     }
 
     fn announced(&mut self, lease: &Lease, rows: &[InboxId]) -> StoreResult<Vec<Announced>> {
@@ -236,16 +252,26 @@ impl Store for Ledger<'_, '_> {
         self.db().unmatched(lease, side, after, limit)
     }
 
+    fn loose_asides(
+        &mut self,
+        lease: &Lease,
+        side: Side,
+        after: AsideId,
+        limit: usize,
+    ) -> StoreResult<Vec<(AsideId, RecordRef)>> {
+        self.db().loose_asides(lease, side, after, limit)
+    }
+
     fn pair(&mut self, lease: &Lease, pairs: &[(InboxId, InboxId)]) -> StoreResult<()> {
-        self.transact("pair", "paired", |db| db.pair(lease, pairs))
+        self.transact(("pair", "paired"), lease, |db, lease| db.pair(lease, pairs))
     }
 
     fn drop_candidates(&mut self, lease: &Lease) -> StoreResult<()> {
-        self.transact("drop", "dropped", |db| db.drop_candidates(lease))
+        self.transact(("drop", "dropped"), lease, |db, lease| db.drop_candidates(lease))
     }
 
     fn hold(&mut self, lease: &Lease, holds: &[Hold], run: &str) -> StoreResult<()> {
-        self.transact("hold", "held", |db| db.hold(lease, holds, run))
+        self.transact(("hold", "held"), lease, |db, lease| db.hold(lease, holds, run))
     }
 
     fn work(&mut self, lease: &Lease, select: Select, after: InboxId, limit: usize) -> StoreResult<Vec<Work>> {
@@ -253,9 +279,8 @@ impl Store for Ledger<'_, '_> {
     }
 
     fn intend(&mut self, lease: &Lease, run: &str, intents: &mut [Intent], history: &[Lost]) -> StoreResult<()> {
-        let lease = &self.fenced(lease);
         history.iter().for_each(|lost| self.0.world.tells_of(lost.link));
-        self.transact("intend", "intended", |db| {
+        self.transact(("intend", "intended"), lease, |db, lease| {
             db.intend(lease, run, intents, history)?;
             self.0.world.intends(intents);
             Ok(())
@@ -267,18 +292,17 @@ impl Store for Ledger<'_, '_> {
     }
 
     fn settle(&mut self, lease: &Lease, run: &str, batch: &[Settlement]) -> StoreResult<()> {
-        let lease = &self.fenced(lease);
         if self.0.world.lacks(Switch::TornSettle) {
             for settlement in batch {
                 let Settlement { settled, closed, .. } = settlement.clone();
                 let first = Settlement { settled, closed, ..Settlement::default() };
-                self.transact("settle half", "half settled", |db| db.settle(lease, run, &[first]))?;
+                self.transact(("settle half", "half settled"), lease, |db, lease| db.settle(lease, run, &[first]))?;
                 let rest = Settlement { settled: Vec::new(), closed: Vec::new(), ..settlement.clone() };
-                self.transact("settle", "settled", |db| db.settle(lease, run, &[rest]))?;
+                self.transact(("settle", "settled"), lease, |db, lease| db.settle(lease, run, &[rest]))?;
             }
             return Ok(());
         }
-        let settled = self.transact("settle", "settled", |db| db.settle(lease, run, batch));
+        let settled = self.transact(("settle", "settled"), lease, |db, lease| db.settle(lease, run, batch));
         if settled.is_ok() {
             self.0.world.settled(batch.iter().flat_map(|settlement| &settlement.closed));
         }
@@ -286,7 +310,7 @@ impl Store for Ledger<'_, '_> {
     }
 
     fn remember_map(&mut self, lease: &Lease, fingerprint: &str) -> StoreResult<()> {
-        self.transact("map", "mapped", |db| db.remember_map(lease, fingerprint))
+        self.transact(("map", "mapped"), lease, |db, lease| db.remember_map(lease, fingerprint))
     }
 
     fn links(&mut self, lease: &Lease, after: LinkId, limit: usize) -> StoreResult<Vec<Link>> {
@@ -423,10 +447,11 @@ impl Remote for Port<'_, '_> {
 
     fn write(&self, request: &WriteRequest) -> Result<Vec<Outcome>, Failure> {
         self.host.pass("write");
-        let lasting = match self.system().present_weather() {
+        let weather = self.system().present_weather();
+        let lasting = match weather {
             Weather::Deaf => Some(Fault::Lost(u32::MAX)),
             Weather::Dumb => Some(Fault::Lost(0)),
-            Weather::Busy => Some(Fault::Unsent),
+            Weather::Busy | Weather::Emptied => Some(Fault::Unsent),
             _ => None,
         };
         let fault = self.host.fault().or(lasting);
@@ -434,6 +459,7 @@ impl Remote for Port<'_, '_> {
             None | Some(Fault::Mixed | Fault::Shuffled | Fault::Unsent) => (None, u32::MAX),
             Some(fault) => {
                 let (failure, done) = self.failure(fault);
+                let done = if weather == Weather::Emptied { 0 } else { done };
                 let unknown = matches!(fault, Fault::Lost(_) | Fault::Late(_) | Fault::Panic(_));
                 (Some(if unknown { failure.unknown_outcome() } else { failure }), done)
             }

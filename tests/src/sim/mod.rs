@@ -4,6 +4,8 @@
 //! [`Script::of`] draws a history, [`play`] plays it and tells what is broken. The same script gives the same history, down
 //! to the last call. The page `CORRECTNESS.md` of this crate says which property is judged where.
 
+mod cursor;
+mod deeds;
 pub mod dice;
 mod draw;
 mod ending;
@@ -19,6 +21,6 @@ mod world;
 
 pub use oracle::Broken;
 pub use script::Script;
-pub use shrink::shrink;
+pub use shrink::{needs_all, shrink};
 pub use switch::Switch;
 pub use world::{Verdict, play, play_aloud, play_without};

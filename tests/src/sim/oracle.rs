@@ -5,11 +5,14 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use pairwise_host::model::{Direction, Item, Per, Removal, Repair, Side, Sides};
+use pairwise_host::model::{Direction, Item, Per, Removal, Repair, Side, Sides, Winner};
 use pairwise_plugin_api::{Action, Fields, Record};
 
 use super::script::Setting;
 use super::system::{Effect, FIELDS, Human, owner, plain, whose};
+
+/// Two times that are further apart than this are told apart by systems that tell whole seconds.
+const APART_MS: i64 = 3_000;
 
 /// What is broken: the property's name, and how.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,7 +29,13 @@ struct Typed {
     who: Human,
     field: usize,
     side: Side,
+    /// When, by a clock that is always right.
+    at: i64,
+    /// Into a new record.
+    first: bool,
     seen: bool,
+    /// It stood, or was typed, where the other side's record was deleted by somebody who had not seen it.
+    beats: bool,
 }
 
 /// How far judgement goes: what the profile says, and what was done to the state.
@@ -40,6 +49,20 @@ pub struct Scope {
     pub whole_records: bool,
     /// Fields whose values do not travel both ways.
     pub one_way: BTreeSet<usize>,
+    /// Who wins each field, and a first match.
+    pub winners: Vec<Winner>,
+    /// See `winners`.
+    pub first: Option<Winner>,
+    /// All clocks go right, and records are stamped by people and hosts only.
+    pub true_times: bool,
+    /// What a deletion on a side does to the other side.
+    pub removals: Sides<Option<Removal>>,
+    /// Humans of whom a record is not kept in step now.
+    pub apart: BTreeSet<Human>,
+    /// What leaves a side without being deleted is deleted on the other side.
+    pub parts_for_good: bool,
+    /// A deletion also wins over an edit that nobody has seen.
+    pub beats_edit: bool,
     /// Fields that are out of the map, or were for a while.
     pub remapped: BTreeSet<usize>,
     /// Sides on which a deletion does nothing to the other side.
@@ -66,6 +89,12 @@ impl Scope {
             repairs: setting.repair == Repair::EveryRun,
             whole_records: setting.per == Per::Record,
             one_way: rows.map(|row| row.field).collect(),
+            winners: (0..FIELDS.len()).map(|field| setting.winner_of(field)).collect(),
+            first: Some(setting.matching.unwrap_or(setting.winner)),
+            true_times: setting.skew.iter().all(|(_, ahead)| *ahead == 0),
+            removals: Sides { left: Some(setting.deleted.0), right: Some(setting.deleted.1) },
+            beats_edit: setting.beats_edit,
+            parts_for_good: setting.parted != (Removal::Keep, Removal::Keep),
             remapped: setting.rows.iter().filter(|row| row.direction == Direction::None).map(|row| row.field).collect(),
             keeps: Sides { left: setting.deleted.0 == Removal::Keep, right: setting.deleted.1 == Removal::Keep },
             doubtful: Sides::from_fn(|side| !setting.abilities[side].authoritative_get),
@@ -94,6 +123,12 @@ pub struct Oracle {
     serial: u32,
     /// Humans whose record somebody deleted, on either side.
     deleted: BTreeSet<Human>,
+    /// On which sides.
+    deletions: BTreeMap<Human, Vec<Side>>,
+    /// Humans of whom a record has left without being deleted, or has come back.
+    parted: BTreeSet<Human>,
+    /// When a person touched a human's record on a side last.
+    touched: BTreeMap<(Human, Side), i64>,
     /// Humans who stay on one side, because a person said so.
     kept: BTreeSet<Human>,
     /// Humans and fields that somebody emptied, or about which a person decided.
@@ -107,14 +142,21 @@ pub struct Oracle {
 
 impl Oracle {
     /// A new value for a field of somebody: never typed before.
-    pub fn value(&mut self, side: Side, who: Human, field: usize, spaced: bool) -> String {
+    pub fn value(
+        &mut self,
+        (side, who, field): (Side, Human, usize),
+        (at, first): (i64, bool),
+        spaced: bool,
+    ) -> String {
         self.serial += 1;
         let text = if field == super::system::ADDRESS {
             format!("h{who}.n{}@example.org", self.serial)
         } else {
             format!("h{who} n{}{}", self.serial, if spaced { " " } else { "" })
         };
-        self.typed.insert(plain(&text), Typed { who, field, side, seen: false });
+        let beats = self.deletions.get(&who).is_some_and(|sides| sides.contains(&side.other()));
+        self.typed.insert(plain(&text), Typed { who, field, side, at, first, seen: false, beats });
+        self.touched.insert((who, side), at);
         text
     }
 
@@ -132,7 +174,19 @@ impl Oracle {
         }
     }
 
-    /// A person empties a field, or decides about it.
+    /// A person empties a field.
+    pub fn emptied(&mut self, (side, who, field): (Side, Human, usize), at: i64) {
+        self.touched.insert((who, side), at);
+        self.unjudge(who, field);
+    }
+
+    /// A person takes a record out of what is kept in step, or puts it back.
+    pub fn parts(&mut self, side: Side, who: Human, at: i64) {
+        self.touched.insert((who, side), at);
+        self.parted.insert(who);
+    }
+
+    /// A person decides about a field.
     pub fn unjudge(&mut self, who: Human, field: usize) {
         self.unjudged.insert((who, field));
     }
@@ -148,12 +202,20 @@ impl Oracle {
         self.doubtful.extend(fields.filter_map(|(field, _)| Some((effect.who?, field))));
     }
 
-    /// A person deletes a record.
-    pub fn deleted(&mut self, record: &Record) {
-        for text in record.fields.iter().filter_map(|(_, value)| value.as_text()) {
+    /// A person deletes a record. `others` are the records of the same human on the other side.
+    pub fn deleted(&mut self, side: Side, record: &Record, others: &[Record]) {
+        for text in texts(&record.fields) {
             self.see(text);
         }
-        self.deleted.extend(owner(&record.fields));
+        for text in others.iter().flat_map(|other| texts(&other.fields)) {
+            if let Some(typed) = self.typed.get_mut(&plain(text)) {
+                typed.beats |= !typed.seen;
+            }
+        }
+        if let Some(who) = owner(&record.fields) {
+            self.deleted.insert(who);
+            self.deletions.entry(who).or_default().push(side);
+        }
     }
 
     /// Whether anybody deleted a record of this human.
@@ -187,6 +249,10 @@ impl Oracle {
                 for (name, value) in asked.iter() {
                     let stood = before.as_ref().and_then(|fields| fields.text(name)).unwrap_or_default();
                     let new = value.as_text().unwrap_or_default();
+                    if let Some(typed) = self.typed.get_mut(&plain(stood)) {
+                        // It lost against another value, and not against a deletion.
+                        typed.beats = false;
+                    }
                     if stood != new && plain(stood) == plain(new) {
                         self.fail(
                             "P4",
@@ -196,7 +262,9 @@ impl Oracle {
                 }
             }
             // Whom somebody has deleted may stand under another id for a moment.
-            Action::Delete | Action::Trash if twins.is_empty() && who.is_none_or(|who| !self.was_deleted(who)) => {
+            Action::Delete | Action::Trash
+                if twins.is_empty() && who.is_none_or(|who| !self.was_deleted(who) && !self.parted.contains(&who)) =>
+            {
                 for other in others.iter().map(|other| &other.at.id) {
                     self.fail("P11", format!("{id} on the {side} was deleted, but {other} on the other side lives"));
                 }
@@ -245,6 +313,7 @@ impl Oracle {
                 standing.entry(plain(text)).or_default()[side] = true;
             }
         }
+        let last = Side::BOTH.into_iter().any(|side| scope.doubts_the_last(side, records));
         let mut wrong = Vec::new();
         let mut unseen: BTreeMap<(Human, usize), Vec<(&String, &Typed)>> = BTreeMap::new();
         for (value, typed) in &self.typed {
@@ -253,7 +322,8 @@ impl Oracle {
             }
             unseen.entry((typed.who, typed.field)).or_default().push((value, typed));
             // What a map leaves out goes with its record.
-            let unmapped = scope.remapped.contains(&typed.field) && self.deleted.contains(&typed.who);
+            let went = self.deleted.contains(&typed.who) || scope.parts_for_good && self.parted.contains(&typed.who);
+            let unmapped = scope.remapped.contains(&typed.field) && went;
             if !standing.contains_key(value) && !history.contains(value) && !unmapped {
                 let Typed { who, field, side, .. } = typed;
                 wrong
@@ -263,7 +333,10 @@ impl Oracle {
         for ((who, field), values) in unseen {
             let whole = scope.whole_records || scope.restored || scope.source.is_some();
             let field_is_judged = !scope.one_way.contains(&field) && !scope.remapped.contains(&field);
+            let parted = scope.apart.contains(&who) || scope.parts_for_good && self.parted.contains(&who);
             let judged = !whole
+                && !parted
+                && !last
                 && field_is_judged
                 && !self.deleted.contains(&who)
                 && !self.unjudged.contains(&(who, field))
@@ -279,9 +352,91 @@ impl Oracle {
                 );
                 wrong.push(("P7", text));
             }
+            if let ([one, other], true) = (values.as_slice(), judged)
+                && let Some((value, typed)) = self.winner(scope, one, other)
+                && standing.get(value).is_none_or(|sides| !(sides.left && sides.right))
+            {
+                let text = format!(
+                    "`{value}`, typed into {} of h{who} on the {}, wins by the policy, and stands on {:?}",
+                    FIELDS[field],
+                    typed.side,
+                    standing.get(value)
+                );
+                wrong.push(("P7", text));
+            }
         }
+        wrong.extend(self.judge_deletions(records, scope));
         wrong.sort();
         wrong.into_iter().for_each(|(property, found)| self.fail(property, found));
+    }
+
+    /// Which of two values that nobody has seen wins, where the policy says so without a person.
+    fn winner<'t>(
+        &self,
+        scope: &Scope,
+        one: &(&'t String, &'t Typed),
+        other: &(&'t String, &'t Typed),
+    ) -> Option<(&'t String, &'t Typed)> {
+        let (left, right) = match (one.1.side, other.1.side) {
+            (Side::Left, Side::Right) => (*one, *other),
+            (Side::Right, Side::Left) => (*other, *one),
+            _ => return None,
+        };
+        let made = |side: Side| {
+            self.typed.values().any(|typed| (typed.who, typed.side, typed.first) == (one.1.who, side, true))
+        };
+        let policy = scope.winners[left.1.field];
+        // Of somebody who was made on both sides, it is not known which values met at the first match.
+        if made(Side::Left) && made(Side::Right) && (scope.first != Some(policy) || !scope.remapped.is_empty()) {
+            return None;
+        }
+        // A record has one time for all its fields.
+        let newest = |typed: &Typed| self.touched.get(&(typed.who, typed.side)) == Some(&typed.at);
+        let timely = scope.true_times && newest(left.1) && newest(right.1);
+        match policy {
+            Winner::Left => Some(left),
+            Winner::Right => Some(right),
+            Winner::Latest if timely && left.1.at - right.1.at > APART_MS => Some(left),
+            Winner::Latest if timely && right.1.at - left.1.at > APART_MS => Some(right),
+            _ => None,
+        }
+    }
+
+    /// A deletion that nobody contradicted stays, and an edit that nobody had seen beats it.
+    fn judge_deletions(&self, records: &Sides<Vec<Record>>, scope: &Scope) -> Vec<(&'static str, String)> {
+        let held = scope.first == Some(Winner::Hold) || scope.winners.contains(&Winner::Hold);
+        if held || scope.restored || scope.silent || scope.source.is_some() || scope.beats_edit {
+            return Vec::new();
+        }
+        let mut wrong = Vec::new();
+        for (who, sides) in &self.deletions {
+            let [side] = sides.as_slice() else { continue };
+            let travels =
+                |typed: &Typed| !scope.one_way.contains(&typed.field) && !scope.remapped.contains(&typed.field);
+            let unseen: Vec<_> = self.typed.iter().filter(|(_, typed)| typed.who == *who && !typed.seen).collect();
+            let doubtful = self.doubtful.iter().any(|(human, _)| human == who)
+                || self.unjudged.iter().any(|(human, _)| human == who)
+                || self.kept.contains(who)
+                || self.parted.contains(who)
+                || Side::BOTH.into_iter().any(|side| scope.doubts_the_last(side, records));
+            if doubtful || !matches!(scope.removals[*side], Some(Removal::Delete | Removal::Trash)) {
+                continue;
+            }
+            let stands = Sides::from_fn(|side| records[side].iter().any(|record| owner(&record.fields) == Some(*who)));
+            let edit = unseen.iter().find(|(_, typed)| typed.beats && travels(typed));
+            match edit {
+                Some((value, _)) if !(stands.left && stands.right) => wrong.push((
+                    "P6",
+                    format!("h{who} was deleted on the {side}, and `{value}`, unseen, did not beat that: {stands:?}"),
+                )),
+                None if unseen.is_empty() && (stands.left || stands.right) => wrong.push((
+                    "P6",
+                    format!("h{who} was deleted on the {side}, contradicted by nobody, and stands: {stands:?}"),
+                )),
+                _ => {}
+            }
+        }
+        wrong
     }
 
     /// The end, or a moment at which all but some humans must have come to rest: both sides hold the same people and the same
@@ -304,13 +459,17 @@ impl Oracle {
                 let found = format!("h{who} is on the {side} as {}", ids.join(", "));
                 broken.push(Broken { property: "P2", found });
             }
+            if scope.apart.contains(&who) {
+                continue;
+            }
             if let (Some(left), Some(right)) = (sides.left.first(), sides.right.first()) {
                 broken.extend(differences(who, left, right, scope));
                 continue;
             }
             let missing = if sides.left.is_empty() { Side::Left } else { Side::Right };
             let deleted = self.deleted.contains(&who);
-            let kept = deleted && scope.keeps[missing] || self.kept.contains(&who);
+            let left = deleted && self.parted.contains(&who);
+            let kept = deleted && scope.keeps[missing] || left || self.kept.contains(&who);
             // Records of a target alone are nobody's business; what is deleted there comes back when its source changes.
             let alone = scope.source.is_some_and(|source| source == missing || deleted);
             if !kept && !alone && !scope.doubts_the_last(missing, records) {

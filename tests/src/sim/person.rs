@@ -4,12 +4,14 @@ use pairwise_host::model::{HoldKind, Side, Winner};
 use pairwise_host::store::{Chosen, HeldRow, HoldRow};
 use pairwise_plugin_api::{Fields, Value};
 
-use super::system::{FIELDS, owner, whose};
+use pairwise_host::chance::Chance;
+
+use super::system::{FIELDS, Human, owner, whose};
 use super::world::World;
 
 impl World {
-    /// A person looks at everything that waits. Answers whether there was anything.
-    pub(super) fn attend(&self) -> bool {
+    /// A person looks at everything that waits, but for the records of some. Answers whether there was anything.
+    pub(super) fn attend(&self, but: &[Human]) -> bool {
         let key = self.spec().key;
         let mut any = false;
         let (holds, conflicts, quarantined) = {
@@ -33,6 +35,14 @@ impl World {
             let _ = self.db().decide_conflicts(&Chosen::One(conflict.id), winner);
         }
         for row in quarantined {
+            if row.code == "uid_taken" {
+                self.systems[row.side].reidentify(&row.record, self.time.now());
+            }
+            let mut records = self.systems[row.side].truth().into_iter();
+            let record = records.find(|record| record.at.id == row.record);
+            if record.and_then(|record| owner(&record.fields)).is_some_and(|who| but.contains(&who)) {
+                continue;
+            }
             any |= self.db().retry_quarantined(row.id).unwrap_or_default();
         }
         any

@@ -4,14 +4,14 @@
 //! leaving things out, since nothing in it depends on what came before.
 
 use pairwise_host::model::{
-    ConflictPolicy, Direction, FieldRow, LaneSpec, MapChange, MapSpec, Matching, Per, Pick, Removal, Repair, Scan,
-    Several, Side, Sides, Winner,
+    ConflictPolicy, Direction, FieldRow, LaneSpec, MapChange, MapSpec, Matching, Per, Pick, Predicate, Removal, Repair,
+    Scan, Several, Side, Sides, Test, Winner,
 };
 use pairwise_plugin_api::{Capabilities, CreateKey, Name};
 use serde::{Deserialize, Serialize};
 
 use super::dice::Dice;
-use super::system::{FIELDS, Human, Weather};
+use super::system::{FIELDS, Human, PRIVATE, Weather};
 use crate::lanes::mirror;
 
 /// A history before it happens.
@@ -63,12 +63,25 @@ pub struct Setting {
     pub deleted: (Removal, Removal),
     /// Whether it also wins over an edit that nobody has seen.
     pub beats_edit: bool,
+    /// How records of a side leave without being deleted.
+    pub parting: Sides<Option<Parting>>,
+    /// What that does to the other side, as `deleted`.
+    pub parted: (Removal, Removal),
     /// More removals than these are held.
     pub removals_above: u64,
     /// Records in a page.
     pub batch: u32,
     /// How often a record may fail.
     pub attempts: u32,
+}
+
+/// How a record leaves without being deleted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Parting {
+    /// A filter keeps it out from then on.
+    Filter,
+    /// It is moved out of the folder that is kept in step.
+    Folder,
 }
 
 /// A row of the map.
@@ -111,6 +124,8 @@ pub enum Step {
     Disk(Option<u32>),
     /// A system refuses to write this human's record.
     Poison(Side, Option<Human>),
+    /// A system is too busy whenever it is to write this human's record.
+    Busy(Side, Option<Human>),
     /// A system cannot read this human's record.
     Garble(Side, Option<Human>),
 }
@@ -124,8 +139,12 @@ pub enum Deed {
     Edit(Side, Human, usize, bool),
     /// Deletes the record of this human.
     Delete(Side, Human),
+    /// Takes the record of this human out of what is kept in step, or puts it back.
+    Part(Side, Human),
     /// Deletes the record of the first, and makes one of the second, who gets its id.
     Reuse(Side, Human, Human),
+    /// Makes a record of the second out of a copy of the first one's, whose UID it bears, too.
+    Copy(Side, Human, Human),
     /// Makes a record of somebody on both sides, with one address.
     Twin(Human),
     /// Brings one card into both sides, which bears one UID and two addresses.
@@ -200,6 +219,8 @@ impl Default for Setting {
             map_change: MapChange::Ask,
             deleted: (Removal::Delete, Removal::Delete),
             beats_edit: false,
+            parting: Sides::default(),
+            parted: (Removal::Keep, Removal::Keep),
             removals_above: 5,
             batch: 3,
             attempts: 3,
@@ -208,6 +229,13 @@ impl Default for Setting {
 }
 
 impl Setting {
+    /// Who wins a field.
+    #[must_use]
+    pub fn winner_of(&self, field: usize) -> Winner {
+        let row = self.rows.iter().find(|row| row.field == field);
+        row.and_then(|row| row.winner).unwrap_or(self.winner)
+    }
+
     /// The lane; without the rows of `out`.
     #[must_use]
     pub fn lane(&self, out: &[usize]) -> LaneSpec {
@@ -230,6 +258,19 @@ impl Setting {
         }
         (lane.removed.left.deleted, lane.removed.right.deleted) = self.deleted;
         (lane.removed.left.beats_edit, lane.removed.right.beats_edit) = (self.beats_edit, self.beats_edit);
+        (lane.removed.left.left_scope, lane.removed.right.left_scope) = self.parted;
+        for side in Side::BOTH {
+            match self.parting[side] {
+                None => {}
+                Some(Parting::Filter) => {
+                    let test = Test::NotIn(PRIVATE.into(), vec![true.into()]);
+                    let predicate = Predicate { test, reason: PRIVATE.to_owned() };
+                    lane.admit[side].push(predicate.clone());
+                    lane.follow[side].push(predicate);
+                }
+                Some(Parting::Folder) => drop(lane.scope[side].insert("folder".to_owned(), "people".into())),
+            }
+        }
         lane.guard.removals_above = self.removals_above;
         lane.guard.removals_share = 0.25;
         let row = |row: &RowSetting| FieldRow {

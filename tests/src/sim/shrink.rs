@@ -1,15 +1,16 @@
 //! Makes a failing script shorter: fewer steps, then fewer twists, then a plainer setting, as long as it fails in the same way.
 
 use super::script::{Script, Setting, Step};
-use super::world::play;
+use super::switch::Switch;
+use super::world::play_without;
 
 /// So many histories are played at most.
 const LIMIT: u32 = 4_000;
 
-/// The shortest script found that breaks the same property.
+/// The shortest script found that breaks the same property. Where mechanisms are missing, it breaks nothing with them.
 #[must_use]
-pub fn shrink(script: &Script, property: &str) -> Script {
-    let mut search = Search { best: script.clone(), property, played: 0 };
+pub fn shrink(script: &Script, property: &str, missing: &[Switch]) -> Script {
+    let mut search = Search { best: script.clone(), property, missing, played: 0 };
     loop {
         let before = search.best.clone();
         search.steps();
@@ -21,9 +22,20 @@ pub fn shrink(script: &Script, property: &str) -> Script {
     }
 }
 
+/// Whether a script goes well as soon as one of the missing mechanisms is there.
+#[must_use]
+pub fn needs_all(script: &Script, missing: &[Switch]) -> bool {
+    (0..missing.len()).all(|place| {
+        let others: Vec<Switch> =
+            missing.iter().enumerate().filter(|(of, _)| *of != place).map(|(_, one)| *one).collect();
+        play_without(script, &others).broken.is_empty()
+    })
+}
+
 struct Search<'a> {
     best: Script,
     property: &'a str,
+    missing: &'a [Switch],
     played: u32,
 }
 
@@ -34,7 +46,9 @@ impl Search<'_> {
             return false;
         }
         self.played += 1;
-        let fails = play(&script).broken.iter().any(|broken| broken.property == self.property);
+        let verdict = play_without(&script, self.missing);
+        let fails =
+            verdict.broken.iter().any(|broken| broken.property == self.property) && needs_all(&script, self.missing);
         if fails {
             self.best = script;
         }
@@ -105,6 +119,10 @@ impl Search<'_> {
             map_change,
             deleted,
             beats_edit,
+            parting.left,
+            parting.right,
+            parted,
+            full_scan,
             removals_above,
             batch,
             attempts,

@@ -1,6 +1,8 @@
 //! Mechanisms that can be taken away, to see that the histories miss them: guards of the pipeline by their names, and what the
 //! ports rest on, by spoiling what passes them.
 
+use std::collections::BTreeMap;
+
 use pairwise_host::model::Guard;
 
 /// A mechanism.
@@ -52,5 +54,34 @@ pub const GUARDS: [Guard; 26] = [
     Guard::Relist,
 ];
 
-/// Defences overlap: the first of two is missed only where the second is missing, too.
-pub const PAIRS: [(Switch, Switch); 0] = [];
+/// What else can be taken away.
+const PORTS: [Switch; 6] =
+    [Switch::Fence, Switch::CursorFirst, Switch::TornSettle, Switch::FreshKeys, Switch::Incarnation, Switch::Sweep];
+
+impl Switch {
+    /// All mechanisms.
+    pub fn all() -> impl Iterator<Item = Switch> {
+        GUARDS.into_iter().map(Switch::Guard).chain(PORTS)
+    }
+
+    /// As a script's line names it.
+    #[must_use]
+    pub fn name(self) -> String {
+        match self {
+            Switch::Guard(guard) => format!("{guard:?}"),
+            port => format!("{port:?}"),
+        }
+    }
+
+    /// By its name.
+    #[must_use]
+    pub fn named(name: &str) -> Option<Switch> {
+        Switch::all().find(|switch| switch.name() == name)
+    }
+
+    /// Whether a history has met it, and so may miss it.
+    #[must_use]
+    pub fn was_met(self, marks: &BTreeMap<String, u64>) -> bool {
+        !matches!(self, Switch::Guard(_)) || marks.contains_key(&self.name())
+    }
+}

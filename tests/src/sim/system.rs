@@ -4,21 +4,25 @@
 //! can be taken away, it spells what it is given in its own way, it can lose its cursors, hide records and be refused, and it
 //! tells what each write did, so that an oracle can judge it. It knows nothing of hosts that die: that is `host`.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use pairwise_host::model::Side;
 use pairwise_plugin_api::ops::{ChangesRequest, FindRequest, GetRequest, ListDetail, ListRequest};
 use pairwise_plugin_api::{
-    Absent, Action, Capabilities, Catalogue, Change, Class, Condition, CreateKey, Cursor, Entity, EntityKind, Failure,
-    Field, FieldType, Fields, Found, Outcome, Page, Reason, Record, RecordRef, Status, Value, Write,
+    Absent, Action, Capabilities, Catalogue, Change, Class, Condition, CreateKey, Entity, EntityKind, Failure, Field,
+    FieldType, Fields, Found, Outcome, Page, Reason, Record, RecordRef, Status, Value, Write,
 };
 use serde::{Deserialize, Serialize};
+
+use super::cursor::Place;
 
 /// What records are called.
 pub const ENTITY: &str = "contact";
 /// The fields, by canonical path. The second is an address: upper and lower case are the same, and records are matched by it.
 pub const FIELDS: [&str; 4] = ["name/full", "emails/1/address", "notes/1", "titles/1/name"];
+/// What a person sets where a record is nobody else's business. It does not travel.
+pub const PRIVATE: &str = "private";
 /// The place of the address in [`FIELDS`].
 pub const ADDRESS: usize = 1;
 
@@ -61,6 +65,8 @@ pub enum Weather {
     Dumb,
     /// It answers each write that it was not done.
     Busy,
+    /// It was put aside, as a disk that is not mounted: all of its records are gone as far as it can tell, and it takes no write.
+    Emptied,
 }
 
 /// What one write did.
@@ -87,6 +93,8 @@ enum Event {
 #[derive(Debug, Default)]
 struct State {
     records: BTreeMap<String, Record>,
+    /// Records that are there, but no longer in the folder that is kept in step.
+    outside: BTreeSet<String>,
     events: Vec<Event>,
     /// Cursors of earlier generations are not known any more.
     generation: u32,
@@ -94,6 +102,7 @@ struct State {
     keys: HashMap<String, String>,
     weather: Weather,
     poison: Option<Human>,
+    busy: Option<Human>,
     unreadable: Option<Human>,
     /// How far this system's clock is ahead.
     skew: i64,
@@ -179,6 +188,34 @@ impl System {
         state.events.push(Event::Here(id.to_owned()));
     }
 
+    /// A person says whether a record is private.
+    pub fn set_private(&self, id: &str, private: bool, now: i64) {
+        let mut state = self.state();
+        let Some(mut record) = state.records.get(id).cloned() else { return };
+        record.fields.set(PRIVATE, private);
+        self.stamp(&mut state, &mut record, now);
+        state.records.insert(id.to_owned(), record);
+        state.events.push(Event::Here(id.to_owned()));
+    }
+
+    /// A person moves a record out of the folder that is kept in step, or back into it.
+    pub fn set_outside(&self, id: &str, outside: bool) {
+        let mut state = self.state();
+        if outside {
+            state.outside.insert(id.to_owned());
+            state.events.push(Event::Gone(id.to_owned(), Reason::LeftScope));
+        } else {
+            state.outside.remove(id);
+            state.events.push(Event::Here(id.to_owned()));
+        }
+    }
+
+    /// Whether it is in the folder that is kept in step.
+    #[must_use]
+    pub fn is_outside(&self, id: &str) -> bool {
+        self.state().outside.contains(id)
+    }
+
     /// Somebody deletes a record.
     pub fn delete(&self, id: &str) {
         let mut state = self.state();
@@ -227,8 +264,14 @@ impl System {
     #[must_use]
     pub fn troubled(&self) -> Vec<Human> {
         let state = self.state();
-        let slots = [state.poison, state.unreadable];
+        let slots = [state.poison, state.busy, state.unreadable];
         (0..Human::MAX).filter(|who| slots.iter().any(|slot| is_one_of(*who, *slot))).collect()
+    }
+
+    /// Whether there is a record that cannot be read.
+    #[must_use]
+    pub fn is_garbled(&self) -> bool {
+        self.state().unreadable.is_some()
     }
 
     /// It forgets how far anybody has read.
@@ -239,6 +282,21 @@ impl System {
     /// It refuses to write this human's record from now on.
     pub fn poison(&self, who: Option<Human>) {
         self.state().poison = who;
+    }
+
+    /// It is too busy for a write to this human's record from now on.
+    pub fn busy(&self, who: Option<Human>) {
+        self.state().busy = who;
+    }
+
+    /// A record gets another UID.
+    pub fn reidentify(&self, id: &str, now: i64) {
+        let mut state = self.state();
+        let Some(mut record) = state.records.get(id).cloned() else { return };
+        record.uid = Some(format!("{}-{}", self.side, state.counter + 1));
+        self.stamp(&mut state, &mut record, now);
+        state.records.insert(id.to_owned(), record);
+        state.events.push(Event::Here(id.to_owned()));
     }
 
     /// This human's record cannot be read from now on. Announced, as it is a change.
@@ -276,6 +334,12 @@ pub fn owner(fields: &Fields) -> Option<Human> {
     fields.iter().find_map(|(_, value)| value.as_text().and_then(whose))
 }
 
+/// Whether a person has said that it is nobody else's business.
+#[must_use]
+pub fn is_private(record: &Record) -> bool {
+    record.fields.get(PRIVATE) == Some(&Value::Bool(true))
+}
+
 /// What the connector to such a system answers.
 impl System {
     /// The fields.
@@ -285,12 +349,13 @@ impl System {
             let field = Field::new(*name, FieldType::Text).path(*name);
             if place == ADDRESS { field.caseless() } else { field }
         };
+        let private = Field::new(PRIVATE, FieldType::Bool);
         Catalogue {
             entities: vec![Entity {
                 name: ENTITY.into(),
                 label: "Contacts".into(),
                 kind: EntityKind::Contact,
-                fields: FIELDS.iter().enumerate().map(field).collect(),
+                fields: FIELDS.iter().enumerate().map(field).chain([private]).collect(),
                 selectors: vec![],
             }],
         }
@@ -321,7 +386,7 @@ impl System {
             return Ok(Page { changes, next: Some(next.cursor()), more, complete, ..self.page(&state, now) });
         }
         // A system that hides records tells nothing of what happened to them, either.
-        let hides = matches!(state.weather, Weather::Blackout | Weather::HalfView);
+        let hides = matches!(state.weather, Weather::Blackout | Weather::HalfView | Weather::Emptied);
         let last = if hides { place.at } else { state.events.len() };
         let end = (place.at + limit).min(last);
         let mut told: BTreeMap<&str, Option<Change>> = BTreeMap::new();
@@ -334,7 +399,7 @@ impl System {
                 }
                 Event::Here(id) => {
                     // A record that is gone by now is told by its tombstone.
-                    if let Some(record) = state.records.get(id) {
+                    if let Some(record) = state.records.get(id).filter(|_| !state.outside.contains(id)) {
                         told.insert(id, Some(Change::upsert(state.shown(record.clone()))));
                     }
                 }
@@ -388,7 +453,9 @@ impl System {
         let found = |at: &RecordRef| match state.records.get(&at.id) {
             Some(record) if !state.hides(&at.id) => Found::here(state.shown(record.clone())),
             // Whoever declares that his reads are authoritative does not say that a hidden record is gone.
-            Some(_) if self.abilities.authoritative_get => Found { record: None, absent: Absent::Hidden },
+            Some(_) if self.abilities.authoritative_get && state.weather != Weather::Emptied => {
+                Found { record: None, absent: Absent::Hidden }
+            }
             _ => Found::gone(),
         };
         request.at.iter().map(found).collect()
@@ -409,7 +476,11 @@ impl System {
                     name => record.fields.text(name).is_some_and(|text| plain(text) == plain(value)),
                 })
             };
-            state.records.values().filter(hit).filter(|record| !state.hides(&record.at.id)).cloned().collect()
+            let shows = |record: &&Record| {
+                let outside = !request.scope.is_empty() && state.outside.contains(&record.at.id);
+                !outside && !state.hides(&record.at.id)
+            };
+            state.records.values().filter(hit).filter(shows).cloned().collect()
         };
         request.values.iter().map(find).collect()
     }
@@ -428,6 +499,10 @@ impl System {
         let poisoned = |fields: &Fields| owner(fields).is_some_and(|who| is_one_of(who, state.poison));
         if poisoned(current.as_ref().map_or(&write.fields, |record| &record.fields)) {
             return (Outcome::refused("poisoned", "the record is refused"), None);
+        }
+        let busy = |fields: &Fields| owner(fields).is_some_and(|who| is_one_of(who, state.busy));
+        if busy(current.as_ref().map_or(&write.fields, |record| &record.fields)) {
+            return (Outcome::of(Status::NotSent), None);
         }
         let Some(current) = current.filter(|_| write.action != Action::Create) else {
             if write.action != Action::Create {
@@ -478,13 +553,14 @@ impl State {
     fn remove(&mut self, id: &str) {
         if self.records.remove(id).is_some() {
             self.keys.retain(|_, of| of != id);
+            self.outside.remove(id);
             self.events.push(Event::Gone(id.to_owned(), Reason::Deleted));
         }
     }
 
     fn hides(&self, id: &str) -> bool {
         match self.weather {
-            Weather::Blackout => true,
+            Weather::Blackout | Weather::Emptied => true,
             Weather::HalfView => id.bytes().last().is_some_and(|digit| digit % 2 == 0),
             _ => false,
         }
@@ -494,7 +570,7 @@ impl State {
     fn slice(&self, after: &str, limit: usize) -> (Vec<Record>, Option<String>, bool) {
         let omitted = |id: &str| {
             let every_other = self.weather == Weather::Omits && id.bytes().last().is_some_and(|digit| digit % 2 == 0);
-            self.hides(id) || every_other
+            self.hides(id) || every_other || self.outside.contains(id)
         };
         let behind = self.records.iter().filter(|(id, _)| id.as_str() > after && !omitted(id));
         let mut records: Vec<Record> = behind.take(limit + 1).map(|(_, record)| record.clone()).collect();
@@ -510,31 +586,5 @@ impl State {
             record.conditions.push(Condition::unreadable("line 3 is no line"));
         }
         record
-    }
-}
-
-/// What a cursor means here: in a listing (`l`) or among the events (`e`).
-#[derive(Debug, Clone)]
-struct Place {
-    kind: char,
-    generation: u32,
-    at: usize,
-    after: String,
-}
-
-impl Place {
-    fn cursor(&self) -> Cursor {
-        Cursor(format!("{}:{}:{}:{}", self.kind, self.generation, self.at, self.after).into_bytes())
-    }
-
-    fn parse(cursor: &Cursor) -> Option<Place> {
-        let text = std::str::from_utf8(&cursor.0).ok()?;
-        let mut parts = text.splitn(4, ':');
-        Some(Place {
-            kind: parts.next()?.chars().next()?,
-            generation: parts.next()?.parse().ok()?,
-            at: parts.next()?.parse().ok()?,
-            after: parts.next()?.to_owned(),
-        })
     }
 }

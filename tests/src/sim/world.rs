@@ -12,14 +12,14 @@ use pairwise_host::model::{
 };
 use pairwise_host::pipeline;
 use pairwise_host::store::{Db, Environment, LaneStatus};
-use pairwise_plugin_api::{Action, Fields, Outcome, Record, Write};
+use pairwise_plugin_api::{Action, Outcome, Record, Write};
 
 use super::dice::Dice;
 use super::host::{Death, Host, Ledger, Port};
 use super::oracle::{Broken, Oracle, Scope};
-use super::script::{Deed, Script, Setting, Step, Twist};
+use super::script::{Parting, Script, Setting, Step, Twist};
 use super::switch::Switch;
-use super::system::{ADDRESS, Effect, FIELDS, Human, SLOTS, System, Weather, owner, plain};
+use super::system::{Effect, System, Weather, plain};
 use crate::twins::Seeded;
 
 /// What a history came to.
@@ -43,6 +43,8 @@ pub(super) struct World {
     pub(super) systems: Sides<System>,
     pub(super) time: Arc<Seeded>,
     setting: Setting,
+    /// Sides that refuse a record at some time.
+    refuses: Sides<bool>,
     spec: Mutex<LaneSpec>,
     out: Mutex<Vec<usize>>,
     db: Mutex<Db>,
@@ -119,7 +121,8 @@ impl World {
         };
         let setting = script.setting.clone();
         let system = |side: Side| {
-            let abilities = setting.abilities[side].clone();
+            let mut abilities = setting.abilities[side].clone();
+            abilities.containers = setting.parting[side] == Some(Parting::Folder);
             System::new(side, abilities, setting.respells[side], setting.coarse[side], setting.skew[side])
         };
         World {
@@ -149,6 +152,9 @@ impl World {
             marks: Mutex::default(),
             lease: Mutex::default(),
             storied: Mutex::default(),
+            refuses: Sides::from_fn(|side| {
+                script.steps.iter().any(|step| matches!(step, Step::Poison(of, Some(_)) if *of == side))
+            }),
             setting,
         }
     }
@@ -238,14 +244,25 @@ impl World {
             }
             Step::Weather(side, weather) => self.weather(*side, *weather),
             Step::LoseCursors(side) => self.systems[*side].lose_cursors(),
-            Step::Clock(by) | Step::Wait(by) => self.time.advance(*by),
-            Step::Skew(side, ahead) => self.systems[*side].skew(*ahead),
+            Step::Wait(by) => self.time.advance(*by),
+            Step::Clock(by) => {
+                locked(&self.scope).true_times = false;
+                self.time.advance(*by);
+            }
+            Step::Skew(side, ahead) => {
+                locked(&self.scope).true_times = false;
+                self.systems[*side].skew(*ahead);
+            }
             Step::Backup => *locked(&self.backup) = self.db().snapshot().ok(),
             Step::Restore => self.restore(),
             Step::Remap(field) => self.remap(*field),
             Step::Disk(pages) => self.limit(*pages),
             Step::Poison(side, who) => self.systems[*side].poison(*who),
-            Step::Garble(side, who) => self.systems[*side].garble(*who, self.time.now()),
+            Step::Busy(side, who) => self.systems[*side].busy(*who),
+            Step::Garble(side, who) => {
+                locked(&self.scope).true_times = false;
+                self.systems[*side].garble(*who, self.time.now());
+            }
         }
     }
 
@@ -262,91 +279,13 @@ impl World {
         if weather == Weather::HalfView && weak && !locked(&self.half_seen).insert(side) {
             return;
         }
+        // Where a side is not listed, nothing tells that it was put aside.
+        let listed = self.setting.full_scan || !self.systems[side].abilities.feed;
+        if weather == Weather::Emptied && !(listed && self.spec().reads(side)) {
+            return;
+        }
         locked(&self.scope).silent |= matches!(weather, Weather::Blackout | Weather::HalfView);
         self.systems[side].weather(weather);
-    }
-
-    /// A person acts.
-    pub(super) fn deed(&self, deed: Deed) {
-        self.time.advance(i64::from(locked(&self.dice).small(20_000)));
-        let now = self.time.now();
-        match deed {
-            Deed::Create(side, slot) => {
-                let Some(who) = self.newcomer(slot) else { return };
-                self.systems[side].create(self.fields(side, who), None, now);
-            }
-            Deed::Edit(side, slot, field, clear) => {
-                let Some((who, record)) = self.someone(side, slot) else { return };
-                let mut oracle = self.oracle();
-                oracle.replaced(&record, field);
-                let value = if clear && field > ADDRESS {
-                    oracle.unjudge(who, field);
-                    String::new()
-                } else {
-                    oracle.value(side, who, field, locked(&self.dice).percent(30))
-                };
-                self.systems[side].edit(&record.at.id, FIELDS[field], &value, now);
-            }
-            Deed::Delete(side, slot) => {
-                let Some((_, record)) = self.someone(side, slot) else { return };
-                self.oracle().deleted(&record);
-                self.systems[side].delete(&record.at.id);
-            }
-            Deed::Reuse(side, slot, other) => {
-                let Some((_, record)) = self.someone(side, slot) else { return };
-                let Some(other) = self.newcomer(other).filter(|_| self.systems[side].abilities.incarnation) else {
-                    return;
-                };
-                self.oracle().deleted(&record);
-                self.systems[side].reuse(&record.at.id, self.fields(side, other), now);
-            }
-            Deed::Twin(slot) => {
-                let Some(who) = self.newcomer(slot) else { return };
-                let left = self.fields(Side::Left, who);
-                let mut right = self.fields(Side::Right, who);
-                self.oracle().replaced_in(&right, ADDRESS);
-                right.set(FIELDS[ADDRESS], left.text(FIELDS[ADDRESS]).unwrap_or_default());
-                self.systems.left.create(left, None, now);
-                self.systems.right.create(right, None, now);
-            }
-            Deed::Card(slot) => {
-                let Some(who) = self.newcomer(slot) else { return };
-                let uid = format!("card-{who}");
-                for side in Side::BOTH.into_iter().filter(|_| self.systems.iter().all(|(_, one)| one.abilities.uid)) {
-                    self.systems[side].create(self.fields(side, who), Some(uid.clone()), now);
-                }
-            }
-        }
-    }
-
-    /// Who stands in a slot on this side, and the record.
-    fn someone(&self, side: Side, slot: Human) -> Option<(Human, Record)> {
-        let mut records = self.systems[side].truth().into_iter();
-        records.find_map(|record| {
-            let who = owner(&record.fields).filter(|who| who % SLOTS == slot % SLOTS)?;
-            Some((who, record))
-        })
-    }
-
-    /// Somebody new for a slot in which nobody stands. Whoever was deleted does not come back.
-    fn newcomer(&self, slot: Human) -> Option<Human> {
-        let oracle = self.oracle();
-        let who = (slot % SLOTS..Human::MAX).step_by(SLOTS.into()).find(|who| !oracle.was_deleted(*who))?;
-        let free = Side::BOTH.into_iter().all(|side| self.someone(side, slot).is_none());
-        free.then_some(who)
-    }
-
-    /// What a person fills a new record with.
-    fn fields(&self, side: Side, who: Human) -> Fields {
-        let mut dice = locked(&self.dice);
-        let mut oracle = self.oracle();
-        let mut fields = Fields::new();
-        for (field, name) in FIELDS.iter().enumerate() {
-            if field <= 1 || dice.percent(50) {
-                fields.set(*name, oracle.value(side, who, field, dice.percent(30)));
-            }
-        }
-        fields
     }
 
     /// One write of a host, judged.
@@ -368,7 +307,9 @@ impl World {
             if matches!(effect.action, Action::Delete | Action::Trash) {
                 locked(&self.removals).push(side);
             }
-            if effect.action == Action::Update {
+            // A create that is refused when it is sent again is known by what it holds.
+            let asked_again = effect.action == Action::Create && self.refuses[side];
+            if effect.action == Action::Update || asked_again {
                 locked(&self.unsettled).push((side, effect.clone()));
             }
             let of = |side: Side| effect.who.map_or_else(Vec::new, |who| self.systems[side].records_of(who));
@@ -501,6 +442,11 @@ impl World {
         let _ = db.limit_pages(limit);
     }
 
+    /// How records of a side leave without being deleted.
+    pub(super) fn parting(&self, side: Side) -> Option<Parting> {
+        self.setting.parting[side]
+    }
+
     /// Whether records are found by their UID on both sides before any is made.
     pub(super) fn matches_by_uid(&self) -> bool {
         self.setting.by_uid && self.setting.matching.is_some()
@@ -538,6 +484,7 @@ impl World {
     pub(super) fn heal(&self) {
         for (_, system) in self.systems.iter() {
             system.poison(None);
+            system.busy(None);
             system.garble(None, self.time.now());
         }
     }
@@ -550,6 +497,7 @@ impl World {
     /// How far the oracle may go.
     pub(super) fn scope(&self) -> Scope {
         let mut scope = locked(&self.scope).clone();
+        scope.apart = self.apart();
         scope.one_way.extend(locked(&self.out).iter().copied());
         scope
     }
