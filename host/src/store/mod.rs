@@ -67,7 +67,7 @@ const BUSY: Duration = Duration::from_secs(10);
 /// Between two tries of what SQLite itself does not wait for.
 const PAUSE: Duration = Duration::from_millis(20);
 /// Pages kept in memory, in KiB.
-const CACHE_KIB: i64 = 1024;
+const CACHE_KIB: i64 = 512;
 /// The log is cut back to this size when its content has gone into the database.
 const LOG_LIMIT: i64 = 8 << 20;
 /// Prepared statements kept; there are fewer.
