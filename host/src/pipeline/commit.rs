@@ -193,7 +193,10 @@ impl Lane<'_> {
         link: &mut Link,
         settlement: &mut Settlement,
     ) {
-        let told = outcome.record.clone().map(|record| self.unless_edited(intent, record));
+        let told = outcome.record.clone().map(|record| {
+            let was_there = outcome.status == Status::Exists;
+            if was_there && self.holds_more(intent, &record) { record } else { self.unless_edited(intent, record) }
+        });
         self.settle_write(intent, &outcome, link);
         if let Some(record) = told.filter(|record| self.tells_more(intent.side, record, link)) {
             settlement.announce.push(announce(self, intent.side, record, false, false));
@@ -383,6 +386,15 @@ impl Lane<'_> {
     /// Whether a record of the written side holds everything that a write asked for.
     pub(super) fn holds_what_we_asked(&self, intent: &Intent, record: &Record) -> bool {
         self.standing(intent, record).is_some_and(|all| all.iter().all(|(_, stands)| *stands == Stands::AsAsked))
+    }
+
+    /// Whether a record that a create has met holds what the create did not ask for: somebody has edited it.
+    fn holds_more(&self, intent: &Intent, record: &Record) -> bool {
+        let values = self.map.translate_in(intent.side, record).unwrap_or_default();
+        values.iter().any(|(path, value)| {
+            let travels = self.map.row(path).is_some_and(|row| row.reaches(intent.side.other(), false));
+            travels && !value.is_empty() && intent.asked.get(path).is_none()
+        })
     }
 
     fn set_aside(&mut self, intent: &Intent, code: &str, text: String, settlement: &mut Settlement) {

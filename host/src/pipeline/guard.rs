@@ -37,10 +37,11 @@ pub(super) fn hold_removals(lane: &mut Lane<'_>) -> Result<(), Stop> {
             for target in Side::BOTH {
                 let from = target.other();
                 let deletes = judgement.writes[target].as_ref().is_some_and(|planned| planned.removal.is_some());
-                // Nothing is made again on a side that lists nothing, either.
-                let restores = lane.emptied[from] && judgement.writes[from].is_some() && lane.guards(Guard::Emptied);
+                // Of a side that lists nothing, nothing is made again, and no link is given up.
+                let alone = lane.emptied[from] && !matches!(told[target], Told::Gone(_));
+                let emptied = alone && lane.guards(Guard::Emptied);
                 let is_gone = |announced: &&Announced| matches!(announced.news, News::Gone(_));
-                let told = work.news[from].as_ref().filter(|told| deletes || restores && is_gone(told));
+                let told = work.news[from].as_ref().filter(|told| deletes || emptied && is_gone(told));
                 let Some(announced) = told else { continue };
                 if announced.released {
                     wanted[target].released += 1;

@@ -53,9 +53,17 @@ fn judge_others(world: &World, troubled: &[Human]) {
     let waits = troubled.iter().any(|who| oracle.was_deleted(*who));
     let waits = waits || world.systems.iter().any(|(_, system)| system.is_garbled());
     let last = Side::BOTH.into_iter().any(|side| scope.doubts_the_last(side, &records));
-    if let Some(status) = status.filter(|status| status.waiting > 0 && status.open_intents == 0 && !waits && !last) {
+    if let Some(status) =
+        status.as_ref().filter(|status| status.waiting > 0 && status.open_intents == 0 && !waits && !last)
+    {
         let found = format!("after {POISONED} runs {} announcement(s) wait, and nobody is asked", status.waiting);
         oracle.complain("P9", found);
+    }
+    // While nobody knows whether a record was made, strangers wait; a system that is too busy for it does not tell.
+    let unknown = status.is_some_and(|status| status.open_intents > 0);
+    let busy = world.systems.iter().any(|(_, system)| system.is_busy());
+    if unknown && busy {
+        return;
     }
     for Broken { found, .. } in oracle.judge_convergence(&records, &scope, troubled) {
         oracle.complain("P9", format!("after {POISONED} runs: {found}"));

@@ -289,6 +289,12 @@ impl System {
         self.state().busy = who;
     }
 
+    /// Whether there is a record for which it is too busy.
+    #[must_use]
+    pub fn is_busy(&self) -> bool {
+        self.state().busy.is_some()
+    }
+
     /// A record gets another UID.
     pub fn reidentify(&self, id: &str, now: i64) {
         let mut state = self.state();

@@ -284,7 +284,7 @@ impl World {
         if weather == Weather::Emptied && !(listed && self.spec().reads(side)) {
             return;
         }
-        locked(&self.scope).silent |= matches!(weather, Weather::Blackout | Weather::HalfView);
+        locked(&self.scope).silent |= matches!(weather, Weather::Blackout | Weather::HalfView | Weather::Truncated);
         self.systems[side].weather(weather);
     }
 
