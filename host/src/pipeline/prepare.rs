@@ -1,7 +1,7 @@
 //! Opens the sides, asks them whether work can start, and compiles the field map. Nothing is written to a side here.
 
 use pairwise_plugin_api::ops::{CheckRequest, DiscoverRequest};
-use pairwise_plugin_api::{Capabilities, Failure};
+use pairwise_plugin_api::{Capabilities, Failure, Record};
 
 use super::filter::Filters;
 use super::reconcile::one_way;
@@ -126,6 +126,14 @@ pub(super) fn remap(lane: &mut Lane<'_>) -> Result<(), Stop> {
         let mut batch = Vec::new();
         for (place, mut link) in links.into_iter().enumerate() {
             let (Some(left), Some(right)) = (told.left[place].take(), told.right[place].take()) else { continue };
+            let is_other = |side: Side, record: &Record| {
+                let then = link.ends[side].as_ref().and_then(|end| end.incarnation.as_ref());
+                then.zip(record.incarnation.as_ref()).is_some_and(|(then, now)| then != now)
+            };
+            // That another record bears the id is told, and counted, when the side is read.
+            if is_other(Side::Left, &left) || is_other(Side::Right, &right) {
+                continue;
+            }
             let Ok(left_values) = lane.map.translate_in(Side::Left, &left) else { continue };
             let Ok(right_values) = lane.map.translate_in(Side::Right, &right) else { continue };
             let old = std::mem::take(&mut link.shadows);
