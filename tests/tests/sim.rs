@@ -172,14 +172,12 @@ fn switches(line: &str) -> Vec<Switch> {
 }
 
 /// Mechanisms of which no history has shown yet that they are missed.
-const UNSHOWN: [Switch; 7] = [
-    Switch::Guard(Guard::Canary),
+const UNSHOWN: [Switch; 5] = [
     Switch::Guard(Guard::Unsettled),
     Switch::Guard(Guard::Blocked),
     Switch::Guard(Guard::OwnWrite),
     Switch::Guard(Guard::ToldAgain),
     Switch::Guard(Guard::OldVersion),
-    Switch::Fence,
 ];
 
 /// Each mechanism has a script that goes well with it, and breaks something where it is taken away.
