@@ -7,10 +7,10 @@
 use std::collections::{HashMap, HashSet};
 
 use pairwise_plugin_api::ops::FindRequest;
-use pairwise_plugin_api::{Class, Cursor, Reason, RecordRef};
+use pairwise_plugin_api::{Class, Cursor, Reason, Record, RecordRef};
 
 use super::calls::is_gone;
-use super::pull::gone;
+use super::pull::{gone, is_another};
 use super::{Lane, Stop};
 use crate::model::{End, Guard, Known, LinkChange, LinkId, News, Seen, Settlement, Side, Staged};
 
@@ -130,8 +130,10 @@ fn missing(lane: &mut Lane<'_>, side: Side, sighted: &Sighted) -> Result<Missing
         let Some((last, _)) = unseen.last() else { return Ok(missing) };
         after = *last;
         let at: Vec<RecordRef> = unseen.iter().map(|(_, at)| at.clone()).collect();
-        for (found, unseen) in lane.get(side, &at)?.into_iter().zip(unseen) {
-            if is_gone(&found) {
+        let known = lane.store.known(&lane.lease, side, &at)?;
+        for ((found, known), unseen) in lane.get(side, &at)?.into_iter().zip(known).zip(unseen) {
+            let is_other = |record: &Record| is_another(known.incarnation.as_ref(), record);
+            if is_gone(&found) || found.record.as_ref().is_some_and(is_other) && lane.guards(Guard::Reused) {
                 missing.gone.push(unseen);
             } else if found.record.is_some() {
                 missing.omitted.push(unseen);

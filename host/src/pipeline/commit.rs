@@ -3,7 +3,7 @@
 use pairwise_plugin_api::{Action, Fields, Name, Outcome, Reason, Record, Status, Value, Write};
 
 use super::decide::Case;
-use super::pull::{announce, gone};
+use super::pull::{announce, gone, set_aside};
 use super::reconcile::{Fate, Told};
 use super::recover::source;
 use super::{Lane, Stop};
@@ -324,6 +324,10 @@ impl Lane<'_> {
             self.set_aside(intent, "uid_taken", text, settlement);
             return Ok(Part::Refused);
         }
+        if self.is_unreadable(side, &record) {
+            // What it holds shows when it can be read again; until then the create is asked about.
+            return Ok(Part::Open);
+        }
         if self.holds_what_we_asked(intent, &record) || !self.guards(Guard::NotOurs) {
             self.settle_told(intent, outcome, link, settlement);
             return Ok(Part::Done);
@@ -357,6 +361,12 @@ impl Lane<'_> {
         link.shadows = crate::model::Sides::default();
         settlement.announce.push(announce(self, side, record, false, false));
         Ok(Part::Again)
+    }
+
+    /// Whether nobody can tell at present what a record holds.
+    pub(super) fn is_unreadable(&self, side: Side, record: &Record) -> bool {
+        let quarantined = |aside: Aside| aside.kind == AsideKind::Quarantined;
+        set_aside(self.spec, side, record).is_some_and(quarantined) && self.guards(Guard::Unreadable)
     }
 
     /// Two new records with one UID have met each other: each was to be made where the other one is. They become a pair.

@@ -1,6 +1,9 @@
 //! Stops a run from doing harm: more removals than the limit, or a side that was full and is empty, wait for a person. The
 //! rest of the lane goes on.
 
+use pairwise_plugin_api::RecordRef;
+
+use super::pull::is_another;
 use super::reconcile::{Told, judge};
 use super::translate::label;
 use super::{Lane, Stop};
@@ -98,13 +101,37 @@ fn hold_if_too_many(
     lane.wait(Hold { kind, side: Some(target), summary, rows })
 }
 
+/// Those reused ids count, too, that an earlier run was told of and has not come to.
+pub(super) fn recall_displaced(lane: &mut Lane<'_>) -> Result<(), Stop> {
+    let mut after = 0;
+    loop {
+        let page = lane.store.work(&lane.lease, Select::All, after, lane.batch())?;
+        let Some(last) = page.last() else { return Ok(()) };
+        after = last.row;
+        for work in page {
+            for side in Side::BOTH {
+                let Some(announced) = work.news[side].as_ref().filter(|announced| !announced.released) else {
+                    continue;
+                };
+                let News::Here(record) = &announced.news else { continue };
+                let then = work.link.as_ref().and_then(|link| link.ends[side].as_ref()?.incarnation.as_ref());
+                if is_another(then, record) {
+                    lane.displaced[side].insert(announced.at.clone());
+                }
+            }
+        }
+        lane.breathe()?;
+    }
+}
+
 /// Many reused ids at once mean that a side was swapped or restored, not that many people changed.
 pub(super) fn hold_displaced(lane: &mut Lane<'_>) -> Result<(), Stop> {
     for side in Side::BOTH {
         if !(lane.too_many(lane.displaced[side].len() as u64) && lane.guards(Guard::Displaced)) {
             continue;
         }
-        let known = lane.store.known(&lane.lease, side, &lane.displaced[side].clone())?;
+        let at: Vec<RecordRef> = lane.displaced[side].iter().cloned().collect();
+        let known = lane.store.known(&lane.lease, side, &at)?;
         let told: Vec<InboxId> = known.into_iter().filter_map(|known| known.inbox.map(|(row, _)| row)).collect();
         // Those that a person has released go on, also if they are told again.
         let mut rows: Vec<InboxId> = Vec::with_capacity(told.len());

@@ -40,7 +40,7 @@ pub mod resolve;
 pub mod translate;
 
 use std::cell::Cell;
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::thread;
 
 use pairwise_plugin_api::{Capabilities, Class, Failure, Millis, Name, RecordRef};
@@ -160,6 +160,7 @@ fn run_leased<'a>(
     if lane.map_changed && lane.guards(Guard::Remap) {
         prepare::remap(&mut lane)?;
     }
+    guard::recall_displaced(&mut lane)?;
     // Both sides begin at once; they are taken in one after the other.
     let mut asked = Vec::new();
     for side in Side::BOTH.into_iter().filter(|side| spec.reads(*side)) {
@@ -232,7 +233,7 @@ struct Lane<'a> {
     map_changed: bool,
     memory: LaneMemory,
     /// Records of each side whose linked id belongs to another record now.
-    displaced: Sides<Vec<RecordRef>>,
+    displaced: Sides<BTreeSet<RecordRef>>,
     /// How far each server's clock is ahead of ours; added to no time that is stored.
     skew: Sides<Millis>,
     /// Sides without deleted items, nor a folder in their place, whose records then stay.

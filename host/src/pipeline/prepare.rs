@@ -4,6 +4,7 @@ use pairwise_plugin_api::ops::{CheckRequest, DiscoverRequest};
 use pairwise_plugin_api::{Capabilities, Failure, Record};
 
 use super::filter::Filters;
+use super::pull::is_another;
 use super::reconcile::one_way;
 use super::resolve::References;
 use super::translate::FieldMap;
@@ -127,8 +128,7 @@ pub(super) fn remap(lane: &mut Lane<'_>) -> Result<(), Stop> {
         for (place, mut link) in links.into_iter().enumerate() {
             let (Some(left), Some(right)) = (told.left[place].take(), told.right[place].take()) else { continue };
             let is_other = |side: Side, record: &Record| {
-                let then = link.ends[side].as_ref().and_then(|end| end.incarnation.as_ref());
-                then.zip(record.incarnation.as_ref()).is_some_and(|(then, now)| then != now)
+                is_another(link.ends[side].as_ref().and_then(|end| end.incarnation.as_ref()), record)
             };
             // That another record bears the id is told, and counted, when the side is read.
             if is_other(Side::Left, &left) || is_other(Side::Right, &right) {

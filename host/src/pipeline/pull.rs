@@ -295,10 +295,11 @@ fn stage_all(lane: &mut Lane<'_>, side: Side, arrived: Vec<(Record, Known)>) -> 
         if let Some(kept_out) = set_aside(lane.spec, side, &record) {
             aside.push(kept_out);
         } else if known.link.is_some() && no_longer_wanted(lane, side, &record) {
-            staged.push(gone(side, record.at, Reason::LeftScope));
+            let is_gone = is_another(known.incarnation.as_ref(), &record) && lane.guards(Guard::Reused);
+            staged.push(gone(side, record.at, if is_gone { Reason::Deleted } else { Reason::LeftScope }));
         } else {
-            if matches!((&known.incarnation, &record.incarnation), (Some(then), Some(now)) if then != now) {
-                lane.displaced[side].push(record.at.clone());
+            if is_another(known.incarnation.as_ref(), &record) {
+                lane.displaced[side].insert(record.at.clone());
             }
             staged.push(announce(lane, side, record, known.link.is_none(), false));
         }
@@ -308,6 +309,11 @@ fn stage_all(lane: &mut Lane<'_>, side: Side, arrived: Vec<(Record, Known)>) -> 
         lane.quarantine(aside)?;
     }
     Ok(staged)
+}
+
+/// Whether a record is another one than that which bore its id before.
+pub(super) fn is_another(then: Option<&String>, record: &Record) -> bool {
+    then.zip(record.incarnation.as_ref()).is_some_and(|(then, now)| then != now)
 }
 
 /// A linked record that no longer satisfies the stream's `follow` has left the scope, which is no deletion.

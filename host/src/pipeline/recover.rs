@@ -141,6 +141,10 @@ fn created(lane: &mut Lane<'_>, side: Side, intents: &[&Intent]) -> Result<Vec<O
             Some(outcome) => repeated.push((place, outcome)),
         }
     }
+    // What nobody can read may be what we made, and may have been edited since.
+    let unreadable = |record: &Record| lane.is_unreadable(side, record);
+    repeated.retain(|(_, outcome)| !outcome.record.as_ref().is_some_and(unreadable));
+    there.retain(|(_, record)| !unreadable(record));
     for (place, outcome) in repeated {
         let ours = bears_our_key(&intents[place].write, &outcome);
         made[place] = Some(Made::Answered(Box::new(outcome), ours));

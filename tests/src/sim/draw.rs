@@ -106,7 +106,8 @@ struct Rates {
     runs: u32,
     creates: u32,
     /// Records that are made out of a copy of another one.
-    copies: u32,
+    /// Copies of one UID on both sides meet nobody knows whom.
+    copies: Sides<u32>,
     deletes: u32,
     clears: u32,
     reuses: u32,
@@ -139,17 +140,22 @@ struct Rates {
 impl Rates {
     fn draw(dice: &mut Dice, setting: &Setting, twins: bool) -> Rates {
         let conditional = Side::BOTH.iter().all(|side| setting.abilities[*side].conditional_writes);
-        let poison = dice.pick(&[0, 0, 0, 5]);
+        let folders = Side::BOTH.iter().any(|side| setting.parting[*side] == Some(Parting::Folder));
+        let poison = if folders { 0 } else { dice.pick(&[0, 0, 0, 5]) };
         let backups = if setting.matching.is_some() { dice.pick(&[0, 0, 0, 4]) } else { 0 };
+        // Whoever takes the id of an unreadable record shares its fate, and whoever takes that of a record and leaves its
+        // folder at once is told as if that had left.
+        let reuses = if backups == 0 && poison == 0 && !folders { dice.pick(&[0, 0, 10]) } else { 0 };
+        let copied = dice.pick(&Side::BOTH);
+        let copies = if twins || backups > 0 || reuses > 0 { 0 } else { dice.pick(&[0, 0, 20]) };
         Rates {
             runs: dice.pick(&[10, 25, 40]),
             creates: dice.pick(&[10, 30, 50]),
-            copies: if twins || backups > 0 { 0 } else { dice.pick(&[0, 0, 20]) },
+            copies: Sides::from_fn(|side| if side == copied { copies } else { 0 }),
             // What was made again since a backup is not known to be the same.
             deletes: if backups == 0 { dice.pick(&[0, 5, 20]) } else { 0 },
             clears: dice.pick(&[0, 10]),
-            // Whoever takes the id of an unreadable record shares its fate.
-            reuses: if backups == 0 && poison == 0 { dice.pick(&[0, 0, 10]) } else { 0 },
+            reuses,
             // What stands outside is not known to be the same.
             parts: if twins || backups > 0 || setting.parting == Sides::default() { 0 } else { 15 },
             matches: twins || backups > 0,
@@ -158,7 +164,7 @@ impl Rates {
                 && !twins
                 && backups == 0
                 && !Side::BOTH.iter().any(|side| asks(&setting.abilities[*side])),
-            hides: !twins && backups == 0 && setting.sweep_every > 0,
+            hides: !twins && backups == 0 && setting.sweep_every > 0 && setting.parting == Sides::default(),
             sleeps: Side::BOTH.iter().all(|side| setting.abilities[*side].create_key == CreateKey::Takes),
             faults: dice.pick(&[0, 0, 10, 40]),
             deaths: dice.pick(&[0, 10, 40]),
@@ -261,7 +267,7 @@ impl Draw<'_> {
         let side = self.dice.pick(&Side::BOTH);
         let who = self.who();
         if self.dice.percent(self.rates.creates) {
-            return if self.dice.percent(self.rates.copies) {
+            return if self.dice.percent(self.rates.copies[side]) {
                 Deed::Copy(side, who, self.who())
             } else {
                 Deed::Create(side, who)

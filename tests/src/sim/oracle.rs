@@ -136,6 +136,8 @@ pub struct Oracle {
     /// Humans and fields that a host wrote without learning or keeping what became of it, while nobody knows which of two
     /// values came first.
     doubtful: BTreeSet<(Human, usize)>,
+    /// Humans of whom a host made a record without learning so: whoever deletes it before that deletes what is made again.
+    unlearnt: BTreeSet<Human>,
     /// What is wrong.
     pub broken: Vec<Broken>,
 }
@@ -200,6 +202,11 @@ impl Oracle {
     pub fn doubt(&mut self, effect: &Effect) {
         let fields = FIELDS.iter().enumerate().filter(|(_, name)| effect.asked.get(name).is_some());
         self.doubtful.extend(fields.filter_map(|(field, _)| Some((effect.who?, field))));
+    }
+
+    /// That a record was made was never learnt.
+    pub fn never_learnt(&mut self, effect: &Effect) {
+        self.unlearnt.extend(effect.who);
     }
 
     /// A person deletes a record. `others` are the records of the same human on the other side.
@@ -418,6 +425,7 @@ impl Oracle {
                 || self.unjudged.iter().any(|(human, _)| human == who)
                 || self.kept.contains(who)
                 || self.parted.contains(who)
+                || self.unlearnt.contains(who)
                 || Side::BOTH.into_iter().any(|side| scope.doubts_the_last(side, records));
             if doubtful || !matches!(scope.removals[*side], Some(Removal::Delete | Removal::Trash)) {
                 continue;

@@ -68,8 +68,8 @@ pub(super) struct World {
     points: AtomicU32,
     /// Writes of hosts that had an effect.
     effects: AtomicU32,
-    /// Effects of updates that no host has settled yet.
-    unsettled: Mutex<Vec<(Side, Effect)>>,
+    /// Effects of creates and updates that no host has settled yet, and how their intents name what they are about.
+    unsettled: Mutex<Vec<(Side, String, Effect)>>,
     /// What each intent is about.
     intended: Mutex<BTreeMap<IntentId, (Side, String)>>,
     missing: Vec<Switch>,
@@ -309,8 +309,9 @@ impl World {
             }
             // A create that is refused when it is sent again is known by what it holds.
             let asked_again = effect.action == Action::Create && self.refuses[side];
-            if effect.action == Action::Update || asked_again {
-                locked(&self.unsettled).push((side, effect.clone()));
+            let known_by = if effect.action == Action::Create && !asked_again { &write.key } else { &effect.id };
+            if matches!(effect.action, Action::Create | Action::Update) {
+                locked(&self.unsettled).push((side, known_by.clone(), effect.clone()));
             }
             let of = |side: Side| effect.who.map_or_else(Vec::new, |who| self.systems[side].records_of(who));
             self.oracle().written(side, &effect, &of(side.other()), &of(side));
@@ -386,21 +387,26 @@ impl World {
 
     /// A host means to write.
     pub(super) fn intends(&self, intents: &[Intent]) {
-        let about = |intent: &Intent| (intent.id, (intent.side, intent.write.at.id.clone()));
+        let name = |write: &Write| if write.at.id.is_empty() { write.key.clone() } else { write.at.id.clone() };
+        let about = |intent: &Intent| (intent.id, (intent.side, name(&intent.write)));
         locked(&self.intended).extend(intents.iter().map(about));
     }
 
     /// A host has settled what became of these intents.
     pub(super) fn settled<'i>(&self, closed: impl Iterator<Item = &'i IntentId>) {
-        for (side, id) in closed.filter_map(|intent| locked(&self.intended).remove(intent)) {
-            locked(&self.unsettled).retain(|(of, effect)| (*of, &effect.id) != (side, &id));
+        for (side, name) in closed.filter_map(|intent| locked(&self.intended).remove(intent)) {
+            locked(&self.unsettled).retain(|(of, known_by, _)| (*of, known_by) != (side, &name));
         }
     }
 
     /// What became of the writes so far is not told.
     pub(super) fn doubt(&self) {
-        for (_, effect) in std::mem::take(&mut *locked(&self.unsettled)) {
-            self.oracle().doubt(&effect);
+        for (side, _, effect) in std::mem::take(&mut *locked(&self.unsettled)) {
+            if effect.action == Action::Create && !self.refuses[side] {
+                self.oracle().never_learnt(&effect);
+            } else {
+                self.oracle().doubt(&effect);
+            }
         }
     }
 
