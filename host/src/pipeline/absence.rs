@@ -76,12 +76,13 @@ pub(super) fn conclude(
     let believed = if lane.abilities[side].authoritative_get && listing.same_store {
         missing
     } else {
-        let links: Vec<LinkId> = missing.iter().map(|(link, _)| *link).collect();
+        let canary = sighted.count > 0 || missing.is_empty() || !lane.guards(Guard::Canary);
+        // What a side that shows nothing at all does not show is not missed: it does not count as the first time either.
+        let links: Vec<LinkId> = missing.iter().filter(|_| canary).map(|(link, _)| *link).collect();
         let mut again = Seen::default();
         for link in lane.store.doubt(&lane.lease, side, &lane.options.run, &links)? {
             again.mark(link);
         }
-        let canary = sighted.count > 0 || missing.is_empty() || !lane.guards(Guard::Canary);
         let grace = |link: LinkId| again.contains(link) || !lane.guards(Guard::Grace);
         missing.into_iter().filter(|(link, _)| canary && grace(*link)).collect()
     };
