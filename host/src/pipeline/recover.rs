@@ -72,10 +72,12 @@ fn settle<'i, 'l, A>(
 ) -> Result<(), Stop> {
     let mut settlements = Vec::new();
     for (intent, answer) in told {
+        let is_told = answer.is_some();
         let meant = answer.map(|answer| mean(lane, intent, answer, &mut settlements)).transpose()?.flatten();
         let Some(mut settlement) = meant else {
             lane.blocked.insert(intent.link.id);
-            lane.unsure[intent.side] |= intent.write.action == Action::Create;
+            // Of a create that was told of it is known which record it may be.
+            lane.unsure[intent.side] |= intent.write.action == Action::Create && !is_told;
             continue;
         };
         settlement.closed.push(intent.id);
@@ -141,10 +143,6 @@ fn created(lane: &mut Lane<'_>, side: Side, intents: &[&Intent]) -> Result<Vec<O
             Some(outcome) => repeated.push((place, outcome)),
         }
     }
-    // What nobody can read may be what we made, and may have been edited since.
-    let unreadable = |record: &Record| lane.is_unreadable(side, record);
-    repeated.retain(|(_, outcome)| !outcome.record.as_ref().is_some_and(unreadable));
-    there.retain(|(_, record)| !unreadable(record));
     for (place, outcome) in repeated {
         let ours = bears_our_key(&intents[place].write, &outcome);
         made[place] = Some(Made::Answered(Box::new(outcome), ours));
@@ -407,8 +405,10 @@ impl Lane<'_> {
             Status::Exists => {
                 // Whether the record is linked already must be known, also if it was linked a moment ago.
                 self.settle_all(before)?;
-                if self.settle_existing(&mut intent, (outcome, ours), &mut link, &mut settlement)? == Part::Done {
-                    self.report.side(intent.side).created += 1;
+                match self.settle_existing(&mut intent, (outcome, ours), &mut link, &mut settlement)? {
+                    Part::Done => self.report.side(intent.side).created += 1,
+                    Part::Open => return Ok(None),
+                    Part::Again | Part::Refused => {}
                 }
             }
             // Certainly not there: its announcement makes it anew. One that was to be made again may have none any more.
