@@ -6,6 +6,9 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use pairwise_plugin_api::Millis;
 use ulid::Ulid;
 
+/// So often somebody who waits looks whether to stop.
+const LOOK_UP_MS: u64 = 50;
+
 /// Time, ids and randomness.
 pub trait Chance: Send + Sync {
     /// Now, by this machine's clock.
@@ -16,6 +19,17 @@ pub trait Chance: Send + Sync {
 
     /// Waits. A simulator moves its clock instead.
     fn pause(&self, milliseconds: u64);
+
+    /// Waits, and looks now and then whether to stop. True if it stopped before the end.
+    fn pause_unless(&self, milliseconds: u64, stop: &dyn Fn() -> bool) -> bool {
+        let mut left = milliseconds;
+        while left > 0 && !stop() {
+            let slice = left.min(LOOK_UP_MS);
+            self.pause(slice);
+            left -= slice;
+        }
+        left > 0
+    }
 
     /// A fresh id: 26 letters and digits, unique over all hosts, in the order of time.
     fn id(&self) -> String {

@@ -15,5 +15,10 @@ pub mod plugins;
 pub mod schedule;
 pub mod store;
 
+/// What a mutex guards, also after a thread has panicked with it: nothing here is left half changed.
+pub(crate) fn lock<T>(mutex: &std::sync::Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+}
+
 /// Identifies this build: equal for equal sources, target and profile.
 pub const BUILD: &str = env!("PAIRWISE_BUILD");

@@ -131,9 +131,13 @@ fn missing(lane: &mut Lane<'_>, side: Side, sighted: &Sighted) -> Result<Missing
         let Some((last, _)) = unseen.last() else { return Ok(missing) };
         after = *last;
         let at: Vec<RecordRef> = unseen.iter().map(|(_, at)| at.clone()).collect();
-        let known = lane.store.known(&lane.lease, side, &at)?;
-        for ((found, known), unseen) in lane.get(side, &at)?.into_iter().zip(known).zip(unseen) {
-            let is_other = |record: &Record| is_another(known.incarnation.as_ref(), record);
+        let found = lane.get(side, &at)?;
+        let answers = at.into_iter().zip(&found).filter(|(_, found)| found.record.is_some());
+        let answers: Vec<RecordRef> = answers.map(|(at, _)| at).collect();
+        let mut known = lane.store.known(&lane.lease, side, &answers)?.into_iter();
+        for (found, unseen) in found.into_iter().zip(unseen) {
+            let is_other =
+                |record: &Record| known.next().is_some_and(|known| is_another(known.incarnation.as_ref(), record));
             if is_gone(&found) || found.record.as_ref().is_some_and(is_other) && lane.guards(Guard::Reused) {
                 missing.gone.push(unseen);
             } else if found.record.is_some() {

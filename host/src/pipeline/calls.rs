@@ -2,7 +2,7 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::mpsc::{Receiver, Sender, channel};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::thread::{self, Scope};
 
 use pairwise_plugin_api::ops::GetRequest;
@@ -10,14 +10,13 @@ use pairwise_plugin_api::{Absent, Certainty, Class, Failure, Found, RecordRef};
 
 use super::{Lane, Stop};
 use crate::chance::Chance;
+use crate::lock;
 use crate::model::{Observer, Remote, Side, Sides};
 
 /// How often a call that certainly had no effect is tried.
 const TRIES: u32 = 4;
 /// The first pause between two tries; it doubles.
 const FIRST_PAUSE_MS: u64 = 250;
-/// So often somebody who waits looks whether to stop.
-const LOOK_UP_MS: u64 = 250;
 /// The longest pause that a server may ask for within a run.
 const LONGEST_PAUSE_MS: u64 = 60_000;
 
@@ -40,23 +39,14 @@ impl Caller<'_> {
         for _ in 1..TRIES {
             match call(self.remotes[side]) {
                 Err(failure) if passes(&failure) && !self.observer.cancelled() => {
-                    self.pause(failure.retry_after_ms.unwrap_or(pause).min(LONGEST_PAUSE_MS));
+                    let pause_ms = failure.retry_after_ms.unwrap_or(pause).min(LONGEST_PAUSE_MS);
+                    self.chance.pause_unless(pause_ms, &|| self.observer.cancelled());
                     pause *= 2;
                 }
                 answer => return answer,
             }
         }
         call(self.remotes[side])
-    }
-
-    /// Waits, unless a person wants to stop.
-    fn pause(&self, milliseconds: u64) {
-        let mut left = milliseconds;
-        while left > 0 && !self.observer.cancelled() {
-            let slice = left.min(LOOK_UP_MS);
-            self.chance.pause(slice);
-            left -= slice;
-        }
     }
 }
 
@@ -100,10 +90,6 @@ impl<'a> Crew<'a> {
         let _ = self.hands[hand.unwrap_or(0)].send(Box::new(job));
         Ahead::Flying(answered)
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// What was asked for ahead of its time.

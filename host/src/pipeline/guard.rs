@@ -3,7 +3,7 @@
 
 use pairwise_plugin_api::RecordRef;
 
-use super::pull::is_another;
+use super::pull::is_displaced;
 use super::reconcile::{Told, judge};
 use super::translate::label;
 use super::{Lane, Stop};
@@ -44,8 +44,8 @@ pub(super) fn hold_removals(lane: &mut Lane<'_>) -> Result<(), Stop> {
                 let alone = lane.emptied[from] && !matches!(told[target], Told::Gone(_));
                 let emptied = alone && lane.guards(Guard::Emptied);
                 let is_gone = |announced: &&Announced| matches!(announced.news, News::Gone(_));
-                let told = work.news[from].as_ref().filter(|told| deletes || emptied && is_gone(told));
-                let Some(announced) = told else { continue };
+                let counts = |announced: &&Announced| deletes || emptied && is_gone(announced);
+                let Some(announced) = work.news[from].as_ref().filter(counts) else { continue };
                 if announced.released {
                     wanted[target].released += 1;
                 } else {
@@ -114,8 +114,7 @@ pub(super) fn recall_displaced(lane: &mut Lane<'_>) -> Result<(), Stop> {
                     continue;
                 };
                 let News::Here(record) = &announced.news else { continue };
-                let then = work.link.as_ref().and_then(|link| link.ends[side].as_ref()?.incarnation.as_ref());
-                if is_another(then, record) {
+                if work.link.as_ref().is_some_and(|link| is_displaced(link, side, record)) {
                     lane.displaced[side].insert(announced.at.clone());
                 }
             }

@@ -6,7 +6,7 @@ use pairwise_plugin_api::{Fields, Name, Reason, Record, RecordRef};
 
 use super::absence::{gone_for_certain, gone_twice};
 use super::calls::is_gone;
-use super::pull::{gone as announced_gone, quarantined, set_aside};
+use super::pull::{gone as announced_gone, is_displaced, quarantined, set_aside};
 use super::reconcile::{Seen, Told};
 use super::removal::is_echo;
 use super::{Lane, Stop};
@@ -36,12 +36,10 @@ impl Looked {
 
     /// Whether another record bears the linked id now.
     pub(super) fn is_displaced(&self, side: Side) -> bool {
-        let then = self.link.as_ref().and_then(|link| link.ends[side].as_ref()?.incarnation.as_ref());
-        let now = match &self.told[side] {
-            Told::Here(seen) => seen.record.incarnation.as_ref(),
-            _ => None,
-        };
-        matches!((now, then), (Some(now), Some(then)) if now != then)
+        match (&self.link, &self.told[side]) {
+            (Some(link), Told::Here(seen)) => is_displaced(link, side, &seen.record),
+            _ => false,
+        }
     }
 
     /// Whether the linked record is gone: by what is told, or because another one bears its id.
@@ -205,7 +203,7 @@ fn read_afresh(
 
 /// Of the linked records of a side that tell nothing, those that are set aside: what they told last was not carried over.
 fn set_aside_earlier(lane: &mut Lane<'_>, side: Side, all: &[Looked]) -> Result<HashSet<RecordRef>, Stop> {
-    if lane.memory.newest_aside == 0 && lane.report.quarantined == 0 {
+    if !lane.may_have_asides() {
         return Ok(HashSet::new());
     }
     let silent = all.iter().filter(|looked| matches!(looked.told[side], Told::Nothing));

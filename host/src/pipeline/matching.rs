@@ -234,8 +234,7 @@ fn look_up_candidates(lane: &mut Lane<'_>, target: Side, policy: &MatchPolicy) -
 /// A record that could not be carried over may have got its counterpart by other hands since, and is a candidate of what is
 /// new on the other side.
 fn offer_quarantined(lane: &mut Lane<'_>, side: Side) -> Result<(), Stop> {
-    let any = lane.memory.newest_aside > 0 || lane.report.quarantined > 0;
-    if !any || lane.store.unmatched(&lane.lease, side.other(), 0, 1)?.is_empty() {
+    if !lane.may_have_asides() || lane.store.unmatched(&lane.lease, side.other(), 0, 1)?.is_empty() {
         return Ok(());
     }
     let mut after = 0;

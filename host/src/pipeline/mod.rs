@@ -293,6 +293,11 @@ impl Lane<'_> {
         self.observer.guards(guard)
     }
 
+    /// Whether any record may be set aside, by an earlier run or by this one.
+    fn may_have_asides(&self) -> bool {
+        self.memory.newest_aside > 0 || self.report.quarantined > 0
+    }
+
     fn batch(&self) -> usize {
         self.spec.batch.max(1) as usize
     }

@@ -1,10 +1,10 @@
 //! Opens the sides, asks them whether work can start, and compiles the field map. Nothing is written to a side here.
 
 use pairwise_plugin_api::ops::{CheckRequest, DiscoverRequest};
-use pairwise_plugin_api::{Capabilities, Failure, Record};
+use pairwise_plugin_api::{Capabilities, Failure};
 
 use super::filter::Filters;
-use super::pull::is_another;
+use super::pull::is_displaced;
 use super::reconcile::one_way;
 use super::resolve::References;
 use super::translate::FieldMap;
@@ -127,11 +127,8 @@ pub(super) fn remap(lane: &mut Lane<'_>) -> Result<(), Stop> {
         let mut batch = Vec::new();
         for (place, mut link) in links.into_iter().enumerate() {
             let (Some(left), Some(right)) = (told.left[place].take(), told.right[place].take()) else { continue };
-            let is_other = |side: Side, record: &Record| {
-                is_another(link.ends[side].as_ref().and_then(|end| end.incarnation.as_ref()), record)
-            };
             // That another record bears the id is told, and counted, when the side is read.
-            if is_other(Side::Left, &left) || is_other(Side::Right, &right) {
+            if is_displaced(&link, Side::Left, &left) || is_displaced(&link, Side::Right, &right) {
                 continue;
             }
             let Ok(left_values) = lane.map.translate_in(Side::Left, &left) else { continue };

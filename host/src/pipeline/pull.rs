@@ -13,7 +13,8 @@ use super::calls::Ahead;
 use super::keys::match_keys;
 use super::{Lane, Stop, filter};
 use crate::model::{
-    Aside, AsideKind, Guard, Known, LaneSpec, LinkChange, Matching, News, OnCondition, Scan, Settlement, Side, Staged,
+    Aside, AsideKind, Guard, Known, LaneSpec, Link, LinkChange, Matching, News, OnCondition, Scan, Settlement, Side,
+    Staged,
 };
 
 /// What a side is asked for first.
@@ -314,6 +315,11 @@ fn stage_all(lane: &mut Lane<'_>, side: Side, arrived: Vec<(Record, Known)>) -> 
 /// Whether a record is another one than that which bore its id before.
 pub(super) fn is_another(then: Option<&String>, record: &Record) -> bool {
     then.zip(record.incarnation.as_ref()).is_some_and(|(then, now)| then != now)
+}
+
+/// The same, of the record that bears the id of a link's end.
+pub(super) fn is_displaced(link: &Link, side: Side, record: &Record) -> bool {
+    is_another(link.ends[side].as_ref().and_then(|end| end.incarnation.as_ref()), record)
 }
 
 /// A linked record that no longer satisfies the stream's `follow` has left the scope, which is no deletion.

@@ -1,6 +1,8 @@
 //! How many calls of one connector run at one time.
 
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Condvar, Mutex, PoisonError};
+
+use crate::lock;
 
 /// Lets so many calls through at one time.
 #[derive(Debug)]
@@ -20,18 +22,14 @@ impl Default for Gate {
 pub(super) struct Permit<'a>(&'a Gate);
 
 impl Gate {
-    fn free(&self) -> MutexGuard<'_, u32> {
-        self.free.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// From one call to `all`.
     pub(super) fn widen(&self, all: u32) {
-        *self.free() = all;
+        *lock(&self.free) = all;
     }
 
     /// Waits for its turn.
     pub(super) fn enter(&self) -> Permit<'_> {
-        let free = self.freed.wait_while(self.free(), |free| *free == 0);
+        let free = self.freed.wait_while(lock(&self.free), |free| *free == 0);
         *free.unwrap_or_else(PoisonError::into_inner) -= 1;
         Permit(self)
     }
@@ -39,7 +37,7 @@ impl Gate {
 
 impl Drop for Permit<'_> {
     fn drop(&mut self) {
-        *self.0.free() += 1;
+        *lock(&self.0.free) += 1;
         self.0.freed.notify_one();
     }
 }

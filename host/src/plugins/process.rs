@@ -11,7 +11,7 @@ use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::Path;
 use std::process::{Child, ChildStderr, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -23,7 +23,7 @@ use super::load::Opening;
 use super::logs::{self, PluginLog};
 use super::sandbox;
 use super::{Deadlines, overdue};
-use crate::BUILD;
+use crate::{BUILD, lock};
 
 /// Variables that a worker inherits; everything else is the host's own business.
 const ENVIRONMENT: &[&str] = &[
@@ -124,10 +124,6 @@ pub(super) enum Broken {
     Died(String),
     /// It took too long; the worker was ended.
     Overran(String),
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Worker {

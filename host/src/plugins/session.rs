@@ -4,9 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Deref;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::thread;
-use std::time::{Duration, Instant};
+use std::sync::{Arc, Mutex};
 
 use abi_stable::std_types::RVec;
 use pairwise_plugin_api::context::ANNOUNCEMENT;
@@ -28,15 +26,13 @@ use super::registry::Plugin;
 use super::sandbox::{self, Policy};
 use super::{Deadlines, Isolation, Limits, cache, inside};
 use crate::chance::{Chance, Real};
+use crate::lock;
 
 /// Takes secrets that a login has changed, so that they are kept.
 pub type KeepSecrets = Arc<dyn Fn(&Principal, &BTreeMap<String, String>) + Send + Sync>;
 
 /// Tells whether somebody wants everything to stop.
 pub type Interrupted = Arc<dyn Fn() -> bool + Send + Sync>;
-
-/// So often somebody who waits looks whether to stop.
-const LOOK_UP: Duration = Duration::from_millis(50);
 
 /// What a connection is made of.
 #[derive(Clone)]
@@ -157,10 +153,6 @@ impl Deref for Answer {
 fn next_call() -> u64 {
     static NEXT: AtomicU64 = AtomicU64::new(1);
     NEXT.fetch_add(1, Ordering::Relaxed)
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Session {
@@ -442,19 +434,14 @@ impl Session {
         };
         let connection = &self.spec.connection;
         tracing::info!(connection, "{} fell over lately and is started again in {pause:.1?}", self.opening.name);
-        let (cancels, end) = (self.cancels.load(Ordering::Relaxed), Instant::now() + pause);
-        loop {
-            let left = end.saturating_duration_since(Instant::now());
-            if left.is_zero() {
-                return Ok(());
-            }
-            let interrupted = self.spec.interrupted.as_ref().is_some_and(|interrupted| interrupted());
-            if interrupted || self.cancels.load(Ordering::Relaxed) != cancels {
-                let failure = self.failure(Class::Cancelled, "was not started again: everything is to stop");
-                return Err(OpenError::Refused { connection: connection.clone(), failure });
-            }
-            thread::sleep(left.min(LOOK_UP));
+        let cancels = self.cancels.load(Ordering::Relaxed);
+        let interrupted = || self.spec.interrupted.as_ref().is_some_and(|interrupted| interrupted());
+        let stop = || interrupted() || self.cancels.load(Ordering::Relaxed) != cancels;
+        if self.chance.pause_unless(u64::try_from(pause.as_millis()).unwrap_or(u64::MAX), &stop) {
+            let failure = self.failure(Class::Cancelled, "was not started again: everything is to stop");
+            return Err(OpenError::Refused { connection: connection.clone(), failure });
         }
+        Ok(())
     }
 
     fn start(&self) -> Result<Seat, OpenError> {

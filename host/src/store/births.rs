@@ -6,8 +6,9 @@
 
 use pairwise_plugin_api::Millis;
 
+use super::links;
 use super::transaction::{Answer, Tx, statements};
-use crate::model::{LinkId, Side};
+use crate::model::{Link, LinkId, Side};
 
 statements! {
     ADD = "INSERT INTO birth (lane, first, side, run, at) VALUES (?1, ?2, ?3, ?4, ?5)";
@@ -26,12 +27,13 @@ pub(super) struct Birth {
     pub(super) at: Millis,
 }
 
-/// Notes that a link was made.
-pub(super) fn note(tx: &Tx<'_>, run: &str, link: LinkId, side: Option<Side>) -> Answer<()> {
-    if tx.last_birth.replace(Some(side)) != Some(side) {
-        tx.run(ADD, (tx.lane(), link, side, run, tx.now))?;
+/// Stores a link, and of a new one how it came to be.
+pub(super) fn put(tx: &Tx<'_>, run: &str, link: &Link, side: Option<Side>) -> Answer<LinkId> {
+    let id = links::put(tx, link)?;
+    if link.id == 0 && tx.last_birth.replace(Some(side)) != Some(side) {
+        tx.run(ADD, (tx.lane(), id, side, run, tx.now))?;
     }
-    Ok(())
+    Ok(id)
 }
 
 /// How a link of a lane came to be, also one that is gone; `None` for one that is older than what is kept.

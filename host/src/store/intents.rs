@@ -31,11 +31,7 @@ struct Body<'a> {
 pub(super) fn intend(tx: &Tx<'_>, run: &str, intents: &mut [Intent], lost: &[Lost]) -> Answer<()> {
     for intent in intents {
         if intent.link.id == 0 || intent.write.action == Action::Create {
-            let is_new = intent.link.id == 0;
-            intent.link.id = links::put(tx, &intent.link)?;
-            if is_new {
-                births::note(tx, run, intent.link.id, Some(intent.side))?;
-            }
+            intent.link.id = births::put(tx, run, &intent.link, Some(intent.side))?;
         }
         let body = Body {
             write: Cow::Borrowed(&intent.write),

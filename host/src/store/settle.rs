@@ -42,13 +42,7 @@ fn one(tx: &Tx<'_>, run: &str, settlement: &Settlement) -> Answer<()> {
 fn change(tx: &Tx<'_>, run: &str, change: &LinkChange) -> Answer<Option<LinkId>> {
     match change {
         LinkChange::Keep => Ok(None),
-        LinkChange::Put(link) => {
-            let id = links::put(tx, link)?;
-            if link.id == 0 {
-                births::note(tx, run, id, None)?;
-            }
-            Ok(Some(id))
-        }
+        LinkChange::Put(link) => births::put(tx, run, link, None).map(Some),
         LinkChange::Incarnation(id, side, incarnation) => {
             links::set_incarnation(tx, *id, *side, incarnation).map(|()| Some(*id))
         }

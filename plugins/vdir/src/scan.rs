@@ -4,10 +4,12 @@
 //! everything: a file that was changed so lately that a further change could leave no trace in them; and a file that holds no
 //! record or several. Which files these are, the cursor of the last listing remembers; new and changed ones are looked at.
 
+use std::ffi::CStr;
 use std::mem::MaybeUninit;
 
 use pairwise_plugin_api::serde::{Deserialize, Serialize};
 use pairwise_plugin_api::{Context, Cursor, Failure, codec};
+use rustix::fd::OwnedFd;
 use rustix::fs::{AtFlags, Dir, FileType, RawDir, Stat, statat};
 
 use crate::content::{self, Kind, digest};
@@ -231,24 +233,17 @@ impl Scan<'_> {
             let name = entry.file_name().to_bytes();
             let kind = Kind::of_file(name).filter(|kind| is_wanted && self.kinds.contains(kind));
             // A file that vanishes while we look is not there.
-            let look = || statat(&opened, entry.file_name(), AtFlags::SYMLINK_NOFOLLOW).ok();
-            let (file_type, stat) = match entry.file_type() {
-                FileType::Unknown => match look() {
-                    Some(stat) => (FileType::from_raw_mode(stat.st_mode), Some(stat)),
-                    None => continue,
-                },
-                known => (known, None),
-            };
+            let Some((file_type, stat)) = type_of(&opened, entry.file_name(), entry.file_type()) else { continue };
             id.clear();
             id.push_str(&prefix);
             encode_name(name, &mut id);
             match (file_type, kind) {
-                (FileType::Directory, _) if !name.starts_with(b".") => subfolders.push(id.clone()),
+                _ if is_subfolder(name, file_type) => subfolders.push(id.clone()),
                 (FileType::RegularFile, Some(_)) if self.look == Look::Later && !self.was_odd(&id) => {
                     self.listing.push(&id, Seen::New);
                 }
                 (FileType::RegularFile, Some(kind)) => {
-                    let Some(stat) = stat.or_else(look) else { continue };
+                    let Some(stat) = stat.or_else(|| look_at(&opened, entry.file_name())) else { continue };
                     if FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile {
                         self.file(kind, &id, &stat, is_known);
                     }
@@ -276,22 +271,32 @@ impl Scan<'_> {
     }
 }
 
-/// The subfolders of a folder, without hidden ones.
-pub(crate) fn subfolders(folder: &rustix::fd::OwnedFd) -> rustix::io::Result<Vec<Vec<u8>>> {
+fn look_at(folder: &OwnedFd, name: &CStr) -> Option<Stat> {
+    statat(folder, name, AtFlags::SYMLINK_NOFOLLOW).ok()
+}
+
+/// What an entry of a folder is, as told with its name; else it is looked at. `None` if it has vanished.
+fn type_of(folder: &OwnedFd, name: &CStr, told: FileType) -> Option<(FileType, Option<Stat>)> {
+    if told != FileType::Unknown {
+        return Some((told, None));
+    }
+    let stat = look_at(folder, name)?;
+    Some((FileType::from_raw_mode(stat.st_mode), Some(stat)))
+}
+
+/// Hidden folders are none.
+fn is_subfolder(name: &[u8], file_type: FileType) -> bool {
+    file_type == FileType::Directory && !name.starts_with(b".")
+}
+
+/// The subfolders of a folder.
+pub(crate) fn subfolders(folder: &OwnedFd) -> rustix::io::Result<Vec<Vec<u8>>> {
     let mut found = Vec::new();
     for entry in Dir::read_from(folder)? {
         let entry = entry?;
         let name = entry.file_name().to_bytes();
-        if name.starts_with(b".") {
-            continue;
-        }
-        let is_folder = match entry.file_type() {
-            FileType::Directory => true,
-            FileType::Unknown => statat(folder, entry.file_name(), AtFlags::SYMLINK_NOFOLLOW)
-                .is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode) == FileType::Directory),
-            _ => false,
-        };
-        if is_folder {
+        let file_type = type_of(folder, entry.file_name(), entry.file_type());
+        if file_type.is_some_and(|(file_type, _)| is_subfolder(name, file_type)) {
             found.push(name.to_vec());
         }
     }

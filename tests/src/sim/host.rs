@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard};
 
 use pairwise_host::chance::Chance;
 use pairwise_host::model::{
@@ -28,7 +28,7 @@ use semver::Version;
 use super::script::{Fault, Twist};
 use super::switch::Switch;
 use super::system::Weather;
-use super::world::World;
+use super::world::{World, locked};
 
 /// What unwinds a process that dies.
 #[derive(Debug)]
@@ -42,10 +42,6 @@ pub(super) struct Host<'w> {
     twists: Mutex<Vec<(u32, Twist)>>,
     faults: Mutex<Vec<Fault>>,
     points: AtomicU32,
-}
-
-fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl<'w> Host<'w> {
