@@ -88,7 +88,7 @@ impl Db {
             copy.execute_batch(&format!("PRAGMA {pragma}")).map_err(fail)?;
         }
         let copy = Db::over(copy, path.clone(), self.in_memory, self.environment.clone())?;
-        copy.conn.execute_batch("UPDATE lane SET holder = NULL").map_err(fail)?;
+        copy.conn.execute_batch(super::FREE_COPY).map_err(fail)?;
         Ok(copy)
     }
 

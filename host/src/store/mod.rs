@@ -9,11 +9,12 @@
 //! - `lease`, `cursors`, `inbox`, `matching`, `absence`, `work`, `intents`, `settle`, `links` are the port's methods, in the
 //!   order in which a run needs them.
 //! - `conflicts`, `holds`, `aside`, `history`, `runs`, `lanes` are also what people see and decide.
-//! - `maintain` cares for the file.
+//! - `maintain` cares for the file, and `again` for databases in memory that are used again.
 //!
 //! Decisions of people need no lease: each is one transaction, too, and a run meets it before or after.
 
 mod absence;
+mod again;
 mod aside;
 mod births;
 mod codes;
@@ -47,6 +48,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior};
 
 pub use aside::QuarantineRow;
@@ -72,6 +74,10 @@ const CACHE_KIB: i64 = 512;
 const LOG_LIMIT: i64 = 8 << 20;
 /// Prepared statements kept; there are fewer.
 const STATEMENTS: usize = 256;
+/// The first row of a new database.
+const BEGIN: &str = "INSERT OR IGNORE INTO meta VALUES (1, ?1, 0, 0)";
+/// Nobody holds a copy.
+const FREE_COPY: &str = "UPDATE lane SET holder = NULL";
 
 /// Tells whether a holder's process may still live.
 pub type Liveness = dyn Fn(&Holder) -> bool + Send + Sync;
@@ -171,6 +177,8 @@ impl Db {
     fn over(mut conn: Connection, path: String, in_memory: bool, environment: Environment) -> StoreResult<Db> {
         let fail = |error| store_error(&path, error);
         conn.set_prepared_statement_cache_capacity(STATEMENTS);
+        // What a statement's plan is does not hang on its parameters, so that a statement is prepared only once.
+        conn.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true).map_err(fail)?;
         conn.pragma_update(None, "foreign_keys", true).map_err(fail)?;
         conn.pragma_update(None, "cache_size", -CACHE_KIB).map_err(fail)?;
         conn.set_transaction_behavior(TransactionBehavior::Immediate);
@@ -182,7 +190,9 @@ impl Db {
                 return Err(migration_error(&path, error));
             }
         }
-        conn.execute("INSERT OR IGNORE INTO meta VALUES (1, ?1, 0, 0)", [environment.chance.id()]).map_err(fail)?;
+        if conn.query_row("SELECT count(*) FROM meta", [], |row| row.get::<_, i64>(0)).map_err(fail)? == 0 {
+            conn.execute(BEGIN, [environment.chance.id()]).map_err(fail)?;
+        }
         Ok(Db { conn, path, in_memory, environment, words: RefCell::default() })
     }
 

@@ -5,6 +5,7 @@ use pairwise_host::model::{LaneState, Sides};
 use pairwise_host::pipeline::{Drafts, DryRun};
 
 use super::host::{Host, Port};
+use super::pool;
 use super::system::{System, Weather};
 use super::world::World;
 
@@ -17,7 +18,7 @@ impl World {
         // That a UID is taken shows when a record is to be made with it, where no match has looked for it.
         let uid_is_key = self.systems.iter().all(|(_, system)| system.abilities.uid) && !self.matches_by_uid();
         let judged = !open && !uid_is_key && self.systems.iter().all(|(_, system)| sound(system));
-        let copy = self.db().snapshot().expect("a copy in memory");
+        let copy = pool::copy(&self.db());
         let state = std::mem::replace(&mut *self.db(), copy);
         let spec = self.spec();
         let drafts = Sides::from_fn(|_| Drafts::new(self.time.now()));
@@ -26,7 +27,7 @@ impl World {
         let dry = Sides::from_fn(|side| DryRun::new(&ports[side], &drafts[side], &spec.entities[side]));
         let effects = self.effects();
         let planned = self.run_over(&host, &spec, Sides { left: &dry.left as _, right: &dry.right as _ });
-        *self.db() = state;
+        pool::give_back(std::mem::replace(&mut *self.db(), state));
         if self.effects() != effects {
             self.oracle().complain("P20", "a plan has written".to_owned());
         }

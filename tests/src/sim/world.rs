@@ -17,6 +17,7 @@ use pairwise_plugin_api::{Action, Outcome, Record, Write};
 use super::dice::Dice;
 use super::host::{Death, Host, Ledger, Port};
 use super::oracle::{Broken, Oracle, Scope};
+use super::pool;
 use super::script::{Parting, Script, Setting, Step, Twist};
 use super::switch::Switch;
 use super::system::{Effect, System, Weather, plain};
@@ -48,6 +49,8 @@ pub(super) struct World {
     spec: Mutex<LaneSpec>,
     out: Mutex<Vec<usize>>,
     db: Mutex<Db>,
+    /// Its pages are counted: it is nobody else's before, nor later.
+    fills_disk: bool,
     backup: Mutex<Option<Db>>,
     replaced: Mutex<Vec<Db>>,
     oracle: Mutex<Oracle>,
@@ -120,6 +123,7 @@ impl World {
             is_alive: Arc::new(move |holder| !locked(&graves).contains(&holder.pid)),
         };
         let setting = script.setting.clone();
+        let fills_disk = script.steps.iter().any(|step| matches!(step, Step::Disk(_)));
         let system = |side: Side| {
             let mut abilities = setting.abilities[side].clone();
             abilities.containers = setting.parting[side] == Some(Parting::Folder);
@@ -130,7 +134,8 @@ impl World {
             time,
             spec: Mutex::new(setting.lane(&[])),
             out: Mutex::default(),
-            db: Mutex::new(Db::in_memory_with(environment).expect("a database in memory")),
+            db: Mutex::new(if fills_disk { pool::fresh(environment) } else { pool::empty(environment) }),
+            fills_disk,
             backup: Mutex::default(),
             replaced: Mutex::default(),
             oracle: Mutex::default(),
@@ -208,13 +213,17 @@ impl World {
     }
 
     /// From the first step to the judgement.
-    fn through(&self, script: &Script) -> Verdict {
+    fn through(self, script: &Script) -> Verdict {
         for step in &script.steps {
             self.tell(|| format!("= {step:?}"));
             self.step(step);
         }
-        super::ending::end(self);
-        self.verdict()
+        super::ending::end(&self);
+        let verdict = self.verdict();
+        if !self.fills_disk {
+            pool::give_back(self.db.into_inner().unwrap_or_else(PoisonError::into_inner));
+        }
+        verdict
     }
 
     fn verdict(&self) -> Verdict {
@@ -357,8 +366,7 @@ impl World {
                 self.mark("death");
                 // Every other time nothing is left of the process but the file.
                 if host.points().is_multiple_of(2) {
-                    let again = self.db().snapshot();
-                    *self.db() = again.expect("a copy in memory");
+                    self.db().forget_process();
                 }
                 None
             }
