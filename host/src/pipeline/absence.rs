@@ -73,19 +73,26 @@ pub(super) fn conclude(
     }
     let missing = follow_moves(lane, side, missing, hidden)?;
     lane.emptied[side] = sighted.count == 0 && !missing.is_empty();
-    let believed = if lane.abilities[side].authoritative_get && listing.same_store {
-        missing
-    } else {
-        let canary = sighted.count > 0 || missing.is_empty() || !lane.guards(Guard::Canary);
-        // What a side that shows nothing at all does not show is not missed: it does not count as the first time either.
-        let links: Vec<LinkId> = missing.iter().filter(|_| canary).map(|(link, _)| *link).collect();
+    let mut believed = missing;
+    if !(lane.abilities[side].authoritative_get && listing.same_store) {
+        let answers = sighted.count > 0 || !left.is_empty();
+        if !answers && !believed.is_empty() && lane.guards(Guard::Canary) {
+            // What a side that shows nothing at all does not show is not missed: it is no first time either.
+            lane.report.notes.push(format!(
+                "connection `{}` ({side}): the listing showed no record at all; nothing was concluded from it, it is read \
+                 again in the next run",
+                lane.spec.connections[side]
+            ));
+            return Ok(());
+        }
+        let links: Vec<LinkId> = believed.iter().map(|(link, _)| *link).collect();
         let mut again = Seen::default();
         for link in lane.store.doubt(&lane.lease, side, &lane.options.run, &links)? {
             again.mark(link);
         }
         let grace = |link: LinkId| again.contains(link) || !lane.guards(Guard::Grace);
-        missing.into_iter().filter(|(link, _)| canary && grace(*link)).collect()
-    };
+        believed.retain(|(link, _)| grace(*link));
+    }
     lane.store.swept(&lane.lease, side, &sighted.links)?;
     let (aside, inbox) = (lane.memory.newest_aside, lane.memory.newest_inbox);
     lane.store.forget_unseen(&lane.lease, side, (&sighted.aside, aside), (&sighted.inbox, inbox))?;
