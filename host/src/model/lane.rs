@@ -357,7 +357,7 @@ pub enum Removal {
     Delete,
     /// Out of the scope's list or group.
     Exclude,
-    /// Made again on the side where it went missing.
+    /// Made again on the side where it went missing. Whoever left the scope is still there, and is kept.
     Restore,
 }
 

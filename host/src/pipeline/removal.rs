@@ -84,8 +84,8 @@ pub(super) fn removed(
             return Judgement::ends(link);
         }
         Removal::Trash if rules.keeps[target] => return sleep(link, gone),
-        Removal::Restore => return restore(rules, link, gone, other, "restored"),
-        Removal::Keep => return sleep(link, gone),
+        Removal::Restore if reason != Reason::LeftScope => return restore(rules, link, gone, other, "restored"),
+        Removal::Keep | Removal::Restore => return sleep(link, gone),
         action => action,
     };
     // The counterpart cannot be addressed, so there is nothing to delete.

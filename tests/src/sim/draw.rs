@@ -4,7 +4,7 @@ use pairwise_host::model::{Direction, MapChange, Per, Removal, Repair, Side, Sid
 use pairwise_plugin_api::{Capabilities, CreateKey};
 
 use super::dice::Dice;
-use super::script::{Deed, Fault, Parting, RowSetting, Setting, Step, Twist};
+use super::script::{Carries, Deed, Fault, Parting, RowSetting, Setting, Step, Twist, Upgrade};
 use super::system::{ADDRESS, FIELDS, Human, Weather};
 
 const HOUR: i64 = 3_600_000;
@@ -48,6 +48,11 @@ fn asks(abilities: &Capabilities) -> bool {
     abilities.create_key == CreateKey::None
 }
 
+/// Whether records can be taken out of a side's folder without being deleted.
+fn excludes(setting: &Setting, side: Side) -> bool {
+    setting.parting[side] == Some(Parting::Folder)
+}
+
 fn setting(dice: &mut Dice) -> Setting {
     let mut setting = Setting::default();
     for side in Side::BOTH {
@@ -55,6 +60,9 @@ fn setting(dice: &mut Dice) -> Setting {
         setting.respells[side] = dice.percent(50);
         setting.coarse[side] = dice.percent(50);
         setting.skew[side] = if dice.percent(20) { (i64::from(dice.below(7)) - 3) * HOUR } else { 0 };
+    }
+    if dice.percent(20) {
+        (setting.abilities.left.uid, setting.abilities.right.uid) = (true, true);
     }
     setting.full_scan = dice.percent(10);
     setting.sweep_every = dice.pick(&[0, 0, 1, 3]);
@@ -92,8 +100,18 @@ fn setting(dice: &mut Dice) -> Setting {
         for side in Side::BOTH {
             setting.parting[side] = dice.pick(&[None, Some(Parting::Filter), Some(Parting::Folder)]);
         }
-        let removal = |dice: &mut Dice| dice.pick(&[Removal::Keep, Removal::Keep, Removal::Delete]);
-        setting.parted = (removal(dice), removal(dice));
+        let removals =
+            [Removal::Keep, Removal::Keep, Removal::Delete, Removal::Restore, Removal::Exclude, Removal::Exclude];
+        let (to_left, to_right) = (excludes(&setting, Side::Left), excludes(&setting, Side::Right));
+        let removal = |dice: &mut Dice, excludes: bool| dice.pick(&removals[..if excludes { 6 } else { 4 }]);
+        setting.parted = (removal(dice, to_right), removal(dice, to_left));
+        setting.joins = dice.percent(50);
+        if to_right && dice.percent(20) {
+            setting.deleted.0 = Removal::Exclude;
+        }
+        if to_left && dice.percent(20) {
+            setting.deleted.1 = Removal::Exclude;
+        }
     }
     setting.removals_above = dice.pick(&[1, 3, 5, 50]);
     setting.attempts = dice.pick(&[2, 3, 5]);
@@ -131,6 +149,8 @@ struct Rates {
     empties: Sides<bool>,
     clocks: u32,
     cursors: u32,
+    /// Another version of a plugin takes over.
+    upgrades: u32,
     remaps: u32,
     disks: u32,
     poison: u32,
@@ -147,7 +167,7 @@ impl Rates {
         // folder at once is told as if that had left.
         let reuses = if backups == 0 && poison == 0 && !folders { dice.pick(&[0, 0, 10]) } else { 0 };
         let copied = dice.pick(&Side::BOTH);
-        let copies = if twins || backups > 0 || reuses > 0 { 0 } else { dice.pick(&[0, 0, 20]) };
+        let copies = if twins || backups > 0 || reuses > 0 { 0 } else { dice.pick(&[0, 20, 40]) };
         Rates {
             runs: dice.pick(&[10, 25, 40]),
             creates: dice.pick(&[10, 30, 50]),
@@ -173,6 +193,7 @@ impl Rates {
             empties: Sides::from_fn(|side| !twins && (setting.full_scan || !setting.abilities[side].feed)),
             clocks: dice.pick(&[0, 0, 4]),
             cursors: dice.pick(&[0, 0, 8]),
+            upgrades: dice.pick(&[0, 0, 0, 6]),
             remaps: dice.pick(&[0, 0, 0, 4]),
             disks: dice.pick(&[0, 0, 0, 8]),
             poison,
@@ -194,7 +215,7 @@ impl Draw<'_> {
         if !self.dice.percent(3) || !deletes {
             return vec![self.step()];
         }
-        let swapped = reuses && self.dice.percent(30);
+        let swapped = reuses && self.dice.percent(60);
         let side = self.dice.pick(&Side::BOTH);
         let first = self.who();
         let who = |place: u8| (first + place) % self.people;
@@ -235,6 +256,9 @@ impl Draw<'_> {
         if self.dice.percent(rates.cursors) {
             return Step::LoseCursors(side);
         }
+        if self.dice.percent(rates.upgrades) {
+            return Step::Upgrade(side, self.upgrade());
+        }
         if self.dice.percent(rates.remaps) {
             return Step::Remap(2 + self.dice.below(2) as usize);
         }
@@ -257,6 +281,11 @@ impl Draw<'_> {
             return Step::Wait(i64::from(self.dice.small(100_000)));
         }
         Step::Deed(self.deed())
+    }
+
+    fn upgrade(&mut self) -> Upgrade {
+        let carries = self.dice.pick(&[Carries::Unasked, Carries::Whole, Carries::Whole, Carries::Nothing]);
+        self.dice.pick(&[Upgrade::Minor(carries), Upgrade::Minor(carries), Upgrade::Major(carries), Upgrade::Back])
     }
 
     fn who(&mut self) -> Human {

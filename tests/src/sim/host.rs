@@ -23,8 +23,8 @@ use pairwise_plugin_api::ops::{
 use pairwise_plugin_api::{
     Catalogue, Class, Condition, Cursor, Failure, Found, Outcome, Page, Record, RecordRef, Status, Value,
 };
-use semver::Version;
 
+use super::plugin::Plugin;
 use super::script::{Fault, Twist};
 use super::switch::Switch;
 use super::system::Weather;
@@ -195,8 +195,10 @@ impl Store for Ledger<'_, '_> {
         cursor: Option<&Cursor>,
         former: Option<&Written>,
     ) -> StoreResult<()> {
-        // No point of a history: all plugins stay as they are.
-        self.db().carry_over(lease, side, author, cursor, former)
+        if !self.0.world.upgrades {
+            return self.db().carry_over(lease, side, author, cursor, former);
+        }
+        self.transact(("carry", "carried"), lease, |db, lease| db.carry_over(lease, side, author, cursor, former))
     }
 
     fn unseen_links(
@@ -361,7 +363,17 @@ impl Port<'_, '_> {
             let records = page.changes.iter_mut().filter_map(|change| change.record.as_mut());
             records.for_each(|record| record.incarnation = None);
         }
-        page
+        self.plugin().signed(page)
+    }
+
+    fn plugin(&self) -> Plugin {
+        locked(&self.host.world.plugins)[self.side].clone()
+    }
+
+    /// What the system means by a cursor. None that this version of the plugin cannot read is ever given to it.
+    fn read_cursor(&self, cursor: Option<&Cursor>) -> Option<Cursor> {
+        let read = self.plugin().read(cursor?);
+        read.map_err(|unread| self.host.world.oracle().complain("P14", unread)).ok()
     }
 
     /// What is told, and how many writes are done nevertheless.
@@ -386,7 +398,7 @@ impl Port<'_, '_> {
 
 impl Remote for Port<'_, '_> {
     fn author(&self) -> Author {
-        Author { plugin: self.side.to_string(), version: Version::new(1, 0, 0) }
+        Author { plugin: self.side.to_string(), version: self.plugin().version() }
     }
 
     fn describe(&self) -> Result<Description, Failure> {
@@ -426,11 +438,14 @@ impl Remote for Port<'_, '_> {
     }
 
     fn changes(&self, request: &ChangesRequest) -> Result<Page, Failure> {
-        self.page("changes", || self.system().changes(request, self.now())).map(|page| self.anonymous(page))
+        let request = ChangesRequest { cursor: self.read_cursor(request.cursor.as_ref()), ..request.clone() };
+        self.page("changes", || self.system().changes(&request, self.now())).map(|page| self.anonymous(page))
     }
 
     fn list(&self, request: &ListRequest) -> Result<Page, Failure> {
-        self.page("list", || Ok(self.system().list(request, self.now()))).map(|page| self.anonymous(page))
+        let (page, previous) = (self.read_cursor(request.page.as_ref()), self.read_cursor(request.previous.as_ref()));
+        let request = ListRequest { page, previous, ..request.clone() };
+        self.page("list", || Ok(self.system().list(&request, self.now()))).map(|page| self.anonymous(page))
     }
 
     fn get(&self, request: &GetRequest) -> Result<Vec<Found>, Failure> {
@@ -494,7 +509,8 @@ impl Remote for Port<'_, '_> {
         Err(Failure::unimplemented("stamp"))
     }
 
-    fn migrate_state(&self, _: &MigrateStateRequest) -> Result<MigrateStateResponse, Failure> {
-        Err(Failure::unimplemented("migrate_state"))
+    fn migrate_state(&self, request: &MigrateStateRequest) -> Result<MigrateStateResponse, Failure> {
+        self.host.world.mark("state migrated");
+        self.read("migrate", || self.plugin().migrate(request))
     }
 }

@@ -12,6 +12,7 @@ mod ending;
 mod host;
 pub mod oracle;
 mod person;
+mod plugin;
 mod pool;
 mod rehearse;
 pub mod script;

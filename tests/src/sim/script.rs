@@ -67,6 +67,8 @@ pub struct Setting {
     pub parting: Sides<Option<Parting>>,
     /// What that does to the other side, as `deleted`.
     pub parted: (Removal, Removal),
+    /// Whose counterpart returns joins the folder again that it was taken out of.
+    pub joins: bool,
     /// More removals than these are held.
     pub removals_above: u64,
     /// Records in a page.
@@ -128,6 +130,8 @@ pub enum Step {
     Busy(Side, Option<Human>),
     /// A system cannot read this human's record.
     Garble(Side, Option<Human>),
+    /// Another version of a side's plugin takes over.
+    Upgrade(Side, Upgrade),
 }
 
 /// What a person does.
@@ -162,6 +166,29 @@ pub enum Twist {
     Deed(Deed),
     /// The host sleeps for so many milliseconds while another one runs.
     Rival(i64),
+}
+
+/// Which version of a plugin takes over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Upgrade {
+    /// The next minor one.
+    Minor(Carries),
+    /// The next major one.
+    Major(Carries),
+    /// The one before.
+    Back,
+}
+
+/// What a version makes of a cursor that another one has written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub enum Carries {
+    /// It knows no such operation.
+    #[default]
+    Unasked,
+    /// It carries it over.
+    Whole,
+    /// It cannot read it.
+    Nothing,
 }
 
 /// How a call goes wrong. A number says how many of its writes are done.
@@ -221,6 +248,7 @@ impl Default for Setting {
             beats_edit: false,
             parting: Sides::default(),
             parted: (Removal::Keep, Removal::Keep),
+            joins: false,
             removals_above: 5,
             batch: 3,
             attempts: 3,
@@ -273,6 +301,7 @@ impl Setting {
         }
         lane.guard.removals_above = self.removals_above;
         lane.guard.removals_share = 0.25;
+        lane.join = Sides::from_fn(|side| self.joins && self.parting[side] == Some(Parting::Folder));
         let row = |row: &RowSetting| FieldRow {
             left: vec![FIELDS[row.field].into()],
             right: vec![FIELDS[row.field].into()],

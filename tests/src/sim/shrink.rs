@@ -122,6 +122,7 @@ impl Search<'_> {
             parting.left,
             parting.right,
             parted,
+            joins,
             full_scan,
             removals_above,
             batch,

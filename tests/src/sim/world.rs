@@ -17,6 +17,7 @@ use pairwise_plugin_api::{Action, Outcome, Record, Write};
 use super::dice::Dice;
 use super::host::{Death, Host, Ledger, Port};
 use super::oracle::{Broken, Oracle, Scope};
+use super::plugin::Plugin;
 use super::pool;
 use super::script::{Parting, Script, Setting, Step, Twist};
 use super::switch::Switch;
@@ -53,6 +54,10 @@ pub(super) struct World {
     fills_disk: bool,
     backup: Mutex<Option<Db>>,
     replaced: Mutex<Vec<Db>>,
+    /// The plugins of both sides.
+    pub(super) plugins: Mutex<Sides<Plugin>>,
+    /// Whether they are ever another version.
+    pub(super) upgrades: bool,
     oracle: Mutex<Oracle>,
     /// Accidents of typing.
     dice: Mutex<Dice>,
@@ -127,6 +132,7 @@ impl World {
         let system = |side: Side| {
             let mut abilities = setting.abilities[side].clone();
             abilities.containers = setting.parting[side] == Some(Parting::Folder);
+            abilities.membership = abilities.containers;
             System::new(side, abilities, setting.respells[side], setting.coarse[side], setting.skew[side])
         };
         World {
@@ -138,6 +144,8 @@ impl World {
             fills_disk,
             backup: Mutex::default(),
             replaced: Mutex::default(),
+            plugins: Mutex::default(),
+            upgrades: script.steps.iter().any(|step| matches!(step, Step::Upgrade(..))),
             oracle: Mutex::default(),
             dice: Mutex::new(Dice::new(script.seed ^ 0xACC1_DE47)),
             trace: Mutex::default(),
@@ -268,6 +276,7 @@ impl World {
             Step::Disk(pages) => self.limit(*pages),
             Step::Poison(side, who) => self.systems[*side].poison(*who),
             Step::Busy(side, who) => self.systems[*side].busy(*who),
+            Step::Upgrade(side, upgrade) => locked(&self.plugins)[*side].upgrade(*upgrade),
             Step::Garble(side, who) => {
                 locked(&self.scope).true_times = false;
                 self.systems[*side].garble(*who, self.time.now());
