@@ -8,6 +8,7 @@ pub mod demo;
 #[cfg(any(test, fuzzing))]
 #[doc(hidden)]
 pub mod fuzz;
+pub(crate) mod gate;
 pub mod model;
 pub mod os;
 pub mod pipeline;

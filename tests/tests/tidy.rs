@@ -9,12 +9,13 @@ use std::path::{Path, PathBuf};
 /// Which modules of the host each of them may use. `model` is what all agree on; nothing points back at whoever uses it.
 const ARROWS: &[(&str, &[&str])] = &[
     ("chance", &[]),
+    ("gate", &[]),
     ("os", &["model"]),
     ("model", &["model"]),
     ("config", &["config", "model"]),
     ("store", &["store", "model", "chance", "os"]),
-    ("plugins", &["plugins", "model", "chance", "os"]),
-    ("pipeline", &["pipeline", "model", "chance"]),
+    ("plugins", &["plugins", "model", "chance", "gate", "os"]),
+    ("pipeline", &["pipeline", "model", "chance", "gate"]),
     ("demo", &["demo"]),
     ("schedule", &["schedule", "pipeline", "plugins", "store", "config", "model", "chance", "os"]),
     ("fuzz", &["schedule", "plugins", "store", "config"]),

@@ -24,7 +24,7 @@ use crate::model::{
 };
 
 /// Settles what the inbox holds, as far as it can be settled now. While the writes of one page are under way, the page before
-/// it is settled and the page after it is decided; where a page takes fewer calls than the sides bear, two pages are under way.
+/// it is settled and the page after it is decided; where the sides bear more than one call, two pages are under way.
 pub(super) fn drain(lane: &mut Lane<'_>) -> Result<(), Stop> {
     let mut flying = VecDeque::new();
     let ended = take_off(lane, &mut flying);
@@ -226,8 +226,12 @@ fn start(lane: &Lane<'_>, mut page: Ready) -> Flight {
         return Flight { page, answers: Ahead::Done(Vec::new()) };
     }
     let at_once = Sides::from_fn(|side| lane.calls_at_once(side));
+    let turns = lane.turns.clone();
     let answers = lane.crew.ahead(move || {
-        let call = |(side, request): &(Side, WriteRequest)| caller.call(*side, |remote| remote.write(request));
+        let call = |(side, request): &(Side, WriteRequest)| {
+            let _turn = turns[*side].enter();
+            caller.call(*side, |remote| remote.write(request))
+        };
         let mut answers = Vec::with_capacity(requests.len());
         // Requests of one side stand together.
         for requests in requests.chunk_by(|(one, _), (two, _)| one == two) {
@@ -413,20 +417,21 @@ impl Lane<'_> {
     }
 
     /// Calls that write to a side at the same time.
-    fn calls_at_once(&self, side: Side) -> usize {
+    pub(super) fn calls_at_once(&self, side: Side) -> usize {
         match self.abilities[side].max_parallel_per_principal {
             _ if !self.options.overlap => 1,
             limit => (limit as usize).clamp(1, CALLS_AT_ONCE),
         }
     }
 
-    /// Whether a page may take off beside those that are under way.
+    /// Whether a page may take off beside those that are under way. Where a side bears more than one call, those of the next
+    /// page wait for their turn, so that none is missed between two pages.
     fn has_room(&self, flying: &VecDeque<Flight>, next: &Ready) -> bool {
+        let writes = |page: &Ready, side: Side| page.calls.iter().any(|(of, _)| *of == side);
         let fits = |side: Side| {
-            let most = self.calls_at_once(side);
-            let calls = |page: &Ready| page.calls.iter().filter(|(of, _)| *of == side).count().min(most);
-            let taken: usize = flying.iter().map(|flight| calls(&flight.page)).sum();
-            taken + calls(next) <= most
+            self.calls_at_once(side) > 1
+                || !writes(next, side)
+                || !flying.iter().any(|flight| writes(&flight.page, side))
         };
         flying.len() < CALLS_AT_ONCE && (flying.is_empty() || Side::BOTH.into_iter().all(fits))
     }

@@ -41,6 +41,7 @@ pub mod translate;
 
 use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::sync::Arc;
 use std::thread;
 
 use pairwise_plugin_api::{Capabilities, Class, Failure, Millis, Name, RecordRef};
@@ -49,6 +50,7 @@ pub use drafts::Drafts;
 pub use dry::{DryRun, PLANNED};
 
 use crate::chance::Chance;
+use crate::gate::Gate;
 use crate::model::{
     Guard, Holder, InboxId, IntentId, LaneMemory, LaneReport, LaneSpec, LaneState, Lease, LinkId, Observer, Remote,
     RunOptions, Side, Sides, Stage, Store, StoreError,
@@ -124,6 +126,7 @@ fn run_leased<'a>(
         renewed: chance.now(),
         lease,
         crew,
+        turns: Sides::default(),
         abilities: prepared.abilities,
         keys: matching::rows_of_keys(spec, &prepared.map),
         fields: Sides::from_fn(|side| wanted(&prepared.map, &prepared.filters, side)),
@@ -156,6 +159,9 @@ fn run_leased<'a>(
         wrote: Sides::default(),
         report,
     };
+    for side in Side::BOTH {
+        lane.turns[side].widen(u32::try_from(lane.calls_at_once(side)).unwrap_or(1));
+    }
     recover::recover(&mut lane)?;
     if lane.map_changed && lane.guards(Guard::Remap) {
         prepare::remap(&mut lane)?;
@@ -217,6 +223,8 @@ struct Lane<'a> {
     renewed: Millis,
     lease: Lease,
     crew: Crew<'a>,
+    /// Calls that write to a side, as many at a time as it bears.
+    turns: Sides<Arc<Gate>>,
     abilities: Sides<Capabilities>,
     map: FieldMap,
     /// What records are asked for on each side: the fields that travel and those that predicates look at. None means all.

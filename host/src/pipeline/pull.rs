@@ -48,7 +48,7 @@ impl Ask {
             scope: lane.spec.scope[side].clone(),
             entities: lane.spec.entities[side].clone(),
             previous: cursor,
-            limit: if whole { lane.spec.batch } else { LIST_PAGE },
+            limit: if whole { lane.page(side) } else { LIST_PAGE },
             detail: if whole { ListDetail::Full } else { ListDetail::Ids },
             fields: lane.fields[side].clone(),
             ..ListRequest::default()
@@ -61,7 +61,7 @@ impl Ask {
             scope: lane.spec.scope[side].clone(),
             entities: lane.spec.entities[side].clone(),
             cursor,
-            limit: lane.spec.batch,
+            limit: lane.page(side),
             fields: lane.fields[side].clone(),
             skip_own: lane.knows_own_writes(),
             ..ChangesRequest::default()
@@ -349,6 +349,12 @@ fn measure_skew(lane: &mut Lane<'_>, side: Side, page: &Page, answered: Millis) 
 }
 
 impl Lane<'_> {
+    /// Records in one page. Where a side bears several calls at a time, one call reads as many: it knows what to ask for next
+    /// while it reads.
+    fn page(&self, side: Side) -> u32 {
+        self.spec.batch.saturating_mul(u32::try_from(self.calls_at_once(side)).unwrap_or(1))
+    }
+
     /// Whether the answers to our writes settle all that there is to know of what we wrote. What a record does not carry of an
     /// open family counts as empty, so that only a read of the whole record does.
     fn knows_own_writes(&self) -> bool {

@@ -24,7 +24,6 @@ mod find;
 mod frames;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzz;
-mod gate;
 mod health;
 mod inside;
 mod instance;

@@ -17,7 +17,6 @@ use serde_json::Value;
 
 use super::error::{LoadError, OpenError};
 use super::frames::Frame;
-use super::gate::Gate;
 use super::health::{Health, Standing};
 use super::instance::{Instance, settings_message};
 use super::load::Opening;
@@ -26,6 +25,7 @@ use super::registry::Plugin;
 use super::sandbox::{self, Policy};
 use super::{Deadlines, Isolation, Limits, cache, inside};
 use crate::chance::{Chance, Real};
+use crate::gate::Gate;
 use crate::lock;
 
 /// Takes secrets that a login has changed, so that they are kept.

@@ -296,7 +296,7 @@ impl Desk<'_> {
         let mut size = self.exchange.batch();
         let mut rest = ids;
         while !rest.is_empty() {
-            let chunks: Vec<&[&str]> = rest.chunks(size).take(AT_ONCE).collect();
+            let chunks: Vec<&[&str]> = rest.chunks(size).collect();
             for (chunk, read) in chunks.iter().zip(abreast(&chunks, AT_ONCE, |chunk| self.chunk(kind, chunk, fields))) {
                 match read {
                     Ok(read) => {

@@ -7,8 +7,8 @@
 
 use std::collections::BTreeMap;
 
+use pairwise_http::Json;
 use pairwise_plugin_api::{Change, Context, Millis, Name, Page, Reason, RecordRef, Result};
-use serde_json::Value as Json;
 
 use crate::batch;
 use crate::cursor::{Keys, Part, State, Todo, Window};
@@ -118,8 +118,9 @@ impl Reader<'_> {
             Some(state) => self.look(state)?,
             None => self.begin(entities, group)?,
         };
+        // Each request has another one behind it, so that none waits for what the ones before it told to be looked at.
         let Config { page, parallel, .. } = &self.server.config;
-        let limit = limit.clamp(1, page.saturating_mul(*parallel)) as usize;
+        let limit = limit.clamp(1, page.saturating_mul(*parallel).saturating_mul(2)) as usize;
         let mut page = Page { complete: true, same_store: true, ..Page::default() };
         // A step may come out empty, when all that it asked for cannot be seen any more.
         while page.changes.is_empty() {

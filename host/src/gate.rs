@@ -1,4 +1,4 @@
-//! How many calls of one connector run at one time.
+//! How many calls of one kind run at one time.
 
 use std::sync::{Condvar, Mutex, PoisonError};
 
@@ -6,7 +6,7 @@ use crate::lock;
 
 /// Lets so many calls through at one time.
 #[derive(Debug)]
-pub(super) struct Gate {
+pub(crate) struct Gate {
     free: Mutex<u32>,
     freed: Condvar,
 }
@@ -19,16 +19,16 @@ impl Default for Gate {
 
 /// The right to make one call; given back when it is dropped.
 #[derive(Debug)]
-pub(super) struct Permit<'a>(&'a Gate);
+pub(crate) struct Permit<'a>(&'a Gate);
 
 impl Gate {
     /// From one call to `all`.
-    pub(super) fn widen(&self, all: u32) {
+    pub(crate) fn widen(&self, all: u32) {
         *lock(&self.free) = all;
     }
 
     /// Waits for its turn.
-    pub(super) fn enter(&self) -> Permit<'_> {
+    pub(crate) fn enter(&self) -> Permit<'_> {
         let free = self.freed.wait_while(lock(&self.free), |free| *free == 0);
         *free.unwrap_or_else(PoisonError::into_inner) -= 1;
         Permit(self)
