@@ -92,12 +92,14 @@ impl Property {
 enum Content {
     /// It has no value any more.
     Nothing,
-    /// The whole element, or the whole extended property.
+    /// The whole element, or the whole extended property, as XML.
     Whole(String),
-    /// An entry of the element.
-    Entry(String),
-    /// A part of the address of this kind.
-    Address(&'static str, String),
+    /// The text of the element.
+    Text(String),
+    /// The text of an entry of the element, by its key.
+    Entry(&'static str, String),
+    /// The text of a part of the address of this kind.
+    Address(&'static str, &'static str, String),
 }
 
 /// All that a write sends of an item.
@@ -149,7 +151,9 @@ impl Change {
                 change.pieces.push(piece(spec, value)?);
             }
         }
-        for (name, value) in write.fields.iter() {
+        // Mostly that is all of them.
+        let others = if change.pieces.len() == write.fields.len() { None } else { Some(write.fields.iter()) };
+        for (name, value) in others.into_iter().flatten() {
             match (kind.spec(name), name.strip_prefix(EXTENDED)) {
                 (Some(spec), _) if spec.writable => {}
                 (None, Some(own)) if known.iter().any(|known| known == own) => {
@@ -190,32 +194,46 @@ impl Change {
             Kind::Contact => ORDER_CONTACT,
             Kind::Event => ORDER_EVENT,
         };
+        let place = |piece: &Piece| order.iter().position(|element| *element == piece.element);
+        let mut pieces: Vec<(usize, &Piece)> =
+            self.pieces.iter().filter_map(|piece| Some((place(piece)?, piece))).collect();
+        pieces.sort_by_key(|(place, _)| *place);
         out.start(format!("t:{}", kind.element()));
-        for element in order {
-            let pieces = || self.pieces.iter().filter(|piece| piece.element == *element);
-            let mut entries = String::new();
-            for piece in pieces() {
+        for pieces in pieces.chunk_by(|(one, _), (other, _)| one == other) {
+            let mut is_open = false;
+            let mut open = |out: &mut Writer, element: &str| {
+                if !std::mem::replace(&mut is_open, true) {
+                    out.start(format!("t:{element}"));
+                }
+            };
+            let mut address = None;
+            for (_, piece) in pieces {
                 match &piece.content {
-                    Content::Whole(xml) => {
-                        out.raw(xml);
+                    Content::Nothing => {}
+                    Content::Whole(xml) => drop(out.raw(xml)),
+                    Content::Text(text) => drop(out.typed(piece.element, &[], text)),
+                    Content::Entry(key, text) => {
+                        open(out, piece.element);
+                        out.typed("Entry", &[("Key", key)], text);
                     }
-                    Content::Entry(xml) => entries.push_str(xml),
-                    Content::Address(..) | Content::Nothing => {}
+                    // The parts of one address stand together.
+                    Content::Address(of, part, text) => {
+                        open(out, piece.element);
+                        if address != Some(*of) {
+                            if address.replace(*of).is_some() {
+                                out.end();
+                            }
+                            out.start_with("t:Entry", &[("Key", of)]);
+                        }
+                        out.typed(part, &[], text);
+                    }
                 }
             }
-            for kind in ["Business", "Home", "Other"] {
-                let parts: String = pieces()
-                    .filter_map(|piece| match &piece.content {
-                        Content::Address(of, xml) if *of == kind => Some(xml.as_str()),
-                        _ => None,
-                    })
-                    .collect();
-                if !parts.is_empty() {
-                    entries.push_str(&format!("<t:Entry Key=\"{kind}\">{parts}</t:Entry>"));
-                }
+            if address.is_some() {
+                out.end();
             }
-            if !entries.is_empty() {
-                out.start(format!("t:{element}")).raw(&entries).end();
+            if is_open {
+                out.end();
             }
         }
         out.end();
@@ -225,20 +243,26 @@ impl Change {
     pub(crate) fn write_updates(&self, kind: Kind, out: &mut Writer) {
         out.start("t:Updates");
         for piece in &self.pieces {
-            let inner = match &piece.content {
-                Content::Nothing => {
-                    piece.property.write_uri(out.start("t:DeleteItemField"));
-                    out.end();
-                    continue;
-                }
-                Content::Whole(xml) => xml.clone(),
-                Content::Entry(xml) => format!("<t:{0}>{xml}</t:{0}>", piece.element),
-                Content::Address(kind, xml) => {
-                    format!("<t:{0}><t:Entry Key=\"{kind}\">{xml}</t:Entry></t:{0}>", piece.element)
-                }
-            };
+            if let Content::Nothing = piece.content {
+                piece.property.write_uri(out.start("t:DeleteItemField"));
+                out.end();
+                continue;
+            }
             piece.property.write_uri(out.start("t:SetItemField"));
-            out.start(format!("t:{}", kind.element())).raw(&inner).end().end();
+            out.start(format!("t:{}", kind.element()));
+            match &piece.content {
+                Content::Nothing => {}
+                Content::Whole(xml) => drop(out.raw(xml)),
+                Content::Text(text) => drop(out.typed(piece.element, &[], text)),
+                Content::Entry(key, text) => {
+                    out.start(format!("t:{}", piece.element)).typed("Entry", &[("Key", key)], text).end();
+                }
+                Content::Address(of, part, text) => {
+                    out.start(format!("t:{}", piece.element)).start_with("t:Entry", &[("Key", of)]);
+                    out.typed(part, &[], text).end().end();
+                }
+            }
+            out.end().end();
         }
         out.end();
     }
@@ -246,7 +270,7 @@ impl Change {
 
 pub(crate) fn leaf(element: &str, text: &str) -> String {
     let mut out = Writer::new();
-    out.leaf(&format!("t:{element}"), text);
+    out.typed(element, &[], text);
     out.done()
 }
 
@@ -262,24 +286,20 @@ fn piece(spec: &'static Spec, value: &Value) -> Result<Piece, Refused> {
     };
     Ok(match spec.place {
         Place::Element(element) => {
-            let xml = match spec.shape {
-                Shape::Strings => strings(element, value),
+            let content = match spec.shape {
+                Shape::Strings => Content::Whole(strings(element, value)),
                 Shape::Lines => {
                     let mut out = Writer::new();
-                    out.leaf_with("t:Body", &[("BodyType", "Text")], &text);
-                    out.done()
+                    out.typed("Body", &[("BodyType", "Text")], &text);
+                    Content::Whole(out.done())
                 }
-                _ => leaf(element, &text),
+                _ => Content::Text(text),
             };
-            Piece { element, property, content: Content::Whole(xml) }
+            Piece { element, property, content }
         }
-        Place::Entry(element, _, key) => {
-            let mut out = Writer::new();
-            out.leaf_with("t:Entry", &[("Key", key)], &text);
-            Piece { element, property, content: Content::Entry(out.done()) }
-        }
+        Place::Entry(element, _, key) => Piece { element, property, content: Content::Entry(key, text) },
         Place::Address(kind, part) => {
-            Piece { element: "PhysicalAddresses", property, content: Content::Address(kind, leaf(part, &text)) }
+            Piece { element: "PhysicalAddresses", property, content: Content::Address(kind, part, text) }
         }
         Place::Tag(_) => extended(property, Some(&text)),
     })

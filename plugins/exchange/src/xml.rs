@@ -1,7 +1,6 @@
 //! XML as EWS speaks it: a small tree that answers are read into, and a writer that keeps the order of what it is given.
 
 use std::borrow::Cow;
-use std::fmt::Write;
 
 use quick_xml::events::{BytesStart, Event};
 use quick_xml::name::ResolveResult;
@@ -12,6 +11,9 @@ use smol_str::SmolStr;
 const DEEPEST: usize = 100;
 /// Elements of one answer: a page of records has some ten thousand.
 const MOST: usize = 2_000_000;
+
+/// Bytes that most of what is written has at most: a property of an item.
+const USUAL: usize = 256;
 
 /// The namespaces of EWS, as far as they tell elements apart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,11 +48,11 @@ impl Space {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Node {
     pub(crate) space: Space,
-    // Names are short: they lie within.
+    // Names and most texts are short: they lie within.
     pub(crate) name: SmolStr,
-    attributes: Vec<(SmolStr, String)>,
+    attributes: Vec<(SmolStr, SmolStr)>,
     pub(crate) children: Vec<Node>,
-    text: String,
+    text: SmolStr,
 }
 
 /// Text that is no answer of EWS.
@@ -104,16 +106,8 @@ impl Node {
                         None => return Ok(node),
                     }
                 }
-                Event::Text(text) => {
-                    if let Some(node) = open.last_mut() {
-                        node.text.push_str(&text.xml10_content());
-                    }
-                }
-                Event::CData(text) => {
-                    if let Some(node) = open.last_mut() {
-                        node.text.push_str(&text.xml10_content());
-                    }
-                }
+                Event::Text(text) => open.last_mut().into_iter().for_each(|node| node.says(&text.xml10_content())),
+                Event::CData(text) => open.last_mut().into_iter().for_each(|node| node.says(&text.xml10_content())),
                 Event::GeneralRef(name) => {
                     let char = match name.resolve_char_ref().map_err(|error| broken(&error))? {
                         Some(char) => Some(char.to_string()),
@@ -121,9 +115,7 @@ impl Node {
                     };
                     let char =
                         char.ok_or_else(|| Unreadable::Broken("an entity that it does not define".to_owned()))?;
-                    if let Some(node) = open.last_mut() {
-                        node.text.push_str(&char);
-                    }
+                    open.last_mut().into_iter().for_each(|node| node.says(&char));
                 }
                 Event::DocType(_) => return Err(Unreadable::Doctype),
                 Event::Eof => return Err(Unreadable::Short),
@@ -138,11 +130,16 @@ impl Node {
         for attribute in start.attributes() {
             let attribute = attribute.map_err(|error| broken(&error))?;
             let name = SmolStr::new(attribute.key.local_name().as_ref());
-            let value = quick_xml::escape::unescape(&attribute.value).map_err(|error| broken(&error))?.into_owned();
-            attributes.push((name, value));
+            let value = quick_xml::escape::unescape(&attribute.value).map_err(|error| broken(&error))?;
+            attributes.push((name, SmolStr::new(value)));
         }
         let name = SmolStr::new(start.local_name().as_ref());
-        Ok(Node { space, name, attributes, children: Vec::new(), text: String::new() })
+        Ok(Node { space, name, attributes, children: Vec::new(), text: SmolStr::default() })
+    }
+
+    /// Adds to its text, which mostly comes in one piece.
+    fn says(&mut self, more: &str) {
+        self.text = if self.text.is_empty() { SmolStr::new(more) } else { SmolStr::from_iter([&*self.text, more]) };
     }
 
     /// The first child of this name.
@@ -182,7 +179,7 @@ pub(crate) fn is_true(text: &str) -> bool {
 }
 
 /// Writes elements one after the other.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Writer {
     text: String,
     open: Vec<Cow<'static, str>>,
@@ -190,7 +187,7 @@ pub(crate) struct Writer {
 
 impl Writer {
     pub(crate) fn new() -> Self {
-        Writer::default()
+        Writer { text: String::with_capacity(USUAL), open: Vec::new() }
     }
 
     /// Opens an element.
@@ -210,7 +207,7 @@ impl Writer {
     /// Closes what was opened last.
     pub(crate) fn end(&mut self) -> &mut Self {
         if let Some(name) = self.open.pop() {
-            let _ = write!(self.text, "</{name}>");
+            close(&name, &mut self.text);
         }
         self
     }
@@ -225,7 +222,19 @@ impl Writer {
         self.tag(name, attributes);
         self.text.push('>');
         escape(text, &mut self.text);
-        let _ = write!(self.text, "</{name}>");
+        close(name, &mut self.text);
+        self
+    }
+
+    /// The same of one of the types.
+    pub(crate) fn typed(&mut self, name: &str, attributes: &[(&str, &str)], text: &str) -> &mut Self {
+        self.text.push_str("<t:");
+        self.named(name, attributes);
+        self.text.push('>');
+        escape(text, &mut self.text);
+        self.text.push_str("</t:");
+        self.text.push_str(name);
+        self.text.push('>');
         self
     }
 
@@ -251,18 +260,36 @@ impl Writer {
     }
 
     fn tag(&mut self, name: &str, attributes: &[(&str, &str)]) {
-        let _ = write!(self.text, "<{name}");
+        self.text.push('<');
+        self.named(name, attributes);
+    }
+
+    fn named(&mut self, name: &str, attributes: &[(&str, &str)]) {
+        self.text.push_str(name);
         for (key, value) in attributes {
-            let _ = write!(self.text, " {key}=\"");
+            self.text.push(' ');
+            self.text.push_str(key);
+            self.text.push_str("=\"");
             escape(value, &mut self.text);
             self.text.push('"');
         }
     }
 }
 
+fn close(name: &str, out: &mut String) {
+    out.push_str("</");
+    out.push_str(name);
+    out.push('>');
+}
+
 /// Characters that XML 1.0 cannot carry in any form are left out: they come from broken sources and mean nothing.
 fn escape(text: &str, out: &mut String) {
-    for char in text.chars() {
+    let is_plain = |byte: u8| byte >= 0x20 && !matches!(byte, b'&' | b'<' | b'>' | b'"' | 0xef);
+    let plain = text.bytes().position(|byte| !is_plain(byte)).unwrap_or(text.len());
+    // What begins with the last of them may be one of the two signs that XML does not know.
+    let (plain, rest) = text.split_at(plain);
+    out.push_str(plain);
+    for char in rest.chars() {
         match char {
             '&' => out.push_str("&amp;"),
             '<' => out.push_str("&lt;"),
