@@ -26,6 +26,7 @@ mod abreast;
 mod answer;
 mod client;
 mod gate;
+mod json;
 mod own;
 mod place;
 mod request;
@@ -39,7 +40,12 @@ pub use abreast::abreast;
 pub use answer::{Answer, Refusal};
 pub use client::{Client, Options, Patience, Streaming};
 pub use gate::{Gate, Permit};
+pub use json::{Json, Object, Place};
 pub use own::OwnWrites;
 pub use place::{base_url, shown};
 pub use request::{Effect, Method, Request};
 pub use secrets::Secrets;
+
+/// For [`json!`].
+#[doc(hidden)]
+pub use serde_json as __serde_json;

@@ -3,9 +3,8 @@
 use std::collections::HashMap;
 use std::sync::atomic::Ordering;
 
-use pairwise_http::{Effect, Method, Request, abreast};
+use pairwise_http::{Effect, Json, Method, Object, Request, abreast};
 use pairwise_plugin_api::{Certainty, Class, Context, Failure, Result};
-use serde_json::{Map, Value as Json, json};
 
 use crate::login::Login;
 use crate::query::{entry, url};
@@ -94,7 +93,7 @@ pub(crate) fn statuses(
     feed: &str,
     keys: &[String],
 ) -> Result<HashMap<String, u16>> {
-    let item = |key: &String| Item { method: Method::Get, key: Some(key.clone()), etag: None, body: Map::new() };
+    let item = |key: &String| Item { method: Method::Get, key: Some(key.clone()), etag: None, body: Object::new() };
     let items: Vec<Item> = keys.iter().map(item).collect();
     let answers = execute(server, cx, login, feed, &items);
     let status = |answer: Result<Done>| match answer?.status {
@@ -114,7 +113,7 @@ fn together(server: &Server, cx: &Context, login: &Login, feed: &str, items: &[I
     let resources: Vec<Json> = items.iter().map(|item| resource(&place, item)).collect();
     let reads = items.iter().all(|item| item.method == Method::Get);
     let effect = if reads { Effect::None } else { Effect::Once };
-    let body = json!({ "$resources": resources });
+    let body = Json::Object(Object::from_iter([("$resources", Json::List(resources))]));
     let request = server.request(Method::Post, &url(&format!("{place}/$batch"), &[]), &body, effect);
     let answer = server.send(cx, login, &request)?;
     if [405, 501].contains(&answer.status) || (answer.status == 404 && Diagnosis::of(&answer.body).is_none()) {
@@ -132,7 +131,7 @@ fn together(server: &Server, cx: &Context, login: &Login, feed: &str, items: &[I
     let answer = serde_json::from_slice(&answer.body).map_err(|_| unreadable())?;
     let Json::Object(mut answer) = answer else { return Err(unreadable()) };
     match answer.remove("$resources") {
-        Some(Json::Array(resources)) if resources.len() == items.len() => {
+        Some(Json::List(resources)) if resources.len() == items.len() => {
             resources.into_iter().map(|resource| done(resource).ok_or_else(unreadable)).collect::<Result<_>>().map(Some)
         }
         _ => Err(unreadable()),
@@ -142,13 +141,13 @@ fn together(server: &Server, cx: &Context, login: &Login, feed: &str, items: &[I
 fn resource(place: &str, item: &Item) -> Json {
     let mut resource = item.body.clone();
     let at = item.key.as_ref().map_or_else(|| place.to_owned(), |key| entry(place, key));
-    resource.insert("$httpMethod".into(), item.method.name().into());
-    resource.insert("$url".into(), at.into());
+    resource.insert("$httpMethod", item.method.name().into());
+    resource.insert("$url", at.into());
     if let Some(key) = &item.key {
-        resource.insert("$key".into(), key.as_str().into());
+        resource.insert("$key", key.as_str().into());
     }
     if let Some(etag) = &item.etag {
-        resource.insert("$ifMatch".into(), etag.as_str().into());
+        resource.insert("$ifMatch", etag.as_str().into());
     }
     Json::Object(resource)
 }
@@ -159,7 +158,7 @@ pub(crate) fn done(resource: Json) -> Option<Done> {
     let Json::Object(mut entry) = resource else { return None };
     let status = entry.get("$httpStatus").and_then(|status| match status {
         Json::Number(number) => number.as_u64(),
-        Json::String(text) => text.trim().parse().ok(),
+        Json::Text(text) => text.trim().parse().ok(),
         _ => None,
     })?;
     let diagnosis = diagnosis.unwrap_or_else(|| Diagnosis {
@@ -170,7 +169,7 @@ pub(crate) fn done(resource: Json) -> Option<Done> {
         && let Some(key) =
             wire::text(&entry, "$location").and_then(key_in).or_else(|| wire::text(&entry, "$url").and_then(key_in))
     {
-        entry.insert("$key".into(), key.into());
+        entry.insert("$key", key.into());
     }
     Some(Done { status: u16::try_from(status).ok()?, entry, diagnosis, retry_after_ms: None })
 }
@@ -200,13 +199,13 @@ fn alone(server: &Server, cx: &Context, login: &Login, feed: &str, item: &Item) 
     let answer = server.send(cx, login, &request)?;
     let mut entry = match serde_json::from_slice(&answer.body) {
         Ok(Json::Object(entry)) => entry,
-        _ => Map::new(),
+        _ => Object::new(),
     };
     if let Some(etag) = answer.header("etag").filter(|_| !entry.contains_key("$etag")) {
-        entry.insert("$etag".into(), unquoted(etag).into());
+        entry.insert("$etag", unquoted(etag).into());
     }
     if let Some(key) = answer.header("location").and_then(key_in).filter(|_| wire::key(&entry).is_none()) {
-        entry.insert("$key".into(), key.into());
+        entry.insert("$key", key.into());
     }
     Ok(Done {
         status: answer.status,
@@ -219,6 +218,8 @@ fn alone(server: &Server, cx: &Context, login: &Login, feed: &str, item: &Item) 
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "a test may panic")]
 mod tests {
+    use pairwise_http::json;
+
     use super::*;
 
     #[test]

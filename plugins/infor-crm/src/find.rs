@@ -1,6 +1,6 @@
 //! Records by the values of their fields, many values in one request.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 
 use pairwise_http::abreast;
 use pairwise_plugin_api::ops::FindRequest;
@@ -78,19 +78,26 @@ pub(crate) fn find(server: &Server, cx: &Context, request: &FindRequest) -> Resu
     found.retain(|record| scope.as_ref().is_none_or(|members| members.contains(&record.at.id)));
     found.sort_by(|a, b| a.at.cmp(&b.at));
     found.dedup_by(|a, b| a.at == b.at);
-    let holds = |record: &Record, value: &str| {
-        request.by.iter().filter_map(|name| record.fields.get(name)).any(|held| fold(&held.to_string()) == fold(value))
-    };
-    let chosen = |record: &Record| {
-        let mut record = record.clone();
+    // By what they hold, each record once for each of its values.
+    let mut holders: HashMap<String, Vec<usize>> = HashMap::with_capacity(found.len());
+    for (place, record) in found.iter().enumerate() {
+        for held in request.by.iter().filter_map(|name| record.fields.get(name)) {
+            let holders = holders.entry(fold(&held.to_string())).or_default();
+            if holders.last() != Some(&place) {
+                holders.push(place);
+            }
+        }
+    }
+    let chosen = |place: &usize| {
+        let mut record = found[*place].clone();
         if !request.fields.is_empty() {
             record.fields = record.fields.into_iter().filter(|(name, _)| request.fields.contains(name)).collect();
         }
         record
     };
     let matches = |value: &String| {
-        let value = value.as_str();
-        found.iter().filter(|record| !value.is_empty() && holds(record, value)).map(chosen).collect()
+        let holders = holders.get(&fold(value)).filter(|_| !value.is_empty());
+        holders.into_iter().flatten().map(chosen).collect()
     };
     Ok(request.values.iter().map(matches).collect())
 }

@@ -1,9 +1,8 @@
 //! What `tests/fuzz` does with bytes that a server sent, and with cursors.
 #![allow(clippy::unwrap_used, missing_docs, reason = "a target fails where a promise does not hold")]
 
-use pairwise_http::{Answer, Effect};
+use pairwise_http::{Answer, Effect, Json};
 use pairwise_plugin_api::{Action, Cursor, FieldType, Write};
-use serde_json::{Value as Json, json};
 
 use crate::batch;
 use crate::cursor::State;
@@ -37,7 +36,8 @@ pub fn sdata(bytes: &[u8]) {
         asked: "GET https://crm.example.com/sdata/slx".to_owned(),
         effect: Effect::None,
     };
-    let server = Server::new(serde_json::from_value(json!({ "url": "https://crm.example.com" })).unwrap()).unwrap();
+    let server =
+        Server::new(serde_json::from_value(serde_json::json!({ "url": "https://crm.example.com" })).unwrap()).unwrap();
     let login = Login::new("lee".into(), "secret".to_owned().into(), LoginKind::Auto, true);
     if login.learn(&answer, None) {
         login.authorization("GET", "https://crm.example.com/sdata/slx/dynamic/-/contacts");
@@ -62,7 +62,7 @@ fn document(config: &Config, json: Json) {
 
 /// A record's version leads back to its tags, and what was read can be written and means the same.
 fn entry_of(kind: &'static Kind, config: &Config, entry: &Entry) {
-    for (name, json) in entry {
+    for (name, json) in entry.iter() {
         let of = kind.column(name).map_or(FieldType::Text, |column| column.kind);
         let value = wire::value(json, of);
         if let Some(again) = wire::json(&value, of) {

@@ -6,10 +6,9 @@
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
-use pairwise_http::{Effect, Method};
+use pairwise_http::{Effect, Json, Method, Object};
 use pairwise_plugin_api::ops::Scope;
 use pairwise_plugin_api::{Class, Context, Failure, Result, Value};
-use serde_json::{Value as Json, json};
 
 use crate::entity::{GROUP, Kind};
 use crate::login::Login;
@@ -148,9 +147,10 @@ pub(crate) fn change(
         if !joined && !left {
             return Ok(());
         }
-        let members: Vec<&String> = group.members.iter().collect();
+        let members: Json = group.members.iter().map(Json::from).collect();
         let place = url(&entry(&server.place.system("groups"), &group.key), &[]);
-        let mut request = server.request(Method::Put, &place, &json!({ "adHocIds": members }), Effect::Repeatable);
+        let body = Json::Object(Object::from_iter([("adHocIds", members)]));
+        let mut request = server.request(Method::Put, &place, &body, Effect::Repeatable);
         if let Some(etag) = &group.etag {
             request = request.header("If-Match", etag.as_str());
         }
@@ -204,6 +204,8 @@ pub(crate) fn unmarked(words: &str, marker: &str) -> Option<String> {
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "a test may panic")]
 mod tests {
+    use pairwise_http::json;
+
     use super::*;
 
     #[test]

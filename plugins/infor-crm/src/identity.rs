@@ -1,8 +1,7 @@
 //! Who a login is, and which version of the product answers.
 
-use pairwise_http::{Effect, Method, Request};
+use pairwise_http::{Effect, Json, Method, Request, json};
 use pairwise_plugin_api::{Class, Context, Failure, Result};
-use serde_json::{Value as Json, json};
 
 use crate::login::Login;
 use crate::query::{entry, url};

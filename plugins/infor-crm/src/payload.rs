@@ -2,8 +2,8 @@
 
 use std::collections::HashMap;
 
+use pairwise_http::{Json, Object, json};
 use pairwise_plugin_api::{Action, Millis, Name, Outcome, Value, Write};
-use serde_json::{Map, Value as Json, json};
 
 use crate::entity::{ACCOUNT_NAME, ADDRESS_FIELDS, Kind, SELF, STREET, STREET_LINE, USERS, extra};
 use crate::identity::Identity;
@@ -98,7 +98,7 @@ fn street(name: &Name, value: &Value, address: &mut Entry) -> Result<(), Box<Out
 /// What a note needs beside its text.
 fn note(config: &Config, identity: &Identity, now: Millis, note: &mut Entry) {
     let mut put = |name: &str, value: Json| {
-        note.entry(name).or_insert(value);
+        note.or_insert(name, || value);
     };
     put("Type", config.history_type.as_str().into());
     put("UserId", identity.user.as_str().into());
@@ -108,10 +108,10 @@ fn note(config: &Config, identity: &Identity, now: Millis, note: &mut Entry) {
     put("Timeless", false.into());
     let completed = note.get("CompletedDate").cloned().unwrap_or(Json::Null);
     for date in ["StartDate", "OriginalDate"] {
-        note.entry(date).or_insert_with(|| completed.clone());
+        note.or_insert(date, || completed.clone());
     }
     if let Some(text) = wire::text(note, "LongNotes").map(beginning) {
-        note.entry("Notes").or_insert_with(|| Json::from(text));
+        note.or_insert("Notes", || Json::from(text));
     }
 }
 
@@ -123,7 +123,7 @@ fn beginning(text: &str) -> String {
 /// What a note copies from the record that it is about.
 pub(crate) fn about(note: &mut Entry, parents: &HashMap<String, Entry>) {
     let parent = |property: &str| wire::text(note, property).and_then(|key| parents.get(key));
-    let mut copies: Map<String, Json> = Map::new();
+    let mut copies: Object = Object::new();
     let member = |entry: &Entry, name: &str| entry.get(name).cloned().unwrap_or(Json::Null);
     let person = |entry: &Entry| {
         let part = |name: &str| wire::text(entry, name).unwrap_or_default().to_owned();
@@ -131,19 +131,19 @@ pub(crate) fn about(note: &mut Entry, parents: &HashMap<String, Entry>) {
         Json::from(name.trim_matches([',', ' ']).chars().take(64).collect::<String>())
     };
     if let Some(contact) = parent("ContactId") {
-        copies.insert("ContactName".into(), person(contact));
+        copies.insert("ContactName", person(contact));
         let account = wire::related(contact, "Account");
         if let Some(key) = account.and_then(wire::key) {
-            copies.insert("AccountId".into(), key.into());
+            copies.insert("AccountId", key.into());
         }
-        copies.insert("AccountName".into(), account.map_or(Json::Null, |account| member(account, ACCOUNT_NAME)));
+        copies.insert("AccountName", account.map_or(Json::Null, |account| member(account, ACCOUNT_NAME)));
     }
     if let Some(lead) = parent("LeadId") {
-        copies.insert("LeadName".into(), person(lead));
-        copies.insert("AccountName".into(), member(lead, "Company"));
+        copies.insert("LeadName", person(lead));
+        copies.insert("AccountName", member(lead, "Company"));
     }
     for (name, value) in copies.into_iter().filter(|(_, value)| !value.is_null()) {
-        note.entry(name).or_insert(value);
+        note.or_insert(name, || value);
     }
 }
 

@@ -160,7 +160,7 @@ impl Source {
                 shown.map(Value::from).or_else(|| entry.contains_key(ACCOUNT_NAME).then_some(Value::Null))
             }
             Source::Address(property) => match address {
-                Shown::Told(address) => address.get(*property).map(|json| value(json, FieldType::default())),
+                Shown::Told(address) => address.get(property).map(|json| value(json, FieldType::default())),
                 Shown::None => Some(Value::Null),
                 Shown::Unknown => None,
             },
@@ -208,8 +208,8 @@ enum Shown<'a> {
 
 fn address(entry: &Entry) -> Shown<'_> {
     match entry.get(ADDRESS) {
-        Some(serde_json::Value::Null) => Shown::None,
-        Some(serde_json::Value::Object(address)) if is_told(address) => Shown::Told(address),
+        Some(pairwise_http::Json::Null) => Shown::None,
+        Some(pairwise_http::Json::Object(address)) if is_told(address) => Shown::Told(address),
         _ => Shown::Unknown,
     }
 }
@@ -230,8 +230,8 @@ fn street(address: &Entry) -> Value {
 /// Whether an answer tells a record whole, so that it need not be read again.
 pub(crate) fn is_whole(kind: &Kind, entry: &Entry) -> bool {
     let address = || match entry.get(ADDRESS) {
-        Some(serde_json::Value::Null) => true,
-        Some(serde_json::Value::Object(address)) => is_told(address),
+        Some(pairwise_http::Json::Null) => true,
+        Some(pairwise_http::Json::Object(address)) => is_told(address),
         _ => false,
     };
     etag(entry).is_some() && entry.contains_key("ModifyDate") && (kind.address == AddressKind::None || address())
@@ -301,7 +301,7 @@ fn opened(part: &str) -> String {
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "a test may panic")]
 mod tests {
-    use serde_json::json;
+    use pairwise_http::json;
 
     use super::*;
     use crate::tests::config;

@@ -5,10 +5,9 @@ use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
-use pairwise_http::{Answer, Client, Effect, Gate, Method, Options, OwnWrites, Patience, Refusal, Request};
+use pairwise_http::{Answer, Client, Effect, Gate, Json, Method, Options, OwnWrites, Patience, Refusal, Request};
 use pairwise_plugin_api::{Class, Context, Failure, Millis, Principal, Result};
 use secrecy::SecretString;
-use serde_json::Value as Json;
 
 use crate::login::Login;
 use crate::settings::{Config, Place};

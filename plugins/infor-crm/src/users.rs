@@ -1,8 +1,8 @@
 //! The people of the site: who may log in, and how to reach them.
 
+use pairwise_http::Json;
 use pairwise_plugin_api::ops::{User, UsersRequest, UsersResponse};
 use pairwise_plugin_api::{Class, Context, Cursor, Failure, Principal, Result};
-use serde_json::Value as Json;
 
 use crate::entity::USERS;
 use crate::query::{literal, url};

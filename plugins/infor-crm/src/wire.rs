@@ -3,11 +3,11 @@
 use jiff::Timestamp;
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
+use pairwise_http::{Json, Object};
 use pairwise_plugin_api::{FieldType, Millis, Value};
-use serde_json::{Map, Value as Json};
 
 /// The members of an entry.
-pub(crate) type Entry = Map<String, Json>;
+pub(crate) type Entry = Object;
 
 /// The moment that a date stands for: `/Date(ms)/`, with or without an offset, or ISO 8601.
 pub(crate) fn millis(json: &Json) -> Option<Millis> {
@@ -37,17 +37,17 @@ pub(crate) fn value(json: &Json, kind: FieldType) -> Value {
         (FieldType::Date, json) => {
             moment(json).map_or(Value::Null, |at| Value::from(at.to_zoned(TimeZone::UTC).date().to_string()))
         }
-        (FieldType::Bool, Json::String(text)) => Value::Bool(["t", "true"].contains(&text.to_lowercase().as_str())),
+        (FieldType::Bool, Json::Text(text)) => Value::Bool(["t", "true"].contains(&text.to_lowercase().as_str())),
         (FieldType::Bool, json) => json.as_bool().map_or(Value::Null, Value::Bool),
         (_, Json::Bool(value)) => Value::Bool(*value),
         (_, Json::Number(number)) => match number.as_i64() {
             Some(whole) => Value::Int(whole),
             None => number.as_f64().map_or(Value::Null, Value::Float),
         },
-        (_, Json::String(text)) if text.is_empty() => Value::Null,
-        (_, Json::String(text)) if text.contains('\r') => Value::from(text.replace("\r\n", "\n").replace('\r', "\n")),
-        (_, Json::String(text)) => Value::from(text.clone()),
-        (_, Json::Array(_) | Json::Object(_)) => Value::Null,
+        (_, Json::Text(text)) if text.is_empty() => Value::Null,
+        (_, Json::Text(text)) if text.contains('\r') => Value::from(text.replace("\r\n", "\n").replace('\r', "\n")),
+        (_, Json::Text(text)) => Value::from(text.clone()),
+        (_, Json::List(_) | Json::Object(_)) => Value::Null,
     }
 }
 
@@ -108,7 +108,7 @@ pub(crate) struct Feed {
 impl Feed {
     pub(crate) fn of(json: Json) -> Option<Feed> {
         let Json::Object(mut members) = json else { return None };
-        let Some(Json::Array(resources)) = members.remove("$resources") else { return None };
+        let Some(Json::List(resources)) = members.remove("$resources") else { return None };
         let entries = resources.into_iter().filter_map(|entry| match entry {
             Json::Object(entry) => Some(entry),
             _ => None,
@@ -151,7 +151,7 @@ impl Diagnosis {
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "a test may panic")]
 mod tests {
-    use serde_json::json;
+    use pairwise_http::json;
 
     use super::*;
 

@@ -6,12 +6,11 @@
 use std::collections::HashMap;
 
 use jiff::Timestamp;
-use pairwise_http::Method;
+use pairwise_http::{Json, Method, json};
 use pairwise_plugin_api::ops::WriteRequest;
 use pairwise_plugin_api::{
-    Action, Certainty, Class, Context, Failure, Millis, Name, Outcome, Record, RecordRef, Result, Status, Write,
+    Action, Certainty, Class, Context, Failure, Millis, Name, Outcome, Record, RecordRef, Result, Status, Text, Write,
 };
-use serde_json::{Value as Json, json};
 
 use crate::batch::{Done, Item, execute};
 use crate::entity::{ADDRESS, AddressKind, Kind};
@@ -132,8 +131,8 @@ impl Writer<'_> {
         }
         if write.action == Action::Create && kind.address != AddressKind::None && !job.payload.address.is_empty() {
             let mut address = std::mem::take(&mut job.payload.address);
-            address.insert("IsPrimary".into(), true.into());
-            job.payload.own.insert(ADDRESS.into(), Json::Object(address));
+            address.insert("IsPrimary", true.into());
+            job.payload.own.insert(ADDRESS, Json::Object(address));
         }
         let marks =
             write.action == Action::Create && self.identity.edition == Edition::V754 && kind.entity == "contacts";
@@ -179,8 +178,16 @@ impl Writer<'_> {
     /// A contact carries a copy of its account's name.
     fn name_accounts(&self, jobs: &mut [Job<'_>]) {
         let account = |job: &Job<'_>| related(&job.payload.own, "Account").and_then(wire::key).map(str::to_owned);
-        let mut names = self.server.accounts.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone();
-        let mut unknown: Vec<String> = jobs.iter().filter_map(account).filter(|key| !names.contains_key(key)).collect();
+        let known = self.server.accounts.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut names: HashMap<String, String> = HashMap::with_capacity(jobs.len());
+        let mut unknown: Vec<String> = Vec::new();
+        for key in jobs.iter().filter_map(account) {
+            match known.get(&key) {
+                Some(name) => drop(names.insert(key, name.clone())),
+                None => unknown.push(key),
+            }
+        }
+        drop(known);
         unknown.sort_unstable();
         unknown.dedup();
         if !unknown.is_empty() {
@@ -193,7 +200,7 @@ impl Writer<'_> {
         }
         for job in jobs {
             if let Some(name) = account(job).and_then(|key| names.get(&key)) {
-                job.payload.own.insert("AccountName".into(), name.as_str().into());
+                job.payload.own.insert("AccountName", name.as_str().into());
             }
         }
     }
@@ -243,7 +250,7 @@ impl Writer<'_> {
             for job in jobs {
                 // Without a key: with one it would only be referred to.
                 let address = std::mem::take(&mut job.payload.address);
-                job.payload.own.insert(ADDRESS.into(), Json::Object(address));
+                job.payload.own.insert(ADDRESS, Json::Object(address));
             }
             return;
         }
@@ -257,8 +264,8 @@ impl Writer<'_> {
                 }
                 None => {
                     body.retain(|_, value| !value.is_null());
-                    body.insert("EntityId".into(), job.write.at.id.as_str().into());
-                    body.insert("IsPrimary".into(), true.into());
+                    body.insert("EntityId", job.write.at.id.as_str().into());
+                    body.insert("IsPrimary", true.into());
                     Item { method: Method::Post, key: None, etag: None, body }
                 }
             }
@@ -270,7 +277,7 @@ impl Writer<'_> {
             match answer {
                 Ok(done) if (200..300).contains(&done.status) => {
                     if let Some(key) = done.key().filter(|_| job.version.address.is_none()) {
-                        job.payload.own.insert(ADDRESS.into(), json!({ "$key": key }));
+                        job.payload.own.insert(ADDRESS, json!({ "$key": key }));
                     }
                 }
                 // Somebody else changed or removed the address: the record is to be looked at again.
@@ -547,7 +554,7 @@ fn item(job: &Job<'_>) -> Item {
 }
 
 /// The member of a payload that a refusal names.
-fn named_field(done: &Done, own: &Entry) -> Option<String> {
+fn named_field(done: &Done, own: &Entry) -> Option<Text> {
     let Done { diagnosis, .. } = done;
     let in_path = diagnosis.path.as_deref().and_then(|path| path.rsplit(['/', '.']).next());
     let word = |name: &str| diagnosis.message.split(|c: char| !c.is_alphanumeric()).any(|word| word == name);

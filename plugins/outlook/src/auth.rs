@@ -7,11 +7,10 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use pairwise_http::{Answer, Client, Refusal, Request};
+use pairwise_http::{Answer, Client, Json, Refusal, Request};
 use pairwise_plugin_api::ops::{Ask, LoginResponse};
 use pairwise_plugin_api::{Class, Context, Failure, Principal, Result};
 use serde::Deserialize;
-use serde_json::Value as Json;
 
 use crate::settings::{Config, SignIn};
 

@@ -5,9 +5,9 @@
 
 use std::time::Duration;
 
-use pairwise_http::{Effect, Method, Refusal, Request};
+use pairwise_http::{Effect, Json, Method, Refusal, Request, json};
+use pairwise_plugin_api::serde::Serialize;
 use pairwise_plugin_api::{Certainty, Class, Context, Failure, Principal, Result};
-use serde_json::{Map, Value as Json, json};
 
 use crate::graph::{Graph, IN_FLIGHT, PREFER, Problem};
 
@@ -39,18 +39,13 @@ impl Part {
         Part::new(Method::Get, url)
     }
 
-    fn json(&self, id: usize) -> Json {
-        let mut headers = Map::from_iter([("Prefer".to_owned(), json!(PREFER))]);
-        if let Some(version) = &self.if_match {
-            headers.insert("If-Match".to_owned(), json!(version));
-        }
-        let mut part = json!({ "id": id.to_string(), "method": self.method.name(), "url": self.url });
-        if let Some(body) = &self.body {
-            headers.insert("Content-Type".to_owned(), json!("application/json"));
-            part["body"] = body.clone();
-        }
-        part["headers"] = Json::Object(headers);
-        part
+    fn sent(&self, id: usize) -> Sent<'_> {
+        let headers = Headers {
+            prefer: PREFER,
+            if_match: self.if_match.as_deref(),
+            content_type: self.body.as_ref().map(|_| "application/json"),
+        };
+        Sent { id: id.to_string(), method: self.method.name(), url: &self.url, body: self.body.as_ref(), headers }
     }
 
     fn repeats(&self, reply: &Reply) -> bool {
@@ -60,6 +55,36 @@ impl Part {
             _ => reply.status == 424,
         }
     }
+}
+
+/// The body of a batch.
+#[derive(Serialize)]
+#[serde(crate = "pairwise_plugin_api::serde")]
+struct Requests<'a> {
+    requests: Vec<Sent<'a>>,
+}
+
+/// A part on the wire.
+#[derive(Serialize)]
+#[serde(crate = "pairwise_plugin_api::serde")]
+struct Sent<'a> {
+    id: String,
+    method: &'static str,
+    url: &'a str,
+    headers: Headers<'a>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    body: Option<&'a Json>,
+}
+
+#[derive(Serialize)]
+#[serde(crate = "pairwise_plugin_api::serde")]
+struct Headers<'a> {
+    #[serde(rename = "Prefer")]
+    prefer: &'static str,
+    #[serde(rename = "If-Match", skip_serializing_if = "Option::is_none")]
+    if_match: Option<&'a str>,
+    #[serde(rename = "Content-Type", skip_serializing_if = "Option::is_none")]
+    content_type: Option<&'static str>,
 }
 
 /// What became of one part.
@@ -153,20 +178,26 @@ impl Graph {
         open: &[usize],
         doing: &str,
     ) -> Result<Vec<Reply>> {
-        let requests: Vec<Json> = open.iter().map(|at| parts[*at].json(*at)).collect();
+        let requests = Requests { requests: open.iter().map(|at| parts[*at].sent(*at)).collect() };
         let reads = open.iter().all(|at| parts[*at].method == Method::Get);
-        let body = json!({ "requests": requests }).to_string();
+        let body = serde_json::to_string(&requests).map_err(|error| Failure::new(Class::Other, error.to_string()))?;
         let request = Request::post("/$batch").body("application/json", body).header("Accept", "application/json");
         let request = request.effect(if reads { Effect::None } else { Effect::Once });
-        let _permit = self.pass(cx, principal, open.len().min(IN_FLIGHT))?;
+        let permit = self.pass(cx, principal, open.len().min(IN_FLIGHT))?;
         let answer = self.send(cx, principal, request)?;
+        // While this answer is read, another batch may be on its way.
+        drop(permit);
         let answered = match self.json(&answer, principal, doing) {
             Ok(body) => body,
             Err(failure) if answer.is_success() && !reads => return Err(failure.unknown_outcome()),
             Err(failure) => return Err(failure),
         };
         let mut replies = vec![None; parts.len()];
-        for response in answered["responses"].as_array().into_iter().flatten() {
+        let responses = match answered {
+            Json::Object(mut answered) => answered.remove("responses"),
+            _ => None,
+        };
+        for response in responses.into_iter().flat_map(Json::into_list) {
             let id = response["id"].as_str().and_then(|id| id.parse::<usize>().ok());
             if let Some(place) = id.and_then(|id| replies.get_mut(id)) {
                 *place = Some(Reply::of(response));
@@ -177,18 +208,18 @@ impl Graph {
 }
 
 impl Reply {
-    pub(crate) fn of(response: &Json) -> Self {
+    pub(crate) fn of(response: Json) -> Self {
         let status = response["status"].as_u64().and_then(|status| u16::try_from(status).ok());
         let headers = response["headers"].as_object();
         let wait = headers.and_then(|headers| {
             let (_, value) = headers.iter().find(|(name, _)| name.eq_ignore_ascii_case("retry-after"))?;
             value.as_u64().or_else(|| value.as_str()?.trim().parse().ok())
         });
-        Reply {
-            status: status.unwrap_or(500),
-            body: response.get("body").cloned().unwrap_or_default(),
-            retry_after: wait.map(Duration::from_secs),
-        }
+        let body = match response {
+            Json::Object(mut response) => response.remove("body").unwrap_or_default(),
+            _ => Json::Null,
+        };
+        Reply { status: status.unwrap_or(500), body, retry_after: wait.map(Duration::from_secs) }
     }
 }
 

@@ -1,6 +1,6 @@
 //! The connector: abilities, and the operations one by one.
 
-use pairwise_http::OwnWrites;
+use pairwise_http::{Json, Object, OwnWrites};
 use pairwise_plugin_api::ops::{
     ChangesRequest, CheckRequest, Container, ContainersRequest, Description, DiscoverRequest, EnsureContainerRequest,
     FindRequest, GetRequest, INTERACTIVE, ListDetail, ListRequest, LoginRequest, LoginResponse, Operation,
@@ -10,7 +10,6 @@ use pairwise_plugin_api::{
     Capabilities, Catalogue, Class, Condition, Connector, Context, CreateKey, Failure, Fields, Found, Invitations,
     Level, Name, Outcome, Page, Record, Result, Severity, Write,
 };
-use serde_json::{Map, Value as Json};
 
 use crate::contact;
 use crate::event;
@@ -62,7 +61,7 @@ impl Outlook {
     }
 
     /// The JSON of a write, and the fields that it leaves out.
-    pub(crate) fn body(&self, kind: Kind, write: &Write, present: &Json) -> (Map<String, Json>, Vec<Name>) {
+    pub(crate) fn body(&self, kind: Kind, write: &Write, present: &Json) -> (Object, Vec<Name>) {
         match kind {
             Kind::Contact => self.contacts.write(&write.fields, present),
             Kind::Event => self.events.write(write, present),

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use pairwise_http::{Json, Object, json};
 use pairwise_plugin_api::{Entity, EntityKind, Field, FieldType, Fields, Name, Value};
-use serde_json::{Map, Value as Json, json};
 
 use crate::property::{self, OWN, POSTAL_ADDRESS, SENSITIVITY};
 
@@ -217,13 +217,13 @@ impl Shape {
 
     /// The JSON that sets these fields, and the names of those that nothing here can hold. `present` is the contact as it
     /// is: lists and addresses are sent whole.
-    pub(crate) fn write(&self, fields: &Fields, present: &Json) -> (Map<String, Json>, Vec<Name>) {
-        let mut body = Map::new();
+    pub(crate) fn write(&self, fields: &Fields, present: &Json) -> (Object, Vec<Name>) {
+        let mut body = Object::new();
         let mut properties = Vec::new();
         let mut refused = Vec::new();
         // What is sent whole begins as it is now.
         let mut lists: BTreeMap<&str, Vec<Json>> = BTreeMap::new();
-        let mut addresses: BTreeMap<&str, Map<String, Json>> = BTreeMap::new();
+        let mut addresses: BTreeMap<&str, Object> = BTreeMap::new();
         let held = |member: &str| present[member].as_array().cloned().unwrap_or_default();
         for (name, value) in fields.iter() {
             if let Some((_, id)) = self.extended.iter().find(|(extended, _)| extended == name) {
@@ -279,11 +279,11 @@ impl Shape {
         }
         for (member, mut list) in lists {
             list.retain(|entry| !entry.is_null());
-            body.insert(member.to_owned(), Json::Array(list));
+            body.insert(member.to_owned(), Json::List(list));
         }
         body.extend(addresses.into_iter().map(|(member, address)| (member.to_owned(), Json::Object(address))));
         if !properties.is_empty() {
-            body.insert(property::MEMBER.to_owned(), Json::Array(properties));
+            body.insert(property::MEMBER.to_owned(), Json::List(properties));
         }
         (body, refused)
     }
@@ -320,8 +320,10 @@ fn property_of(contact: &Json, id: &str, expanded: bool, read: impl Fn(&str) -> 
 }
 
 fn text(value: &Json) -> Value {
-    match value.as_str() {
-        Some(text) if !text.is_empty() => Value::from(text.replace("\r\n", "\n")),
+    match value {
+        Json::Text(text) if text.is_empty() => Value::Null,
+        Json::Text(text) if text.contains('\r') => Value::from(text.replace("\r\n", "\n")),
+        Json::Text(text) => Value::Text(text.clone()),
         _ => Value::Null,
     }
 }

@@ -4,11 +4,11 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use jiff::civil::DateTime;
+use pairwise_http::{Json, Object, json};
 use pairwise_plugin_api::{
     Answer, Condition, Entity, EntityKind, Field, FieldType, Fields, Level, Name, Participant, ParticipantKind,
     Principal, Record, Role, Severity, Value, Write, overrides,
 };
-use serde_json::{Map, Value as Json, json};
 
 use crate::connector::Outlook;
 use crate::folders::{FOLDER, Folder};
@@ -141,7 +141,7 @@ impl Shape {
         set(recurrence::FIELD, recurrence::read(&event["recurrence"], known.as_deref(), all_day));
         let cancelled = event["isCancelled"].as_bool().unwrap_or_default();
         set("isCancelled", Value::from(if cancelled { "cancelled" } else { "confirmed" }));
-        set("recurring", Value::Bool(is_series || event["seriesMasterId"].is_string()));
+        set("recurring", Value::Bool(is_series || event["seriesMasterId"].as_str().is_some()));
         set("iCalUId", text(&event["iCalUId"]));
         set("originalStart", text(&event["originalStart"]));
         set("isOrganizer", event["isOrganizer"].as_bool().map_or(Value::Null, Value::Bool));
@@ -172,8 +172,8 @@ impl Shape {
     }
 
     /// The JSON of a write, and the fields that it leaves out.
-    pub(crate) fn write(&self, write: &Write, present: &Json) -> (Map<String, Json>, Vec<Name>) {
-        let mut body = Map::new();
+    pub(crate) fn write(&self, write: &Write, present: &Json) -> (Object, Vec<Name>) {
+        let mut body = Object::new();
         let mut refused = Vec::new();
         for (name, value) in write.fields.iter() {
             let plain = value.to_string();
@@ -228,7 +228,7 @@ impl Shape {
     }
 
     /// The JSON of a write of one occurrence, which then holds all of this.
-    pub(crate) fn write_occurrence(&self, write: &Write, mut whole: Fields) -> Map<String, Json> {
+    pub(crate) fn write_occurrence(&self, write: &Write, mut whole: Fields) -> Object {
         // The rule is the series' own.
         whole.remove(recurrence::FIELD);
         let plain = write.fields.iter().filter(|(name, _)| !TIMES.contains(&&***name));
@@ -243,7 +243,7 @@ impl Shape {
 }
 
 /// Start and end go together, each with its zone. `now` is what the event holds beside what is written.
-fn write_times(fields: &Fields, now: &Fields, body: &mut Map<String, Json>, refused: &mut Vec<Name>) {
+fn write_times(fields: &Fields, now: &Fields, body: &mut Object, refused: &mut Vec<Name>) {
     let value = |name: &str| fields.get(name).or_else(|| now.get(name)).cloned().unwrap_or_default();
     let zone = value("timeZone").as_text().map(str::to_owned);
     let start = value("start").to_string();
@@ -319,9 +319,9 @@ fn read_time(moment: &Json, all_day: bool, zone: Option<&str>) -> Value {
 
 /// An occurrence is told by the clocks of its series.
 fn as_one_of(occurrence: &Json, series: &Json) -> Json {
-    let mut one = occurrence.clone();
-    one["originalStartTimeZone"] = series["originalStartTimeZone"].clone();
-    one
+    let mut one = occurrence.as_object().cloned().unwrap_or_default();
+    one.insert("originalStartTimeZone", series["originalStartTimeZone"].clone());
+    Json::Object(one)
 }
 
 fn unknown_zone(zone: &str) -> Condition {

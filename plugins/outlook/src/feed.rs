@@ -10,11 +10,10 @@
 
 use std::collections::BTreeSet;
 
-use pairwise_http::Answer;
+use pairwise_http::{Answer, Json};
 use pairwise_plugin_api::ops::{ChangesRequest, ListDetail, Scope};
 use pairwise_plugin_api::{Change, Class, Context, Cursor, Failure, Name, Page, Principal, Reason, RecordRef, Result};
 use serde::{Deserialize, Serialize};
-use serde_json::Value as Json;
 
 use crate::connector::Outlook;
 use crate::folders::{Folder, named};

@@ -5,10 +5,9 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use pairwise_http::{Method, Request};
+use pairwise_http::{Json, Method, Request, json};
 use pairwise_plugin_api::ops::{Container, Scope};
 use pairwise_plugin_api::{Class, Context, Failure, Principal, Result, Value};
-use serde_json::{Value as Json, json};
 
 use crate::batch::Part;
 use crate::graph::{Graph, PREFER, segment};

@@ -1,9 +1,9 @@
 //! What `tests/fuzz` does with bytes that Graph or anybody on the way to our address sent, and with cursors and rules.
 #![allow(clippy::unwrap_used, missing_docs, reason = "a target fails where a promise does not hold")]
 
+use pairwise_http::{Json, json};
 use pairwise_plugin_api::ops::ReceiveRequest;
 use pairwise_plugin_api::{Action, Connector, Context, Cursor, Value, Write};
-use serde_json::{Value as Json, json};
 
 use crate::batch::Reply;
 use crate::connector::Outlook;
@@ -14,7 +14,7 @@ use crate::recurrence;
 
 thread_local! {
     static OUTLOOK: Outlook = {
-        let settings = json!({ "tenant": "example.com", "client_id": "app", "extended": ["Region"] });
+        let settings = serde_json::json!({ "tenant": "example.com", "client_id": "app", "extended": ["Region"] });
         Outlook::create(serde_json::from_value(settings).unwrap(), &Context::detached()).unwrap()
     };
 }
@@ -59,7 +59,7 @@ fn document(bytes: &[u8]) {
     }
     let _ = feed::mentioned(&document, |_| false);
     for response in document["responses"].as_array().into_iter().flatten() {
-        let _ = Reply::of(response).problem().said();
+        let _ = Reply::of(response.clone()).problem().said();
     }
     OUTLOOK.with(|outlook| {
         item(outlook, &document);

@@ -1,9 +1,8 @@
 //! Requests to Microsoft Graph: addresses, headers, logins, and what refusals mean.
 
-use pairwise_http::{Answer, Client, Gate, Options, Permit, Request, base_url};
+use pairwise_http::{Answer, Client, Gate, Json, Options, Permit, Request, base_url};
 use pairwise_plugin_api::{Class, Context, Failure, Principal, Result};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
-use serde_json::Value as Json;
 
 use crate::auth::{Issuer, Tokens};
 use crate::settings::Config;

@@ -9,11 +9,10 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use jiff::Timestamp;
-use pairwise_http::{Method, Request};
+use pairwise_http::{Json, Method, Request, json};
 use pairwise_plugin_api::ops::{Announcement, ReceiveRequest, ReceiveResponse, WatchRequest, WatchResponse};
 use pairwise_plugin_api::{Context, Millis, Principal, RecordRef, Result, tracing};
 use percent_encoding::percent_decode_str;
-use serde_json::{Value as Json, json};
 
 use crate::connector::Outlook;
 use crate::graph::PREFER;

@@ -3,9 +3,8 @@
 use std::collections::BTreeMap;
 
 use jiff::ToSpan;
-use pairwise_http::{Method, Refusal};
+use pairwise_http::{Json, Method, Refusal};
 use pairwise_plugin_api::{Action, Fields, Name, Outcome, Result, Status, Write, overrides};
-use serde_json::Value as Json;
 
 use crate::batch::{LARGEST, Part, Reply};
 use crate::graph::{query, segment};

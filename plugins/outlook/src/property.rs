@@ -3,7 +3,7 @@
 //! The connector for Exchange sees the same properties in the same store, so that a mailbox that moves to the cloud keeps its
 //! keys.
 
-use serde_json::{Value as Json, json};
+use pairwise_http::{Json, json};
 
 /// The idempotency key of the create that made an item. The same property as the connector `exchange` writes.
 pub(crate) const KEY: &str = "String {c11ff724-aa03-4555-9952-8fa248a11c3e} Name PairwiseKey";
@@ -61,6 +61,11 @@ pub(crate) fn find<'a>(item: &'a Json, id: &str) -> Option<&'a str> {
 
 /// Names are case-sensitive; types, GUIDs and tags are not, and tags may lose their zeros.
 fn same_id(one: &str, other: &str) -> bool {
+    // Most differ in their last sign.
+    let last = |id: &str| id.trim_end().bytes().last().map(|byte| byte.to_ascii_lowercase());
+    if one == other || last(one) != last(other) {
+        return one == other;
+    }
     let named = |id| <str>::split_once(id, " Name ").unwrap_or((id, ""));
     let ((head, name), (other_head, other_name)) = (named(one), named(other));
     let digits = |part: &str| {

@@ -3,9 +3,9 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use pairwise_http::Json;
 use pairwise_plugin_api::ops::{FindRequest, GetRequest, Scope};
 use pairwise_plugin_api::{Class, Context, Failure, Found, Name, Principal, Record, Result, Value};
-use serde_json::Value as Json;
 
 use crate::batch::{Part, Reply};
 use crate::connector::Outlook;

@@ -1,8 +1,8 @@
 //! Records: an item of Graph as the host sees it.
 
 use jiff::Timestamp;
+use pairwise_http::Json;
 use pairwise_plugin_api::{Fields, Millis, Name, Record, RecordRef};
-use serde_json::Value as Json;
 
 use crate::folders::Tree;
 use crate::kind::Kind;

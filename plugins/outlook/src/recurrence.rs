@@ -5,8 +5,8 @@
 
 use jiff::civil::{Date, DateTime, Time};
 use jiff::tz::TimeZone;
+use pairwise_http::{Json, Object, json};
 use pairwise_plugin_api::Value;
-use serde_json::{Map, Value as Json, json};
 
 /// The native name and the canonical path.
 pub(crate) const FIELD: &str = "recurrence";
@@ -106,7 +106,7 @@ pub(crate) fn write(field: &Value, start: &str, zone: Option<&str>) -> Option<Js
     let begins: Date = start.get(..10)?.parse().ok()?;
     let frequency = take("FREQ")?.to_ascii_uppercase();
     let interval: u32 = take("INTERVAL").map_or(Some(1), |text| text.parse().ok())?;
-    let mut pattern = Map::from_iter([("interval".to_owned(), json!(interval))]);
+    let mut pattern = Object::from_iter([("interval".to_owned(), json!(interval))]);
     if let Some(first) = take("WKST") {
         pattern.insert("firstDayOfWeek".to_owned(), json!(day(first)?));
     }
@@ -152,7 +152,7 @@ pub(crate) fn write(field: &Value, start: &str, zone: Option<&str>) -> Option<Js
         return None;
     }
     pattern.insert("type".to_owned(), json!(kind));
-    let mut range = Map::from_iter([("startDate".to_owned(), json!(begins.to_string()))]);
+    let mut range = Object::from_iter([("startDate".to_owned(), json!(begins.to_string()))]);
     if let Some(zone) = zone {
         range.insert("recurrenceTimeZone".to_owned(), json!(crate::zones::wire(zone)));
     }

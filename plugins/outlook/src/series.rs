@@ -5,8 +5,8 @@
 use jiff::Timestamp;
 use jiff::civil::{Date, DateTime};
 use jiff::tz::TimeZone;
+use pairwise_http::Json;
 use pairwise_plugin_api::{Fields, Value, overrides};
-use serde_json::Value as Json;
 
 /// What an occurrence may do otherwise than its series: path and field.
 const MEMBERS: &[(&str, &str)] = &[

@@ -1,8 +1,8 @@
 //! The people of the organisation: who has a mailbox that may be worked for. Needs the permission `User.ReadBasic.All`.
 
+use pairwise_http::Json;
 use pairwise_plugin_api::ops::{User, UsersRequest, UsersResponse};
 use pairwise_plugin_api::{Class, Context, Cursor, Failure, Principal, Result};
-use serde_json::Value as Json;
 
 use crate::connector::Outlook;
 use crate::graph::{PREFER, query};

@@ -3,12 +3,11 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use pairwise_http::{Method, Refusal};
+use pairwise_http::{Json, Method, Object, Refusal, json};
 use pairwise_plugin_api::ops::WriteRequest;
 use pairwise_plugin_api::{
     Action, Certainty, Class, Context, Failure, Name, Outcome, Record, RecordRef, Result, Status, Write,
 };
-use serde_json::{Map, Value as Json, json};
 
 use crate::batch::{LARGEST, Part, Reply};
 use crate::connector::Outlook;
@@ -425,9 +424,9 @@ fn code(code: &str) -> String {
     }
 }
 
-fn add_property(body: &mut Map<String, Json>, id: &str, value: &str) {
-    let list = body.entry(property::MEMBER).or_insert_with(|| json!([]));
-    if let Json::Array(list) = list {
+fn add_property(body: &mut Object, id: &str, value: &str) {
+    let list = body.or_insert(property::MEMBER, || json!([]));
+    if let Json::List(list) = list {
         list.push(property::value(id, value));
     }
 }
