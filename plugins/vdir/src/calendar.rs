@@ -144,9 +144,9 @@ impl Zones {
     }
 
     /// A property with its zone under the IANA name.
-    pub(crate) fn translate(&self, mut property: Property) -> Property {
+    pub(crate) fn translate<'a>(&self, mut property: Property<'a>) -> Property<'a> {
         if let Some(zone) = property.first("TZID").map(|zone| self.name(zone)) {
-            property.set("TZID", vec![zone]);
+            property.set("TZID", vec![zone.into()]);
         }
         property
     }
@@ -222,14 +222,14 @@ pub(crate) fn print(lines: &[Line<'_>], zones: &Zones) -> String {
 }
 
 /// The lines of a component that came as text; `None` if the text is not one component of this name.
-pub(crate) fn parse(text: &str, name: &str) -> Option<Vec<Property>> {
+pub(crate) fn parse(text: &str, name: &str) -> Option<Vec<Property<'static>>> {
     let source = Text::new(text.as_bytes());
     let lines = source.lines(0..text.len(), 1).ok()?;
     check(&lines, name).ok()?;
     lines
         .iter()
         .filter(|line| line.has_colon)
-        .map(|line| Property::parse(&Property::of(line, Format::Calendar).to_string()))
+        .map(|line| Some(Property::parse(&Property::of(line, Format::Calendar).to_string())?.into_owned()))
         .collect()
 }
 

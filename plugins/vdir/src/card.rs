@@ -162,7 +162,7 @@ pub(crate) const PREFERRED: &str = "addresses/preferred";
 const ADDRESSES: [&str; 3] = ["work", "home", "other"];
 
 /// Each line takes the first free place of those that it fits. Filled lines first: an empty line must not stand in the way.
-fn assign(properties: &[Option<Property>]) -> Vec<Option<usize>> {
+fn assign(properties: &[Option<Property<'_>>]) -> Vec<Option<usize>> {
     let mut slots = vec![None; properties.len()];
     let mut taken = [false; SLOTS.len()];
     let mut emails: Vec<(u32, usize)> = Vec::new();
@@ -191,11 +191,11 @@ fn assign(properties: &[Option<Property>]) -> Vec<Option<usize>> {
 }
 
 /// The slots that a line can take, best first.
-fn places(property: &Property) -> &'static [usize] {
+fn places(property: &Property<'_>) -> &'static [usize] {
     if !property.param("ENCODING").is_empty() {
         return &[];
     }
-    match property.name.as_str() {
+    match &*property.name {
         "FN" => &[FULL],
         "N" => &[NAME],
         "NICKNAME" => &[NICKNAME],
@@ -228,7 +228,7 @@ fn places(property: &Property) -> &'static [usize] {
     }
 }
 
-fn phone_places(property: &Property) -> &'static [usize] {
+fn phone_places(property: &Property<'_>) -> &'static [usize] {
     let has = |types: &[&str]| types.iter().any(|wanted| property.has_type(wanted));
     // Devices that are no telephones, and numbers with a purpose of their own: no slot is theirs.
     if has(&["MODEM", "ISDN", "BBS", "TLX", "TELEX", "TTYTDD", "TTY-TDD", "TEXTPHONE", "RADIO", "CALLBACK"])
@@ -326,7 +326,10 @@ impl<'a> Card<'a> {
     /// Versions 2.1 and 3.0 demand `N`, 3.0 and 4.0 demand `FN`. A new card gets what is missing out of what it has, marked.
     fn complete(&self, draft: &mut Draft<'_, '_>, new: bool) {
         let filled = |draft: &Draft<'_, '_>, slot: usize| {
-            draft.slots[slot].as_ref().filter(|property| !property.is_empty()).map(|property| property.value.clone())
+            draft.slots[slot]
+                .as_ref()
+                .filter(|property| !property.is_empty())
+                .map(|property| property.value.to_string())
         };
         let full = filled(draft, FULL);
         let name = filled(draft, NAME);
@@ -365,7 +368,7 @@ pub(crate) fn create(fields: &Fields, uid: Option<&str>, default: Format) -> Edi
 }
 
 /// The first address that says it is preferred.
-fn preferred_of<'p>(address: impl Fn(usize) -> Option<&'p Property>) -> Option<&'static str> {
+fn preferred_of<'p, 'a: 'p>(address: impl Fn(usize) -> Option<&'p Property<'a>>) -> Option<&'static str> {
     let says_so = |index: &usize| address(*index).is_some_and(|adr| !adr.is_empty() && !adr.param("PREF").is_empty());
     (0..ADDRESSES.len()).find(says_so).map(|index| ADDRESSES[index])
 }
@@ -378,7 +381,7 @@ fn prefer(draft: &mut Draft<'_, '_>, preferred: &Value) {
         if let Some(address) = &mut draft.slots[ADDRESS + index] {
             address.remove("PREF");
             if preferred.as_text() == Some(name) {
-                address.set("PREF", vec!["1".to_owned()]);
+                address.set("PREF", vec!["1".into()]);
             }
         }
     }

@@ -23,14 +23,14 @@ pub(crate) struct Edited {
 pub(crate) struct Draft<'s, 'a> {
     sheet: &'s Sheet<'a>,
     /// What each slot's line is to say.
-    pub(crate) slots: Vec<Option<Property>>,
+    pub(crate) slots: Vec<Option<Property<'a>>>,
     line_of: Vec<Option<usize>>,
     /// Slots whose line this edit began: what it says is known without reading it.
     begun: Vec<bool>,
     /// Lines that are to say something else, or nothing.
-    replaced: BTreeMap<usize, Option<Property>>,
+    replaced: BTreeMap<usize, Option<Property<'a>>>,
     /// New lines, and the line that each of them follows; the others go to the end.
-    added: Vec<(Option<usize>, Property)>,
+    added: Vec<(Option<usize>, Property<'a>)>,
     /// Lines in place of others that are no properties, and at the end: whole components.
     raw: BTreeMap<usize, String>,
     raw_end: String,
@@ -54,7 +54,7 @@ impl<'s, 'a> Draft<'s, 'a> {
     }
 
     /// Takes in what is to be written. Forms first: what they say about a field is the old value, and gives way.
-    pub(crate) fn apply(&mut self, fields: &Fields) {
+    pub(crate) fn apply(&mut self, fields: &'a Fields) {
         let own = self.sheet.schema.own;
         let foreign = |name: &Name| !own.contains(&&**name);
         for (name, value) in fields.with_prefix(FORM).filter(|(name, _)| foreign(name)) {
@@ -81,7 +81,7 @@ impl<'s, 'a> Draft<'s, 'a> {
         self.refused.push(name.clone());
     }
 
-    fn set_form(&mut self, name: &Name, value: &Value) {
+    fn set_form(&mut self, name: &Name, value: &'a Value) {
         let slots = self.sheet.schema.slots;
         let Some(index) = slots.iter().position(|slot| name.strip_prefix(FORM) == Some(slot.key)) else {
             return self.refuse(name);
@@ -100,17 +100,17 @@ impl<'s, 'a> Draft<'s, 'a> {
             _ => return self.refuse(name),
         };
         property.value = match slot.shape {
-            Shape::Parts(positions, width) => fill_template(&property.value, &old, positions, width),
+            Shape::Parts(positions, width) => fill_template(&property.value, &old, positions, width).into(),
             Shape::First => {
                 let first = split_escaped(&old, ',').next().unwrap_or_default();
-                format!("{first}{}", property.value.strip_prefix('*').unwrap_or_default())
+                format!("{first}{}", property.value.strip_prefix('*').unwrap_or_default()).into()
             }
-            Shape::Date => property.value.strip_prefix('=').map_or(old, str::to_owned),
+            Shape::Date => property.value.strip_prefix('=').map_or(old, |date| date.to_owned().into()),
             _ => old,
         };
         // Which address is preferred is a field of its own.
         if let Some((name, values)) = params.into_iter().find(|(name, _)| slot.property == "ADR" && name == "PREF") {
-            property.set(&name, values);
+            property.set(name, values);
         }
         self.slots[index] = Some(property);
     }
@@ -138,14 +138,14 @@ impl<'s, 'a> Draft<'s, 'a> {
         self.begun[index] |= held.is_none();
         let mut property = held.unwrap_or_else(|| Property::new(slot.property, slot.types, ""));
         match new_value(slot, field, &property, value, self.sheet.format) {
-            Some(value) => property.value = value,
+            Some(value) => property.value = value.into(),
             None => self.refuse(name),
         }
         self.slots[index] = Some(property);
     }
 
     /// True if the line says this already, however it spells it.
-    fn reads_as(&self, slot: usize, field: usize, property: &Property, value: &Value) -> bool {
+    fn reads_as(&self, slot: usize, field: usize, property: &Property<'_>, value: &Value) -> bool {
         if property.is_empty() {
             return value.is_empty();
         }
@@ -154,8 +154,8 @@ impl<'s, 'a> Draft<'s, 'a> {
         now.is_some_and(|now| now == *value || (now.is_empty() && value.is_empty()))
     }
 
-    fn set_others(&mut self, name: &Name, wanted: &str, value: &Value) {
-        let texts: Option<Vec<&str>> = match value {
+    fn set_others(&mut self, name: &Name, wanted: &str, value: &'a Value) {
+        let texts: Option<Vec<&'a str>> = match value {
             Value::Null => Some(Vec::new()),
             Value::Text(text) => Some(vec![text]),
             Value::List(list) => list.iter().map(Value::as_text).collect(),
@@ -163,8 +163,8 @@ impl<'s, 'a> Draft<'s, 'a> {
         };
         let is_silent = self.sheet.schema.silent.iter().chain(self.sheet.schema.made).any(|name| *name == wanted);
         let Some(texts) = texts.filter(|_| !is_silent) else { return self.refuse(name) };
-        let parse = |text: &str| Property::parse(text).filter(|found| found.name.eq_ignore_ascii_case(wanted));
-        let mut asked: Vec<(&str, Option<Property>)> = texts.into_iter().map(|text| (text, parse(text))).collect();
+        let parse = |text: &'a str| Property::parse(text).filter(|found| found.name.eq_ignore_ascii_case(wanted));
+        let mut asked: Vec<(&str, Option<Property<'a>>)> = texts.into_iter().map(|text| (text, parse(text))).collect();
         let mut last = None;
         let mut gone = Vec::new();
         for (index, property) in self.sheet.properties.iter().enumerate() {
@@ -194,14 +194,15 @@ impl<'s, 'a> Draft<'s, 'a> {
             return self.refuse(name);
         }
         let property = format!("{EXTENDED_PROPERTY}{tail}");
-        let mut new = Property::new(&property, &[], escape(&value.to_string(), self.sheet.format));
-        let same =
-            |found: &Option<Property>| found.as_ref().is_some_and(|found| found.name.eq_ignore_ascii_case(&property));
+        let mut new = Property::new(property.clone(), &[], escape(&value.to_string(), self.sheet.format));
+        let same = |found: &Option<Property<'_>>| {
+            found.as_ref().is_some_and(|found| found.name.eq_ignore_ascii_case(&property))
+        };
         let line = self.sheet.properties.iter().position(same);
         match line {
             Some(line) if value.is_empty() => drop(self.replaced.insert(line, None)),
             Some(line) => {
-                new.name = self.sheet.lines[line].name.to_string();
+                new.name = self.sheet.lines[line].name.clone();
                 self.replaced.insert(line, Some(new));
             }
             None if value.is_empty() => {}
@@ -260,7 +261,7 @@ impl<'s, 'a> Draft<'s, 'a> {
     }
 
     /// A line in place of another one. Where the value alone is new, what stands before the colon stays as it was written.
-    fn render(&self, line: usize, new: &Property, newline: &str) -> String {
+    fn render(&self, line: usize, new: &Property<'_>, newline: &str) -> String {
         let old = &self.sheet.lines[line];
         let same_head = self.sheet.properties[line].as_ref().is_some_and(|before| before.head() == new.head());
         if same_head && keeps_head(old, &new.value) {
@@ -280,7 +281,8 @@ impl<'s, 'a> Draft<'s, 'a> {
             (Some(_), Some(before), None) if before.is_empty() => {}
             (Some(line), _, new) => drop(self.replaced.insert(line, new)),
             (None, _, Some(new)) => {
-                let has_name = |found: &Option<Property>| found.as_ref().is_some_and(|found| found.name == new.name);
+                let has_name =
+                    |found: &Option<Property<'_>>| found.as_ref().is_some_and(|found| found.name == new.name);
                 let last = self.sheet.properties.iter().rposition(has_name);
                 self.added.push((last, new));
             }
@@ -345,7 +347,7 @@ impl<'s, 'a> Draft<'s, 'a> {
     pub(crate) fn compose(&mut self, slot: usize, value: String) {
         let spec = &self.sheet.schema.slots[slot];
         let mut property = Property::new(spec.property, spec.types, value);
-        property.set(COMPOSED, vec!["composed".to_owned()]);
+        property.set(COMPOSED, vec!["composed".into()]);
         self.slots[slot] = Some(property);
     }
 
@@ -383,7 +385,7 @@ fn fill_template(template: &str, old: &str, positions: &[usize], width: usize) -
 }
 
 /// The value of a slot's line after one of its fields was set; `None` if the field cannot hold it.
-fn new_value(slot: &Slot, field: usize, property: &Property, value: &Value, format: Format) -> Option<String> {
+fn new_value(slot: &Slot, field: usize, property: &Property<'_>, value: &Value, format: Format) -> Option<String> {
     let text = match value {
         Value::Null => String::new(),
         Value::Text(text) => text.to_string(),
@@ -421,7 +423,7 @@ fn new_value(slot: &Slot, field: usize, property: &Property, value: &Value, form
 }
 
 /// In the manner of the line that stood there, else of the version.
-fn spell_date(text: &str, property: &Property, format: Format) -> String {
+fn spell_date(text: &str, property: &Property<'_>, format: Format) -> String {
     let extended = if property.value.is_empty() {
         format != Format::V40
     } else {
@@ -438,7 +440,7 @@ fn spell_date(text: &str, property: &Property, format: Format) -> String {
 }
 
 /// The number of the preference that a line states. Lines without one come last, and an empty line is not preferred.
-pub(crate) fn preference(property: Option<&Property>) -> u32 {
+pub(crate) fn preference(property: Option<&Property<'_>>) -> u32 {
     let stated = property.filter(|property| !property.is_empty()).and_then(|property| property.first("PREF"));
     stated.and_then(|text| text.parse().ok()).unwrap_or(101)
 }

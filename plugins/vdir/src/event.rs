@@ -81,10 +81,10 @@ pub(crate) const FIELDS: &[(&str, FieldType, bool)] = &[
 const PLAIN_ALARM: &str = "BEGIN:VALARM\nACTION:DISPLAY\nDESCRIPTION:Reminder\nTRIGGER:*\nEND:VALARM";
 
 /// The first line of each property takes its slot.
-fn assign(properties: &[Option<Property>]) -> Vec<Option<usize>> {
+fn assign(properties: &[Option<Property<'_>>]) -> Vec<Option<usize>> {
     let mut taken = [false; SLOTS.len()];
-    let slot = |property: &Option<Property>| {
-        let name = property.as_ref()?.name.as_str();
+    let slot = |property: &Option<Property<'_>>| {
+        let name = &*property.as_ref()?.name;
         let slot = SLOTS.iter().position(|slot| slot.property == name).filter(|slot| !taken[*slot])?;
         taken[slot] = true;
         Some(slot)
@@ -219,7 +219,11 @@ impl<'t> Event<'t> {
 
     fn zones_of_record(&self) -> BTreeSet<String> {
         let params = self.blocks.iter().flatten().flat_map(|line| &line.params);
-        params.filter(|param| param.name == "TZID").flat_map(|param| param.values.clone()).collect()
+        params
+            .filter(|param| param.name == "TZID")
+            .flat_map(|param| &param.values)
+            .map(|zone| zone.to_string())
+            .collect()
     }
 }
 
@@ -240,7 +244,7 @@ impl Alarm {
         let trigger = lines.iter().find(|line| line.is("TRIGGER"));
         let minutes = trigger.and_then(|line| {
             let is_relative = line.params.iter().all(|param| {
-                matches!(param.name.as_str(), "RELATED" | "VALUE")
+                matches!(&*param.name, "RELATED" | "VALUE")
                     && param
                         .values
                         .iter()
@@ -317,8 +321,8 @@ pub(crate) fn edit(text: &Text<'_>, part: &Part, write: &Write) -> Result<Edit, 
     changes.push((main.clone(), [bytes, behind.into_bytes()].concat()));
     let mut zones = String::new();
     for (_, lines) in definitions.unwrap_or_default() {
-        let name = lines.iter().find(|line| line.name == "TZID").map(|line| line.value.clone());
-        if name.is_some_and(|name| event.zones.defined(&name).is_none()) {
+        let name = lines.iter().find(|line| line.name == "TZID").map(|line| &*line.value);
+        if name.is_some_and(|name| event.zones.defined(name).is_none()) {
             zones.push_str(&render(&lines, newline));
         }
     }
@@ -349,7 +353,11 @@ fn missing_zones(event: &Event<'_>, changes: &[Change], sent: &str, newline: &st
 }
 
 /// The components that a field holds as texts; `None` if it is not there or makes no sense.
-fn wanted_blocks(fields: &Fields, name: &str, draft: &mut Draft<'_, '_>) -> Option<Vec<(String, Vec<Property>)>> {
+fn wanted_blocks(
+    fields: &Fields,
+    name: &str,
+    draft: &mut Draft<'_, '_>,
+) -> Option<Vec<(String, Vec<Property<'static>>)>> {
     let field = format!("{PROPERTY}{name}");
     let texts: Vec<&str> = match fields.get(&field)? {
         Value::Null => Vec::new(),
@@ -365,12 +373,12 @@ fn wanted_blocks(fields: &Fields, name: &str, draft: &mut Draft<'_, '_>) -> Opti
     parsed
 }
 
-fn render(lines: &[Property], newline: &str) -> String {
+fn render(lines: &[Property<'_>], newline: &str) -> String {
     lines.iter().map(|line| line.render(Format::Calendar, newline)).collect()
 }
 
 /// An event must say when it was written.
-fn with_stamp(mut lines: Vec<Property>) -> Vec<Property> {
+fn with_stamp(mut lines: Vec<Property<'_>>) -> Vec<Property<'_>> {
     if !lines.iter().any(|line| line.name == "DTSTAMP") {
         lines.insert(1.min(lines.len()), Property::new("DTSTAMP", &[], Moment::now().file()));
     }
@@ -440,11 +448,11 @@ fn set_moment(event: &Event<'_>, name: &str, moment: Option<&Moment>, newline: &
         property.remove("VALUE");
         property.remove("TZID");
         if moment.is_day() {
-            property.set("VALUE", vec!["DATE".to_owned()]);
+            property.set("VALUE", vec!["DATE".into()]);
         } else if let Some(zone) = moment.zone.as_deref().filter(|_| !moment.is_utc()) {
-            property.set("TZID", vec![event.zones.defined(zone).unwrap_or(zone).to_owned()]);
+            property.set("TZID", vec![event.zones.defined(zone).unwrap_or(zone).to_owned().into()]);
         }
-        property.value = moment.file();
+        property.value = moment.file().into();
         property.render(Format::Calendar, newline)
     });
     match (at, line) {
@@ -512,13 +520,13 @@ pub(crate) fn create(write: &Write) -> Edited {
     skeleton.push_str("BEGIN:VEVENT\r\n");
     let uid = write.uid.clone().unwrap_or_else(|| write.key.clone()).replace(['\r', '\n'], " ");
     skeleton.push_str(&Property::new("UID", &[], uid).render(Format::Calendar, newline));
-    if let Some(original) = made("RECURRENCE-ID").and_then(|line| Property::parse(&line)) {
+    if let Some(original) = made("RECURRENCE-ID").as_deref().and_then(Property::parse) {
         skeleton.push_str(&original.render(Format::Calendar, newline));
     }
     for name in EVENT.made {
         let value = made(name).or_else(|| (*name == "DTSTAMP").then(|| Moment::now().file()));
         if let Some(value) = value {
-            skeleton.push_str(&Property::new(name, &[], value).render(Format::Calendar, newline));
+            skeleton.push_str(&Property::new(*name, &[], value).render(Format::Calendar, newline));
         }
     }
     skeleton.push_str("END:VEVENT\r\nEND:VCALENDAR\r\n");

@@ -120,7 +120,7 @@ pub(crate) struct Line<'a> {
     /// As it is written; upper and lower case are the same.
     pub(crate) name: Cow<'a, str>,
     /// In order.
-    pub(crate) params: Vec<Param>,
+    pub(crate) params: Vec<Param<'a>>,
     /// Unfolded, in UTF-8, quoted-printable undone (line breaks as `\n`, semicolons that are no separators as `\;`): the
     /// spelling of vCard 3 and 4. Base64 stays as it is.
     pub(crate) value: Cow<'a, str>,
@@ -130,20 +130,36 @@ pub(crate) struct Line<'a> {
 
 /// One parameter.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Param {
+pub(crate) struct Param<'a> {
     /// As it is written, quotes included.
-    pub(crate) raw: String,
+    pub(crate) raw: Cow<'a, str>,
     /// In capitals; empty where vCard 2.1 writes the bare value.
-    pub(crate) name: String,
+    pub(crate) name: Cow<'a, str>,
     /// Without quotes.
-    pub(crate) values: Vec<String>,
+    pub(crate) values: Vec<Cow<'a, str>>,
+}
+
+impl Param<'_> {
+    fn into_owned(self) -> Param<'static> {
+        Param { raw: owned(self.raw), name: owned(self.name), values: self.values.into_iter().map(owned).collect() }
+    }
+}
+
+/// Text that outlives the file.
+pub(crate) fn owned(text: Cow<'_, str>) -> Cow<'static, str> {
+    Cow::Owned(text.into_owned())
+}
+
+/// Text in capitals, copied only if it is not.
+pub(crate) fn capitals(text: Cow<'_, str>) -> Cow<'_, str> {
+    if text.bytes().any(|byte| byte.is_ascii_lowercase()) { Cow::Owned(text.to_ascii_uppercase()) } else { text }
 }
 
 impl<'a> Line<'a> {
     fn read(part: &'a str, piece: &Piece<'a>, pieces: &mut Pieces<'a>, bytewise: bool) -> Result<Self, Broken> {
         let raw = piece.line.raw();
         let (group, name) = split_group(piece.line.name());
-        let params = params_of(&piece.line.params());
+        let params = params_of(piece.line.params());
         let mut line = Line {
             span: piece.span.clone(),
             number: piece.number,
@@ -178,8 +194,8 @@ impl<'a> Line<'a> {
 
     pub(crate) fn encoding(&self) -> Encoded {
         for param in &self.params {
-            if matches!(param.name.as_str(), "ENCODING" | "") {
-                let value = param.values.first().map(String::as_str).unwrap_or_default();
+            if matches!(&*param.name, "ENCODING" | "") {
+                let value = param.values.first().map(|value| &**value).unwrap_or_default();
                 if value.eq_ignore_ascii_case("QUOTED-PRINTABLE") {
                     return Encoded::QuotedPrintable;
                 }
@@ -193,7 +209,7 @@ impl<'a> Line<'a> {
     }
 
     fn charset(&self) -> Option<&str> {
-        self.params.iter().find(|param| param.name == "CHARSET")?.values.first().map(String::as_str)
+        self.params.iter().find(|param| param.name == "CHARSET")?.values.first().map(|value| &**value)
     }
 
     /// Joins soft line breaks and decodes. Separators are looked for first: an encoded semicolon is none.
@@ -246,7 +262,7 @@ impl<'a> Line<'a> {
         for param in self.params.iter_mut().filter(|param| !param.raw.is_ascii()) {
             let bytes = bytes_of(&param.raw);
             let raw = decode(&bytes, charset.as_deref()).ok_or_else(|| unknown_charset(self.number, &charset))?;
-            *param = param_of(&raw);
+            *param = param_of(&raw).into_owned();
         }
         Ok(())
     }
@@ -288,21 +304,19 @@ fn split_group(name: Cow<'_, str>) -> (Cow<'_, str>, Cow<'_, str>) {
     }
 }
 
-fn params_of(text: &str) -> Vec<Param> {
-    if text.is_empty() {
-        return Vec::new();
+fn params_of(text: Cow<'_, str>) -> Vec<Param<'_>> {
+    match text {
+        text if text.is_empty() => Vec::new(),
+        Cow::Borrowed(text) => split_quoted(text, ';').map(param_of).collect(),
+        Cow::Owned(text) => split_quoted(&text, ';').map(|param| param_of(param).into_owned()).collect(),
     }
-    split_quoted(text, ';').map(param_of).collect()
 }
 
 /// `TYPE=home,"a,b"`, or a bare `HOME`.
-pub(crate) fn param_of(raw: &str) -> Param {
-    let (name, values) = match raw.split_once('=') {
-        Some((name, values)) => (name.trim().to_ascii_uppercase(), values),
-        None => (String::new(), raw),
-    };
-    let values = split_quoted(values, ',').map(|value| value.trim().trim_matches('"').to_owned()).collect();
-    Param { raw: raw.to_owned(), name, values }
+pub(crate) fn param_of(raw: &str) -> Param<'_> {
+    let (name, values) = raw.split_once('=').unwrap_or(("", raw));
+    let values = split_quoted(values, ',').map(|value| value.trim().trim_matches('"').into()).collect();
+    Param { raw: raw.into(), name: capitals(name.trim().into()), values }
 }
 
 /// Cuts at a separator that does not stand between quotes. A quote that is never closed quotes nothing.
@@ -391,7 +405,7 @@ mod tests {
         let lines = text.lines(0..text.as_str().len(), 7).unwrap();
         assert_eq!((&*lines[0].group, &*lines[0].name, &*lines[0].value), ("item1", "EMAIL", "x@example.org"));
         assert_eq!(lines[0].params[0].values, ["a;b", "home"]);
-        assert_eq!((lines[0].params[1].name.as_str(), lines[0].params[1].values[0].as_str()), ("", "PREF"));
+        assert_eq!((&*lines[0].params[1].name, &*lines[0].params[1].values[0]), ("", "PREF"));
         assert_eq!((lines[1].number, &*lines[1].value), (9, "ab"));
     }
 

@@ -6,23 +6,23 @@ use crate::property::{Format, Property, escape};
 use crate::slots::PROPERTY;
 
 /// The people of an event, the organizer first.
-pub(crate) fn participants(properties: &[Option<Property>]) -> Vec<Participant> {
+pub(crate) fn participants(properties: &[Option<Property<'_>>]) -> Vec<Participant> {
     let people = properties.iter().flatten().filter(|property| is_person(property));
     let mut people: Vec<Participant> = people.map(participant).collect();
     people.sort_by_key(|person| person.role != Role::Organizer);
     people
 }
 
-fn is_person(property: &Property) -> bool {
-    matches!(property.name.as_str(), "ATTENDEE" | "ORGANIZER")
+fn is_person(property: &Property<'_>) -> bool {
+    matches!(&*property.name, "ATTENDEE" | "ORGANIZER")
 }
 
-fn address(property: &Property) -> &str {
+fn address<'p>(property: &'p Property<'_>) -> &'p str {
     let value = property.value.trim();
     value.get(7..).filter(|_| value[..7].eq_ignore_ascii_case("mailto:")).unwrap_or(value)
 }
 
-fn participant(property: &Property) -> Participant {
+fn participant(property: &Property<'_>) -> Participant {
     let param = |name: &str| property.first(name).map(str::to_ascii_uppercase).unwrap_or_default();
     let kind = param("CUTYPE");
     let is_thing = kind == "ROOM" || kind == "RESOURCE";
@@ -48,12 +48,12 @@ fn participant(property: &Property) -> Participant {
 }
 
 /// Turns participants into lines. A person who is there already keeps what the participant does not tell.
-pub(crate) fn invite(properties: &[Option<Property>], people: &[Participant], fields: &mut Fields) {
-    let known: Vec<&Property> = properties.iter().flatten().filter(|property| is_person(property)).collect();
+pub(crate) fn invite(properties: &[Option<Property<'_>>], people: &[Participant], fields: &mut Fields) {
+    let known: Vec<&Property<'_>> = properties.iter().flatten().filter(|property| is_person(property)).collect();
     let mut lines = [("ORGANIZER", Vec::new()), ("ATTENDEE", Vec::new())];
     for person in people {
         let name = if person.role == Role::Organizer { "ORGANIZER" } else { "ATTENDEE" };
-        let is_same = |line: &&&Property| line.name == name && address(line).eq_ignore_ascii_case(&person.address);
+        let is_same = |line: &&&Property<'_>| line.name == name && address(line).eq_ignore_ascii_case(&person.address);
         let mut line = known.iter().find(is_same).map_or_else(
             || Property::new(name, &[], format!("mailto:{}", escape(&person.address, Format::V21))),
             |line| (**line).clone(),
@@ -72,17 +72,17 @@ pub(crate) fn invite(properties: &[Option<Property>], people: &[Participant], fi
     }
 }
 
-fn describe(line: &mut Property, person: &Participant) {
+fn describe(line: &mut Property<'_>, person: &Participant) {
     if !person.name.is_empty() {
-        line.set("CN", vec![person.name.replace(['"', '\r', '\n'], " ")]);
+        line.set("CN", vec![person.name.replace(['"', '\r', '\n'], " ").into()]);
     }
     if line.name == "ORGANIZER" {
         return;
     }
     let role = if person.role == Role::Optional { "OPT-PARTICIPANT" } else { "REQ-PARTICIPANT" };
-    line.set("ROLE", vec![role.to_owned()]);
+    line.set("ROLE", vec![role.into()]);
     if person.role == Role::Resource {
-        line.set("CUTYPE", vec!["RESOURCE".to_owned()]);
+        line.set("CUTYPE", vec!["RESOURCE".into()]);
     }
     let answer = match person.answer {
         Answer::Accepted => "ACCEPTED",
@@ -90,5 +90,5 @@ fn describe(line: &mut Property, person: &Participant) {
         Answer::Declined => "DECLINED",
         _ => "NEEDS-ACTION",
     };
-    line.set("PARTSTAT", vec![answer.to_owned()]);
+    line.set("PARTSTAT", vec![answer.into()]);
 }

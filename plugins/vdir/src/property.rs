@@ -7,7 +7,7 @@
 use std::borrow::Cow;
 use std::fmt;
 
-use crate::lines::{self, Encoded, Line, Param, split_escaped};
+use crate::lines::{self, Encoded, Line, Param, capitals, owned, split_escaped};
 
 /// The longest line that is written, in bytes, without its line end.
 const FOLD_AT: usize = 75;
@@ -54,34 +54,30 @@ const URIS: [&str; 10] = ["PHOTO", "LOGO", "SOUND", "KEY", "URL", "SOURCE", "IMP
 
 /// One property. As text it reads like a content line of vCard 4 or of iCalendar.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub(crate) struct Property {
-    pub(crate) group: String,
+pub(crate) struct Property<'a> {
+    pub(crate) group: Cow<'a, str>,
     /// In capitals, unless it starts with `X-`.
-    pub(crate) name: String,
+    pub(crate) name: Cow<'a, str>,
     /// In the order of their names; `TYPE` in capitals and sorted.
-    pub(crate) params: Vec<(String, Vec<String>)>,
+    pub(crate) params: Vec<(Cow<'a, str>, Vec<Cow<'a, str>>)>,
     /// Escaped as in vCard 3 and 4 and iCalendar.
-    pub(crate) value: String,
+    pub(crate) value: Cow<'a, str>,
 }
 
-impl Property {
-    pub(crate) fn new(name: &str, types: &[&str], value: impl Into<String>) -> Self {
-        let mut property = Property { name: name.to_owned(), value: value.into(), ..Property::default() };
+impl<'a> Property<'a> {
+    pub(crate) fn new(name: impl Into<Cow<'a, str>>, types: &[&'static str], value: impl Into<Cow<'a, str>>) -> Self {
+        let mut property = Property { name: name.into(), value: value.into(), ..Property::default() };
         if !types.is_empty() {
-            property.set("TYPE", types.iter().map(|&value| value.to_owned()).collect());
+            property.set("TYPE", types.iter().map(|&value| value.into()).collect());
         }
         property
     }
 
     /// What a line says.
-    pub(crate) fn of(line: &Line<'_>, format: Format) -> Self {
-        let name = if line.name.get(..2).is_some_and(|start| start.eq_ignore_ascii_case("X-")) {
-            line.name.to_string()
-        } else {
-            line.name.to_ascii_uppercase()
-        };
-        let mut property =
-            Property { group: line.group.to_string(), name, params: Vec::new(), value: line.value.to_string() };
+    pub(crate) fn of(line: &Line<'a>, format: Format) -> Self {
+        let is_extension = line.name.get(..2).is_some_and(|start| start.eq_ignore_ascii_case("X-"));
+        let name = if is_extension { line.name.clone() } else { capitals(line.name.clone()) };
+        let mut property = Property { group: line.group.clone(), name, params: Vec::new(), value: line.value.clone() };
         if format == Format::Calendar {
             property.take_calendar_params(&line.params);
         } else {
@@ -91,45 +87,38 @@ impl Property {
         property
     }
 
-    fn take_calendar_params(&mut self, params: &[Param]) {
+    fn take_calendar_params(&mut self, params: &[Param<'a>]) {
         for param in params {
             let quoted = param.values.first().is_some_and(|value| value.eq_ignore_ascii_case("QUOTED-PRINTABLE"));
-            if param.name != "CHARSET" && !(quoted && matches!(param.name.as_str(), "" | "ENCODING")) {
+            if param.name != "CHARSET" && !(quoted && matches!(&*param.name, "" | "ENCODING")) {
                 self.params.push((param.name.clone(), param.values.clone()));
             }
         }
     }
 
-    fn take_card_params(&mut self, line: &Line<'_>, format: Format) {
-        let mut types: Vec<String> = Vec::new();
+    fn take_card_params(&mut self, line: &Line<'a>, format: Format) {
+        let mut types: Vec<Cow<'a, str>> = Vec::new();
         for param in &line.params {
-            let first = param.values.first().map(|value| value.to_ascii_uppercase()).unwrap_or_default();
-            match (param.name.as_str(), first.as_str()) {
+            let first = param.values.first().cloned().map(capitals).unwrap_or_default();
+            match (&*param.name, &*first) {
                 ("CHARSET", _) | ("ENCODING" | "", "QUOTED-PRINTABLE" | "8BIT" | "7BIT" | "BASE64" | "INLINE") => {}
                 ("ENCODING", "B") => {}
-                ("", "URL" | "CONTENT-ID" | "CID") => self.set("VALUE", vec![first.to_ascii_lowercase()]),
-                // Some writers quote the whole list.
-                ("TYPE" | "", _) => types.extend(
-                    param
-                        .values
-                        .iter()
-                        .flat_map(|value| value.split(','))
-                        .map(|value| value.trim().to_ascii_uppercase()),
-                ),
-                ("VALUE", _) => self.set("VALUE", vec![first.to_ascii_lowercase()]),
+                ("", "URL" | "CONTENT-ID" | "CID") => self.set("VALUE", vec![first.to_ascii_lowercase().into()]),
+                ("TYPE" | "", _) => param.values.iter().for_each(|value| take_types(value.clone(), &mut types)),
+                ("VALUE", _) => self.set("VALUE", vec![first.to_ascii_lowercase().into()]),
                 _ => self.params.push((param.name.clone(), param.values.clone())),
             }
         }
         if let Some((name, _)) = RENAMED.iter().find(|(_, old)| self.name.eq_ignore_ascii_case(old)) {
-            self.name = (*name).to_owned();
+            self.name = (*name).into();
         }
         if line.encoding() == Encoded::Base64 {
             self.take_base64(&mut types);
         }
         if types.iter().any(|value| value == "PREF") {
-            self.set("PREF", vec!["1".to_owned()]);
+            self.set("PREF", vec!["1".into()]);
         }
-        let noise: &str = match self.name.as_str() {
+        let noise: &str = match &*self.name {
             "EMAIL" => "INTERNET",
             "TEL" => "VOICE",
             _ => "",
@@ -142,11 +131,11 @@ impl Property {
         }
         self.drop_default_value_type();
         if format == Format::V21 && has_no_comma_lists(&self.name) {
-            self.value = split_escaped(&self.value, ',').collect::<Vec<_>>().join("\\,");
+            self.value = split_escaped(&self.value, ',').collect::<Vec<_>>().join("\\,").into();
         }
     }
 
-    fn take_base64(&mut self, types: &mut Vec<String>) {
+    fn take_base64(&mut self, types: &mut Vec<Cow<'a, str>>) {
         match BINARY.iter().find(|(name, _)| *name == self.name) {
             Some((_, family)) => {
                 let media = match types.iter().position(|value| value != "PREF") {
@@ -154,15 +143,15 @@ impl Property {
                     None => String::new(),
                 };
                 let family = if media.is_empty() || media.contains('/') { "" } else { family };
-                self.value = format!("data:{family}{media};base64,{}", self.value);
+                self.value = format!("data:{family}{media};base64,{}", self.value).into();
                 self.params.retain(|(name, _)| name != "VALUE");
             }
-            None => self.set("ENCODING", vec!["b".to_owned()]),
+            None => self.set("ENCODING", vec!["b".into()]),
         }
     }
 
     fn drop_default_value_type(&mut self) {
-        let name = self.name.as_str();
+        let name = &*self.name;
         let Some(kind) = self.first("VALUE") else { return };
         let is_default = match kind {
             "uri" | "url" => URIS.contains(&name),
@@ -172,7 +161,7 @@ impl Property {
         };
         if kind == "uri" && name == "TEL" {
             if let Some(number) = self.value.get(..4).filter(|start| start.eq_ignore_ascii_case("tel:")) {
-                self.value = self.value[number.len()..].to_owned();
+                self.value = self.value[number.len()..].to_owned().into();
                 self.remove("VALUE");
             }
         } else if is_default {
@@ -181,22 +170,23 @@ impl Property {
     }
 
     /// The values of a parameter.
-    pub(crate) fn param(&self, name: &str) -> &[String] {
+    pub(crate) fn param(&self, name: &str) -> &[Cow<'a, str>] {
         self.params.iter().find(|(key, _)| key == name).map(|(_, values)| values.as_slice()).unwrap_or_default()
     }
 
     /// The first value of a parameter.
     pub(crate) fn first(&self, name: &str) -> Option<&str> {
-        self.param(name).first().map(String::as_str)
+        self.param(name).first().map(|value| &**value)
     }
 
     pub(crate) fn has_type(&self, wanted: &str) -> bool {
         self.param("TYPE").iter().any(|value| value == wanted)
     }
 
-    pub(crate) fn set(&mut self, name: &str, values: Vec<String>) {
-        self.params.retain(|(key, _)| key != name);
-        self.params.push((name.to_owned(), values));
+    pub(crate) fn set(&mut self, name: impl Into<Cow<'a, str>>, values: Vec<Cow<'a, str>>) {
+        let name = name.into();
+        self.remove(&name);
+        self.params.push((name, values));
         self.params.sort();
     }
 
@@ -209,22 +199,39 @@ impl Property {
         self.value.chars().all(|char| matches!(char, ';' | ',' | ' ' | '\t'))
     }
 
+    /// The same, of what outlives the file.
+    pub(crate) fn into_owned(self) -> Property<'static> {
+        let param = |(name, values): (_, Vec<_>)| (owned(name), values.into_iter().map(owned).collect());
+        Property {
+            group: owned(self.group),
+            name: owned(self.name),
+            params: self.params.into_iter().map(param).collect(),
+            value: owned(self.value),
+        }
+    }
+
     /// `item1.TEL;TYPE=HOME`: everything but the value.
     pub(crate) fn head(&self) -> String {
-        let mut head = String::with_capacity(32);
-        if !self.group.is_empty() {
-            head.push_str(&self.group);
-            head.push('.');
-        }
-        head.push_str(&self.name);
+        let mut head = self.named();
         for (name, values) in &self.params {
             push_param(&mut head, name, values);
         }
         head
     }
 
+    /// The beginning of a line.
+    fn named(&self) -> String {
+        let mut head = String::with_capacity(FOLD_AT + 2);
+        if !self.group.is_empty() {
+            head.push_str(&self.group);
+            head.push('.');
+        }
+        head.push_str(&self.name);
+        head
+    }
+
     /// The inverse of printing. Without a colon it is a head without a value.
-    pub(crate) fn parse(text: &str) -> Option<Self> {
+    pub(crate) fn parse(text: &'a str) -> Option<Self> {
         let (head, value) = match lines::split_quoted(text, ':').next() {
             Some(head) if head.len() < text.len() => (head, &text[head.len() + 1..]),
             _ => (text, ""),
@@ -237,8 +244,7 @@ impl Property {
         if name.is_empty() || !is_token(name) || !is_token(group) || value.contains(['\r', '\n']) {
             return None;
         }
-        let mut property =
-            Property { group: group.to_owned(), name: name.to_owned(), params: Vec::new(), value: value.to_owned() };
+        let mut property = Property { group: group.into(), name: name.into(), params: Vec::new(), value: value.into() };
         for param in parts.map(lines::param_of) {
             if param.raw.contains(['\r', '\n']) {
                 return None;
@@ -252,17 +258,12 @@ impl Property {
     /// As a new line of a file, folded, with its line end.
     pub(crate) fn render(&self, format: Format, newline: &str) -> String {
         let mut property = Cow::Borrowed(self);
-        if format < Format::V40 {
+        if format < Format::V40 && !self.is_the_same_in_old_cards() {
             property = Cow::Owned(self.for_old_cards(format));
         }
-        let mut head = String::with_capacity(32);
-        if !property.group.is_empty() {
-            head.push_str(&property.group);
-            head.push('.');
-        }
-        head.push_str(&property.name);
+        let mut head = property.named();
         for (name, values) in &property.params {
-            match (format, name.as_str()) {
+            match (format, &**name) {
                 (Format::V21, "TYPE") if values.iter().all(|value| is_bare(value)) => {
                     for value in values {
                         head.push(';');
@@ -270,55 +271,63 @@ impl Property {
                     }
                 }
                 (Format::V40, "TYPE") => {
-                    let values: Vec<String> = values.iter().map(|value| value.to_ascii_lowercase()).collect();
+                    let values: Vec<_> = values.iter().map(|value| value.to_ascii_lowercase().into()).collect();
                     push_param(&mut head, name, &values);
                 }
                 _ => push_param(&mut head, name, values),
             }
         }
         if format == Format::V21 && has_no_comma_lists(&property.name) {
-            property.to_mut().value = property.value.replace("\\,", ",");
+            property.to_mut().value = property.value.replace("\\,", ",").into();
         }
         if format == Format::V21 && property.first("ENCODING") == Some("BASE64") {
             return render_base64(&head, &property.value, newline);
         }
-        render_line(&head, &property.value, format, newline)
+        render_line(head, &property.value, format, newline)
+    }
+
+    /// True for the simple ones: whatever [`for_old_cards`](Self::for_old_cards) looks at is not there.
+    fn is_the_same_in_old_cards(&self) -> bool {
+        let name = &*self.name;
+        let has_old_name = RENAMED.iter().any(|(new, _)| *new == name);
+        let is_binary = BINARY.iter().any(|(binary, _)| *binary == name);
+        self.params.is_empty() && !matches!(name, "EMAIL" | "TEL") && !has_old_name && !is_binary
     }
 
     /// In the words of vCard 2.1 and 3.0.
-    fn for_old_cards(&self, format: Format) -> Property {
+    fn for_old_cards(&self, format: Format) -> Property<'a> {
         let mut property = self.clone();
         if let Some((_, old)) = RENAMED.iter().find(|(name, _)| *name == property.name) {
-            property.name = (*old).to_owned();
+            property.name = (*old).into();
         }
         let mut types = property.param("TYPE").to_vec();
-        match property.name.as_str() {
-            "EMAIL" => types.insert(0, "INTERNET".to_owned()),
-            "TEL" if types.iter().all(|value| matches!(value.as_str(), "HOME" | "WORK")) => {
-                types.push("VOICE".to_owned());
+        match &*property.name {
+            "EMAIL" => types.insert(0, "INTERNET".into()),
+            "TEL" if types.iter().all(|value| matches!(&**value, "HOME" | "WORK")) => {
+                types.push("VOICE".into());
             }
             _ => {}
         }
         if property.first("PREF") == Some("1") {
             property.remove("PREF");
-            types.push("PREF".to_owned());
+            types.push("PREF".into());
         }
         let base64 = if format == Format::V21 { "BASE64" } else { "b" };
         if property.first("ENCODING") == Some("b") {
-            property.set("ENCODING", vec![base64.to_owned()]);
+            property.set("ENCODING", vec![base64.into()]);
         }
         if let Some((_, family)) = BINARY.iter().find(|(name, _)| *name == property.name) {
             let data = property.value.strip_prefix("data:").and_then(|rest| rest.split_once(";base64,"));
             if let Some((media, data)) = data.map(|(media, data)| (media.to_owned(), data.to_owned())) {
-                property.set("ENCODING", vec![base64.to_owned()]);
+                property.set("ENCODING", vec![base64.into()]);
                 match media.strip_prefix(family) {
-                    Some(short) => types.insert(0, short.to_ascii_uppercase()),
-                    None if !media.is_empty() => types.insert(0, media),
+                    Some(short) => types.insert(0, short.to_ascii_uppercase().into()),
+                    None if !media.is_empty() => types.insert(0, media.into()),
                     None => {}
                 }
-                property.value = data;
+                property.value = data.into();
             } else if property.param("VALUE").is_empty() {
-                property.set("VALUE", vec!["uri".to_owned()]);
+                property.set("VALUE", vec!["uri".into()]);
             }
         }
         if !types.is_empty() {
@@ -328,7 +337,7 @@ impl Property {
     }
 }
 
-impl fmt::Display for Property {
+impl fmt::Display for Property<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}:{}", self.head(), self.value)
     }
@@ -337,17 +346,17 @@ impl fmt::Display for Property {
 /// A line whose value alone changed: what stands before the colon stays as it was written, except for what says how the old
 /// value was wrapped.
 pub(crate) fn render_with_head_of(line: &Line<'_>, value: &str, format: Format, newline: &str) -> String {
-    let mut head = String::with_capacity(32);
+    let mut head = String::with_capacity(FOLD_AT + 2);
     if !line.group.is_empty() {
         head.push_str(&line.group);
         head.push('.');
     }
     head.push_str(&line.name);
     for param in &line.params {
-        let first = param.values.first().map(|value| value.to_ascii_uppercase()).unwrap_or_default();
-        let wraps = match param.name.as_str() {
+        let first = param.values.first().cloned().map(capitals).unwrap_or_default();
+        let wraps = match &*param.name {
             "CHARSET" => true,
-            "ENCODING" | "" => matches!(first.as_str(), "QUOTED-PRINTABLE" | "8BIT" | "7BIT"),
+            "ENCODING" | "" => matches!(&*first, "QUOTED-PRINTABLE" | "8BIT" | "7BIT"),
             _ => false,
         };
         if !wraps {
@@ -356,9 +365,17 @@ pub(crate) fn render_with_head_of(line: &Line<'_>, value: &str, format: Format, 
         }
     }
     if format == Format::V21 && has_no_comma_lists(&line.name) {
-        return render_line(&head, &value.replace("\\,", ","), format, newline);
+        return render_line(head, &value.replace("\\,", ","), format, newline);
     }
-    render_line(&head, value, format, newline)
+    render_line(head, value, format, newline)
+}
+
+/// The types that a value holds: some writers quote the whole list.
+fn take_types<'a>(value: Cow<'a, str>, types: &mut Vec<Cow<'a, str>>) {
+    match value {
+        Cow::Borrowed(value) => types.extend(value.split(',').map(|value| capitals(value.trim().into()))),
+        Cow::Owned(value) => types.extend(value.split(',').map(|value| value.trim().to_ascii_uppercase().into())),
+    }
 }
 
 /// In vCard 2.1 a comma separates nothing in names and addresses, and needs no backslash.
@@ -366,13 +383,17 @@ fn has_no_comma_lists(name: &str) -> bool {
     name.eq_ignore_ascii_case("N") || name.eq_ignore_ascii_case("ADR")
 }
 
-fn render_line(head: &str, value: &str, format: Format, newline: &str) -> String {
-    if format != Format::V21 {
-        return fold(&format!("{head}:{value}"), newline);
-    }
-    if value.is_ascii() && !has_line_break(value) {
-        // Version 2.1 folds only where white space stands; long lines are allowed.
-        return format!("{head}:{value}{newline}");
+fn render_line(mut head: String, value: &str, format: Format, newline: &str) -> String {
+    // Version 2.1 folds only where white space stands; long lines are allowed.
+    let is_plain = format == Format::V21 && value.is_ascii() && !has_line_break(value);
+    if format != Format::V21 || is_plain {
+        head.push(':');
+        head.push_str(value);
+        if head.len() > FOLD_AT && !is_plain {
+            return fold(&head, newline);
+        }
+        head.push_str(newline);
+        return head;
     }
     let charset = if value.is_ascii() { "" } else { ";CHARSET=UTF-8" };
     let mut line = format!("{head}{charset};ENCODING=QUOTED-PRINTABLE:");
@@ -459,7 +480,7 @@ fn fold(line: &str, newline: &str) -> String {
     out
 }
 
-fn push_param(head: &mut String, name: &str, values: &[String]) {
+fn push_param(head: &mut String, name: &str, values: &[Cow<'_, str>]) {
     head.push(';');
     if !name.is_empty() {
         head.push_str(name);

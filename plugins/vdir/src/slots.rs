@@ -64,7 +64,7 @@ pub(crate) enum Shape {
 pub(crate) struct Schema {
     pub(crate) slots: &'static [Slot],
     /// For each line the slot that it takes.
-    pub(crate) assign: fn(&[Option<Property>]) -> Vec<Option<usize>>,
+    pub(crate) assign: fn(&[Option<Property<'_>>]) -> Vec<Option<usize>>,
     /// Lines that say how and when the card was made: carried on create only.
     pub(crate) made: &'static [&'static str],
     /// Lines that are no fields at all: `BEGIN`, `UID`.
@@ -79,7 +79,7 @@ pub(crate) struct Schema {
 
 impl Schema {
     /// An empty line of a property that has slots says nothing.
-    pub(crate) fn is_silence(&self, property: &Property) -> bool {
+    pub(crate) fn is_silence(&self, property: &Property<'_>) -> bool {
         property.is_empty() && self.slots.iter().any(|slot| slot.property == property.name)
     }
 }
@@ -119,7 +119,7 @@ pub(crate) struct Sheet<'a> {
     pub(crate) format: Format,
     pub(crate) lines: Vec<Line<'a>>,
     /// What each line says; `None` for lines that are no fields.
-    pub(crate) properties: Vec<Option<Property>>,
+    pub(crate) properties: Vec<Option<Property<'a>>>,
     pub(crate) slot_of: Vec<Option<usize>>,
     pub(crate) line_of: Vec<Option<usize>>,
 }
@@ -128,8 +128,7 @@ impl<'a> Sheet<'a> {
     pub(crate) fn new(schema: &'static Schema, format: Format, lines: Vec<Line<'a>>) -> Self {
         let silent =
             |line: &Line<'_>| !line.has_colon || schema.silent.iter().chain(schema.made).any(|name| line.is(name));
-        let properties: Vec<Option<Property>> =
-            lines.iter().map(|line| (!silent(line)).then(|| Property::of(line, format))).collect();
+        let properties: Vec<_> = lines.iter().map(|line| (!silent(line)).then(|| Property::of(line, format))).collect();
         let slot_of = (schema.assign)(&properties);
         let mut line_of = vec![None; schema.slots.len()];
         for (line, slot) in slot_of.iter().enumerate() {
@@ -141,7 +140,7 @@ impl<'a> Sheet<'a> {
     }
 
     /// What the line of a slot says.
-    pub(crate) fn at(&self, slot: usize) -> Option<&Property> {
+    pub(crate) fn at(&self, slot: usize) -> Option<&Property<'a>> {
         self.properties[self.line_of[slot]?].as_ref().filter(|property| property.param(COMPOSED).is_empty())
     }
 
@@ -154,7 +153,7 @@ impl<'a> Sheet<'a> {
     pub(crate) fn read(&self) -> Result<Fields, Broken> {
         let names = (self.schema.names)();
         let mut values = vec![Value::Null; names.sorted.len()];
-        let filled: Vec<(usize, &Property)> = (0..self.schema.slots.len())
+        let filled: Vec<(usize, &Property<'_>)> = (0..self.schema.slots.len())
             .filter_map(|slot| Some((slot, self.at(slot)?)))
             .filter(|(_, property)| !property.is_empty())
             .collect();
@@ -195,20 +194,23 @@ impl<'a> Sheet<'a> {
 
     /// Fields that this format has no property for.
     fn extended(&self) -> Vec<(String, Value)> {
-        let lines: Vec<&Property> =
+        let lines: Vec<&Property<'_>> =
             self.properties.iter().flatten().filter(|property| is_extended(&property.name)).collect();
+        if lines.is_empty() {
+            return Vec::new();
+        }
         let mut reader = Reader::new();
         for property in &lines {
             reader.add(Reading::Text, &property.value);
         }
-        let name = |property: &Property| format!("{EXTENDED}{}", &property.name[EXTENDED_PROPERTY.len()..]);
+        let name = |property: &Property<'_>| format!("{EXTENDED}{}", &property.name[EXTENDED_PROPERTY.len()..]);
         let values = reader.read().unwrap_or_default();
         lines.into_iter().zip(values).map(|(property, mut values)| (name(property), values.text(0).into())).collect()
     }
 
     /// Properties without a slot, by name in capitals. Empty lines of properties that have slots say nothing.
-    fn others(&self) -> BTreeMap<String, Vec<&Property>> {
-        let mut others: BTreeMap<String, Vec<&Property>> = BTreeMap::new();
+    fn others(&self) -> BTreeMap<String, Vec<&Property<'a>>> {
+        let mut others: BTreeMap<String, Vec<&Property<'a>>> = BTreeMap::new();
         for (property, slot) in self.properties.iter().zip(&self.slot_of) {
             let Some(property) = property.as_ref().filter(|_| slot.is_none()) else { continue };
             if self.schema.is_silence(property) || is_extended(&property.name) {
@@ -225,7 +227,7 @@ fn is_extended(property: &str) -> bool {
 }
 
 /// The values of each slot's fields, read all at once.
-pub(crate) fn read_slots(schema: &Schema, filled: &[(usize, &Property)]) -> Option<Vec<Vec<Value>>> {
+pub(crate) fn read_slots(schema: &Schema, filled: &[(usize, &Property<'_>)]) -> Option<Vec<Vec<Value>>> {
     let mut reader = Reader::new();
     for (slot, property) in filled {
         let slot = &schema.slots[*slot];
@@ -251,7 +253,7 @@ fn reading(slot: &Slot) -> Reading {
     }
 }
 
-fn field_values(slot: &Slot, property: &Property, mut values: Values) -> Vec<Value> {
+fn field_values(slot: &Slot, property: &Property<'_>, mut values: Values) -> Vec<Value> {
     let text = |text: String| if text.is_empty() { Value::Null } else { Value::from(text) };
     match slot.shape {
         Shape::Text | Shape::First => vec![text(values.text(0))],
@@ -282,7 +284,7 @@ fn field_values(slot: &Slot, property: &Property, mut values: Values) -> Vec<Val
 ///
 /// `item1.ADR;TYPE=DOM:=PO Box 1;;*;*;*;*;*`: the head, and of values with components the ones that no field carries. `*`
 /// stands for what the field says.
-pub(crate) fn form_of(slot: &Slot, property: &Property, values: &[Value]) -> Option<String> {
+pub(crate) fn form_of(slot: &Slot, property: &Property<'_>, values: &[Value]) -> Option<String> {
     let rest = match slot.shape {
         Shape::Date => {
             let only_date = values
@@ -305,7 +307,7 @@ pub(crate) fn form_of(slot: &Slot, property: &Property, values: &[Value]) -> Opt
     let is_plain = property.group.is_empty()
         && property.name == slot.property
         && property.params.iter().all(|(name, _)| name == "TYPE")
-        && property.param("TYPE").iter().map(String::as_str).eq(slot.types.iter().copied());
+        && property.param("TYPE").iter().map(|value| &**value).eq(slot.types.iter().copied());
     match rest {
         None if is_plain => None,
         None => Some(property.head()),
@@ -314,6 +316,9 @@ pub(crate) fn form_of(slot: &Slot, property: &Property, values: &[Value]) -> Opt
 }
 
 fn has_clock(value: &str) -> bool {
+    if !value.contains('T') {
+        return false;
+    }
     let mut reader = Reader::new();
     reader.add(Reading::Date, value);
     reader.read().is_some_and(|values| values.first().and_then(Values::date).is_some_and(has_time))
