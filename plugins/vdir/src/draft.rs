@@ -1,5 +1,6 @@
 //! Edits: which lines of a sheet change so that its fields hold new values, and how the new lines read.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -121,7 +122,7 @@ impl<'s, 'a> Draft<'s, 'a> {
         form_of(&self.sheet.schema.slots[index], property, &values)
     }
 
-    fn set_field(&mut self, name: &Name, rank: usize, value: &Value) {
+    fn set_field(&mut self, name: &Name, rank: usize, value: &'a Value) {
         let schema = self.sheet.schema;
         let (index, field) = (schema.names)().places[rank];
         let slot = &schema.slots[index];
@@ -138,7 +139,7 @@ impl<'s, 'a> Draft<'s, 'a> {
         self.begun[index] |= held.is_none();
         let mut property = held.unwrap_or_else(|| Property::new(slot.property, slot.types, ""));
         match new_value(slot, field, &property, value, self.sheet.format) {
-            Some(value) => property.value = value.into(),
+            Some(value) => property.value = value,
             None => self.refuse(name),
         }
         self.slots[index] = Some(property);
@@ -194,7 +195,7 @@ impl<'s, 'a> Draft<'s, 'a> {
             return self.refuse(name);
         }
         let property = format!("{EXTENDED_PROPERTY}{tail}");
-        let mut new = Property::new(property.clone(), &[], escape(&value.to_string(), self.sheet.format));
+        let mut new = Property::new(property.clone(), &[], escape(value.to_string().into(), self.sheet.format));
         let same = |found: &Option<Property<'_>>| {
             found.as_ref().is_some_and(|found| found.name.eq_ignore_ascii_case(&property))
         };
@@ -385,56 +386,64 @@ fn fill_template(template: &str, old: &str, positions: &[usize], width: usize) -
 }
 
 /// The value of a slot's line after one of its fields was set; `None` if the field cannot hold it.
-fn new_value(slot: &Slot, field: usize, property: &Property<'_>, value: &Value, format: Format) -> Option<String> {
-    let text = match value {
-        Value::Null => String::new(),
-        Value::Text(text) => text.to_string(),
+fn new_value<'v>(
+    slot: &Slot,
+    field: usize,
+    property: &Property<'_>,
+    value: &'v Value,
+    format: Format,
+) -> Option<Cow<'v, str>> {
+    let text: Cow<'v, str> = match value {
+        Value::Null => "".into(),
+        Value::Text(text) => text.as_str().into(),
         Value::List(list) if matches!(slot.shape, Shape::List) => {
-            let texts: Option<Vec<String>> =
-                list.iter().map(|item| Some(escape(item.as_text()?.trim(), Format::V30))).collect();
-            return Some(texts?.join(","));
+            let texts: Option<Vec<_>> =
+                list.iter().map(|item| Some(escape(item.as_text()?.trim().into(), Format::V30))).collect();
+            return Some(texts?.join(",").into());
         }
-        other => other.to_string(),
+        other => other.to_string().into(),
     };
     Some(match slot.shape {
-        Shape::Text => escape(&text, format),
-        Shape::Whole => escape_whole(&text),
-        Shape::List => escape(&text, Format::V30),
+        Shape::Text => escape(text, format),
+        Shape::Whole => escape_whole(text),
+        Shape::List => escape(text, Format::V30),
         Shape::First => {
             let rest = split_escaped(&property.value, ',').next().map_or("", |first| &property.value[first.len()..]);
-            format!("{}{rest}", escape(&text, Format::V30))
+            let first = escape(text, Format::V30);
+            if rest.is_empty() { first } else { format!("{first}{rest}").into() }
         }
         Shape::Word(words) => {
             let known = words.iter().find(|(_, word)| text.eq_ignore_ascii_case(word));
-            known.map_or_else(|| escape(&text, format), |(file, _)| (*file).to_owned())
+            known.map_or_else(|| escape(text, format), |(file, _)| (*file).into())
         }
-        Shape::Date => spell_date(&text, property, format),
+        Shape::Date => spell_date(text, property, format),
         Shape::Parts(positions, width) => {
-            let mut parts: Vec<String> = split_escaped(&property.value, ';').map(str::to_owned).collect();
             let position = positions[field];
-            parts.resize(parts.len().max(width).max(position + 1), String::new());
-            parts[position] = escape(&text, if slot.property == "ORG" { format } else { Format::V30 });
-            while parts.len() > width && parts.last().is_some_and(String::is_empty) {
+            let part = escape(text, if slot.property == "ORG" { format } else { Format::V30 });
+            let mut parts: Vec<&str> = split_escaped(&property.value, ';').collect();
+            parts.resize(parts.len().max(width).max(position + 1), "");
+            parts[position] = &part;
+            while parts.len() > width && parts.last().is_some_and(|part| part.is_empty()) {
                 parts.pop();
             }
-            parts.join(";")
+            parts.join(";").into()
         }
     })
 }
 
 /// In the manner of the line that stood there, else of the version.
-fn spell_date(text: &str, property: &Property<'_>, format: Format) -> String {
+fn spell_date<'v>(text: Cow<'v, str>, property: &Property<'_>, format: Format) -> Cow<'v, str> {
     let extended = if property.value.is_empty() {
         format != Format::V40
     } else {
         property.value.trim_start_matches('-').contains('-')
     };
     if let (Some(year), Some(rest)) = (property.first("X-APPLE-OMIT-YEAR"), text.strip_prefix("--")) {
-        return format!("{year}-{rest}");
+        return format!("{year}-{rest}").into();
     }
     match text.as_bytes() {
-        [_, _, _, _, b'-', _, _, b'-', _, _] if !extended => text.replace('-', ""),
-        [b'-', b'-', rest @ ..] if !extended && rest.len() == 5 => format!("--{}", text[2..].replace('-', "")),
+        [_, _, _, _, b'-', _, _, b'-', _, _] if !extended => text.replace('-', "").into(),
+        [b'-', b'-', rest @ ..] if !extended && rest.len() == 5 => format!("--{}", text[2..].replace('-', "")).into(),
         _ => escape(text, format),
     }
 }

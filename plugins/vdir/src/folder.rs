@@ -1,5 +1,6 @@
 //! The folder: opening, reading, names and versions of its files. What only Linux has is here and in `write`.
 
+use std::borrow::Cow;
 use std::path::{Path, PathBuf};
 
 use pairwise_plugin_api::{Class, Failure};
@@ -55,7 +56,7 @@ impl Root {
     }
 
     pub(crate) fn open_folder(&self, folder: &str) -> rustix::io::Result<OwnedFd> {
-        let at = if folder.is_empty() { ".".to_owned().into_bytes() } else { decode_name(folder) };
+        let at = if folder.is_empty() { b".".into() } else { decode_name(folder) };
         let flags = OFlags::DIRECTORY | OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
         openat(&self.fd, &*at, flags, Mode::empty())
     }
@@ -215,8 +216,11 @@ pub(crate) fn encode_name(name: &[u8], id: &mut String) {
 }
 
 /// The path of an id. Only names that are no UTF-8 were escaped, and only bytes from 0x80 on: others stand for themselves.
-pub(crate) fn decode_name(path: &str) -> Vec<u8> {
+pub(crate) fn decode_name(path: &str) -> Cow<'_, [u8]> {
     let bytes = path.as_bytes();
+    if !bytes.contains(&b'%') {
+        return bytes.into();
+    }
     let mut out = Vec::with_capacity(bytes.len());
     let mut index = 0;
     while let Some(byte) = bytes.get(index) {
@@ -234,7 +238,7 @@ pub(crate) fn decode_name(path: &str) -> Vec<u8> {
         }
     }
     // `%C3%BC` written out in a name that is UTF-8 is not an escape.
-    if std::str::from_utf8(&out).is_ok() { bytes.to_vec() } else { out }
+    if std::str::from_utf8(&out).is_ok() { bytes.into() } else { out.into() }
 }
 
 /// Where a record is.

@@ -55,7 +55,7 @@ pub(crate) fn invite(properties: &[Option<Property<'_>>], people: &[Participant]
         let name = if person.role == Role::Organizer { "ORGANIZER" } else { "ATTENDEE" };
         let is_same = |line: &&&Property<'_>| line.name == name && address(line).eq_ignore_ascii_case(&person.address);
         let mut line = known.iter().find(is_same).map_or_else(
-            || Property::new(name, &[], format!("mailto:{}", escape(&person.address, Format::V21))),
+            || Property::new(name, &[], format!("mailto:{}", escape((&*person.address).into(), Format::V21))),
             |line| (**line).clone(),
         );
         if participant(&line) != *person {

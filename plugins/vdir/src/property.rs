@@ -505,7 +505,10 @@ fn is_bare(value: &str) -> bool {
 }
 
 /// Text as a value, separators and line breaks escaped.
-pub(crate) fn escape(text: &str, format: Format) -> String {
+pub(crate) fn escape(text: Cow<'_, str>, format: Format) -> Cow<'_, str> {
+    if !text.contains(['\\', ';', ',', '\r', '\n']) {
+        return text;
+    }
     let mut out = String::with_capacity(text.len() + 8);
     let mut chars = text.chars().peekable();
     while let Some(char) = chars.next() {
@@ -518,12 +521,15 @@ pub(crate) fn escape(text: &str, format: Format) -> String {
             _ => out.push(char),
         }
     }
-    out
+    out.into()
 }
 
 /// A URI, address or number as a value: separators are part of it.
-pub(crate) fn escape_whole(text: &str) -> String {
-    text.trim().replace('\\', "\\\\").replace("\r\n", "\\n").replace(['\r', '\n'], "\\n")
+pub(crate) fn escape_whole(text: Cow<'_, str>) -> Cow<'_, str> {
+    if text.trim().len() == text.len() && !text.contains(['\\', '\r', '\n']) {
+        return text;
+    }
+    text.trim().replace('\\', "\\\\").replace("\r\n", "\\n").replace(['\r', '\n'], "\\n").into()
 }
 
 #[cfg(test)]
@@ -580,10 +586,10 @@ mod tests {
     #[test]
     fn lines_are_folded_between_characters() {
         let value = "Grüße, ".repeat(30);
-        let line = Property::new("NOTE", &[], escape(&value, Format::V40)).render(Format::V40, "\r\n");
+        let line = Property::new("NOTE", &[], escape((&*value).into(), Format::V40)).render(Format::V40, "\r\n");
         assert!(line.lines().all(|line| line.len() <= 75), "{line}");
         assert_eq!(neutral(&line, Format::V40), format!("NOTE:{}", value.replace(',', "\\,")));
-        let line = Property::new("NOTE", &[], escape(&value, Format::V21)).render(Format::V21, "\r\n");
+        let line = Property::new("NOTE", &[], escape((&*value).into(), Format::V21)).render(Format::V21, "\r\n");
         assert!(line.is_ascii() && line.lines().all(|line| line.len() <= 76), "{line}");
         assert_eq!(neutral(&line, Format::V21), format!("NOTE:{value}"));
     }

@@ -282,7 +282,7 @@ impl Batch<'_> {
         self.jobs.push(Job {
             kind: place.kind,
             folder: folder.to_owned(),
-            name: decode_name(name),
+            name: decode_name(name).into_owned(),
             step,
             before: Some(stamp),
             temporary,
