@@ -393,6 +393,11 @@ fn a_one_way_copy_never_writes_its_source_and_restores_what_the_target_lost() {
     assert_eq!(world.right.field(&right_of(&world, "Person 5"), "notes/1"), "changed");
     assert!(world.left.take_writes().is_empty());
     assert_eq!(written(&world.run()), 0);
+    world.left.edit("l005", "titles/1/name", "Head");
+    fine(&world.run());
+    let history = world.db.history_of_record("l005").unwrap();
+    let done: Vec<&str> = history.iter().map(|row| row.op.as_str()).collect();
+    assert_eq!(done, ["create", "recreate", "update"], "also where nothing was overwritten: {history:#?}");
 }
 
 #[test]

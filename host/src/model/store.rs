@@ -275,7 +275,7 @@ pub enum LinkChange {
     Retire(LinkId),
 }
 
-/// Values that were overwritten or deleted, with the intent that does it.
+/// What a write does to a linked record, kept with its intent: the values that perish by it, which may be none.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Lost {
     /// The link they belonged to.
@@ -286,7 +286,7 @@ pub struct Lost {
     pub at: RecordRef,
     /// What a person calls it.
     pub label: String,
-    /// What was done: `update`, `delete`, `conflict`.
+    /// What was done: `update`, `recreate`, `delete`, `conflict`.
     pub op: String,
     /// Why, in a stable word.
     pub reason: String,

@@ -169,12 +169,12 @@ fn write_down(lane: &mut Lane<'_>, mut cases: Vec<Case>, settlements: Vec<Settle
             if planned.removal == Some(Removal::Trash) && !lane.abilities[side].trash {
                 lane.find_trash(side)?;
             }
-            let lost = lost(case, side, &planned).filter(|_| lane.guards(Guard::History));
+            let done = done(case, side, &planned).filter(|_| lane.guards(Guard::History));
             match payload(lane, case, side, planned) {
                 Ok(Some(intent)) => {
                     case.intents.push(intents.len());
                     intents.push(intent);
-                    history.extend(lost);
+                    history.extend(done);
                 }
                 Ok(None) => {}
                 Err(aside) => {
@@ -366,16 +366,22 @@ fn payload(lane: &Lane<'_>, case: &Case, side: Side, planned: Planned) -> Result
     }))
 }
 
-/// What the write overwrites, for history.
-fn lost(case: &mut Case, side: Side, planned: &Planned) -> Option<Lost> {
+/// What the write does to a record that has a link, and the values that perish by it, for history. How a link came to be is
+/// kept elsewhere.
+fn done(case: &mut Case, side: Side, planned: &Planned) -> Option<Lost> {
     let values = std::mem::take(&mut case.judgement.lost[side]);
     let link = case.looked.link.as_ref()?;
-    (!values.is_empty()).then(|| Lost {
+    Some(Lost {
         link: link.id,
         side,
-        at: link.ends[side].as_ref().map(|end| end.at.clone()).unwrap_or_default(),
+        at: link.ends[side].as_ref()?.at.clone(),
         label: case.label.clone(),
-        op: if planned.removal.is_some() { "delete" } else { "update" }.to_owned(),
+        op: match planned.op {
+            _ if planned.removal.is_some() => "delete",
+            Op::Recreate => "recreate",
+            _ => "update",
+        }
+        .to_owned(),
         reason: planned.reason.to_owned(),
         values,
     })
