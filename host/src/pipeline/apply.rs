@@ -273,7 +273,7 @@ fn settle(lane: &mut Lane<'_>, (page, answers): (Ready, Vec<Answer>)) -> Result<
             }
         }
     }
-    lane.tied.clear();
+    lane.tied = intents.iter().zip(&outcomes).filter_map(|(intent, outcome)| made(intent, outcome.as_ref()?)).collect();
     let mut intents: Vec<Option<Intent>> = intents.into_iter().map(Some).collect();
     for case in cases {
         let parts = case.intents.iter().filter_map(|place| intents[*place].take().zip(outcomes[*place].take()));
@@ -283,6 +283,12 @@ fn settle(lane: &mut Lane<'_>, (page, answers): (Ready, Vec<Answer>)) -> Result<
     lane.store.settle(&lane.lease, &lane.options.run, &settlements)?;
     lane.tie_pairs()?;
     broken.map_or(Ok(()), Err)
+}
+
+/// The record that a create has just made.
+pub(super) fn made(intent: &Intent, outcome: &Outcome) -> Option<(Side, RecordRef)> {
+    let creates = (outcome.status, intent.write.action) == (Status::Applied, Action::Create);
+    outcome.record.as_ref().filter(|_| creates).map(|record| (intent.side, record.at.clone()))
 }
 
 /// The payload that is sent. The intent keeps where it goes; its fields are durable by now, and not held twice.

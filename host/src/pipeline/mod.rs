@@ -262,7 +262,7 @@ struct Lane<'a> {
     unsure: Sides<bool>,
     /// Sides whose listing was not complete: a new record of the other side waits, because it may be there already.
     partial: Sides<bool>,
-    /// Records that were tied to another in the page that is being settled, because a create had met them.
+    /// Records that the creates of the page that is being settled have made, or met: each is the end of one link only.
     tied: HashSet<(Side, RecordRef)>,
     /// Announcements, of the left and of the right, that turned out to be a pair.
     pairs: Vec<(InboxId, InboxId)>,

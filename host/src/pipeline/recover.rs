@@ -7,6 +7,7 @@ use pairwise_plugin_api::ops::{FindRequest, Scope};
 use pairwise_plugin_api::{Action, Class, CreateKey, Found, Outcome, Reason, Record, RecordRef, Status, Value, Write};
 
 use super::absence::gone_for_certain;
+use super::apply;
 use super::calls::is_gone;
 use super::commit::{Part, Stands, bears_our_key};
 use super::keys::match_keys;
@@ -143,6 +144,7 @@ fn created(lane: &mut Lane<'_>, side: Side, intents: &[&Intent]) -> Result<Vec<O
             Some(outcome) => repeated.push((place, outcome)),
         }
     }
+    lane.tied = repeated.iter().filter_map(|(place, outcome)| apply::made(intents[*place], outcome)).collect();
     for (place, outcome) in repeated {
         let ours = bears_our_key(&intents[place].write, &outcome);
         made[place] = Some(Made::Answered(Box::new(outcome), ours));
