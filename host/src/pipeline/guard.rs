@@ -1,7 +1,7 @@
 //! Stops a run from doing harm: more removals than the limit, or a side that was full and is empty, wait for a person. The
 //! rest of the lane goes on.
 
-use pairwise_plugin_api::RecordRef;
+use pairwise_plugin_api::{Reason, RecordRef};
 
 use super::pull::is_displaced;
 use super::reconcile::{Told, judge};
@@ -40,8 +40,9 @@ pub(super) fn hold_removals(lane: &mut Lane<'_>) -> Result<(), Stop> {
             for target in Side::BOTH {
                 let from = target.other();
                 let deletes = judgement.writes[target].as_ref().is_some_and(|planned| planned.removal.is_some());
-                // Of a side that lists nothing, nothing is made again, and no link is given up.
-                let alone = lane.emptied[from] && !matches!(told[target], Told::Gone(_));
+                // Of a side that lists nothing, nothing is made again, and no link is given up whose other end is still there.
+                let is_there = !matches!(told[target], Told::Gone(reason) if reason != Reason::LeftScope);
+                let alone = lane.emptied[from] && is_there;
                 let emptied = alone && lane.guards(Guard::Emptied);
                 let is_gone = |announced: &&Announced| matches!(announced.news, News::Gone(_));
                 let counts = |announced: &&Announced| deletes || emptied && is_gone(announced);
