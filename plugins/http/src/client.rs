@@ -212,7 +212,7 @@ impl Client {
         let body = match &request.body {
             Some(bytes) => {
                 builder = builder.header(http::header::CONTENT_LENGTH, bytes.len());
-                SendBody::from_owned_reader(Watched { bytes: bytes.clone(), at: 0, started: Arc::clone(started) })
+                SendBody::from_owned_reader(Watched { bytes: Arc::clone(bytes), at: 0, started: Arc::clone(started) })
             }
             None => SendBody::none(),
         };
@@ -256,7 +256,7 @@ fn cancelled() -> Failure {
 
 /// A body that knows whether anybody asked for it: until then the request is not one.
 struct Watched {
-    bytes: Vec<u8>,
+    bytes: Arc<Vec<u8>>,
     at: usize,
     started: Arc<AtomicBool>,
 }

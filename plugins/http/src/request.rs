@@ -1,5 +1,6 @@
 //! What is asked of a server.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 /// The methods that our protocols use.
@@ -51,8 +52,8 @@ pub struct Request {
     pub url: String,
     /// Headers, in their order.
     pub headers: Vec<(String, String)>,
-    /// Body.
-    pub body: Option<Vec<u8>>,
+    /// Body: one piece of memory, however often it is sent.
+    pub body: Option<Arc<Vec<u8>>>,
     /// What it does.
     pub effect: Effect,
     /// How long it may take, where that is not what the client's options say.
@@ -90,7 +91,7 @@ impl Request {
     /// With a body of this content type.
     #[must_use]
     pub fn body(mut self, content_type: &str, body: impl Into<Vec<u8>>) -> Self {
-        self.body = Some(body.into());
+        self.body = Some(Arc::new(body.into()));
         self.header("Content-Type", content_type)
     }
 
