@@ -1,7 +1,8 @@
 //! First runs between a simulated CRM and a simulated mail system, beside a bare loop that sends the same requests with the same
 //! HTTP library to an equal simulator in the same process: what remains is what we cost. The loop is measured twice: one that
 //! sends everything in its order, and one for each system, both at the same time, as if nothing that is written to one had
-//! first to be read from the other.
+//! first to be read from the other. Neither starts a program, loads plugins or logs in: how much of our time passes before the
+//! first of these requests is sent and after the last one is told beside it.
 //!
 //! `cargo bench -p pairwise-tests --bench office`; `PAIRWISE_CONTACTS` changes their number (5,000), `PAIRWISE_ROUNDS` how often
 //! each is measured (3; the medians are told), `PAIRWISE_CASES` picks some of `outlook`, `exchange` and `many` (with `only`:
@@ -28,7 +29,7 @@ fn main() {
     let mails: Vec<&str> = ["outlook", "exchange"].into_iter().filter(|mail| cases.contains(mail)).collect();
     let rates = !cases.contains("only");
     println!(
-        "{contacts} contacts                  ours  one loop  share     loops  share   requests for 100: CRM, mail"
+        "{contacts} contacts                  ours  of it around  one loop  share     loops  share   requests for 100: CRM, mail"
     );
     for mail in mails.iter().filter(|_| rates) {
         for (spread, what) in [(Spread::Crm, "to the mailbox"), (Spread::Mailbox, "to the CRM")] {
@@ -38,9 +39,10 @@ fn main() {
                 of(&figures[rounds / 2])
             };
             let (ours, one, two) = (median(|it| it.ours), median(|it| it.one_loop), median(|it| it.loops));
+            let around = median(|it| it.around);
             let per_hundred = figures[0].per_hundred;
             println!(
-                "{mail:<10} {what:<16} {ours:>6.2} s {one:>7.2} s {:>6.2} {two:>7.2} s {:>6.2} {:>12.1} {:>8.1}",
+                "{mail:<10} {what:<16} {ours:>6.2} s {around:>11.2} s {one:>7.2} s {:>6.2} {two:>7.2} s {:>6.2} {:>12.1} {:>8.1}",
                 one / ours,
                 two / ours,
                 per_hundred[0],
@@ -56,6 +58,7 @@ fn main() {
 /// Seconds, and requests for a hundred contacts.
 struct Figures {
     ours: f64,
+    around: f64,
     one_loop: f64,
     loops: f64,
     per_hundred: [f64; 2],
@@ -81,13 +84,16 @@ fn measure(mail: &str, contacts: u32, spread: Spread) -> Figures {
     assert!(ran.code == Some(0) && created >= Some(u64::from(contacts)), "{ran:?}");
 
     let requests = [CRM, mail].map(|system| sent(&office.sandbox, system));
+    let times = || requests.iter().flatten().map(|request| request.time);
+    let between = times().max().zip(times().min()).map_or(0, |(last, first)| last - first);
+    let around = ours - Duration::from_millis(between.unsigned_abs()).as_secs_f64();
     let count = |requests: &[Entry]| requests.len() as f64 * 100.0 / f64::from(contacts);
     let per_hundred = [count(&requests[0]), count(&requests[1])];
     let bare = |at_once| {
         let other = Sandbox::start(options.clone()).unwrap();
         again(&office.sandbox, &other, mail, &requests, at_once).as_secs_f64()
     };
-    Figures { ours, one_loop: bare(false), loops: bare(true), per_hundred }
+    Figures { ours, around, one_loop: bare(false), loops: bare(true), per_hundred }
 }
 
 /// Many people with an empty mailbox each: the first run fills them, the second has nothing to do.
