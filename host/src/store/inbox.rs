@@ -12,6 +12,7 @@ use super::transaction::{Answer, Fault, Tx, statements};
 use super::{absence, aside, holds, links};
 use crate::model::{Announced, HoldId, InboxId, Known, News, Side, Sides, Staged};
 
+/// Of one record: its link, the row that sets it aside, its announcement.
 macro_rules! known {
     ($side:literal) => {
         concat!(
@@ -32,6 +33,23 @@ macro_rules! known {
     };
 }
 
+/// The same where nothing of the lane is set aside or waits, which is the case whenever little has changed.
+macro_rules! settled {
+    ($side:literal) => {
+        concat!(
+            "SELECT id, ",
+            $side,
+            "_version, NULL, NULL, NULL, NULL, ",
+            $side,
+            "_incarnation FROM link WHERE lane = ?1 AND ",
+            $side,
+            "_entity = ?2 AND ",
+            $side,
+            "_id = ?3"
+        )
+    };
+}
+
 macro_rules! news {
     ($where:literal) => {
         concat!(
@@ -45,6 +63,9 @@ macro_rules! news {
 statements! {
     KNOWN_LEFT = known!("left");
     KNOWN_RIGHT = known!("right");
+    SETTLED_LEFT = settled!("left");
+    SETTLED_RIGHT = settled!("right");
+    ANY_UNSETTLED = "SELECT EXISTS (SELECT 1 FROM aside WHERE lane = ?1) OR EXISTS (SELECT 1 FROM inbox WHERE lane = ?1)";
     BY_ID = news!("id = ?1 AND lane = ?2");
     BY_RECORD = news!("lane = ?1 AND side = ?2 AND entity = ?3 AND inbox.record = ?4");
     FREE = news!("lane = ?1 AND hold IS NULL AND id > ?2 ORDER BY id");
@@ -65,6 +86,7 @@ statements! {
 }
 
 const KNOWN: Sides<&str> = Sides { left: KNOWN_LEFT, right: KNOWN_RIGHT };
+const SETTLED: Sides<&str> = Sides { left: SETTLED_LEFT, right: SETTLED_RIGHT };
 
 /// All that wait and are not held, above a row.
 pub(super) const FREE_ABOVE: &str = FREE;
@@ -131,10 +153,9 @@ pub(super) fn by_record(tx: &Tx<'_>, side: Side, entity: i64, record: &str) -> A
     tx.one(BY_RECORD, (tx.lane(), side, entity, record), read)
 }
 
-/// What is known of one record.
-pub(super) fn known(tx: &Tx<'_>, side: Side, at: &RecordRef) -> Answer<Known> {
-    let Some(entity) = tx.known_entity(&at.entity)? else { return Ok(Known::default()) };
-    let known = tx.one(KNOWN[side], (tx.lane(), side, entity, &at.id), |row| {
+/// What is known of each record.
+pub(super) fn known(tx: &Tx<'_>, side: Side, at: &[RecordRef]) -> Answer<Vec<Known>> {
+    let read = |row: &Row<'_>| {
         let both = |first: usize| -> rusqlite::Result<Option<(i64, Option<String>)>> {
             Ok(match row.get(first)? {
                 Some(id) => Some((id, row.get(first + 1)?)),
@@ -142,8 +163,18 @@ pub(super) fn known(tx: &Tx<'_>, side: Side, at: &RecordRef) -> Answer<Known> {
             })
         };
         Ok(Known { link: both(0)?, incarnation: row.get(6)?, aside: both(2)?, inbox: both(4)? })
-    })?;
-    Ok(known.unwrap_or_default())
+    };
+    let any_unsettled = tx.one(ANY_UNSETTLED, [tx.lane()], |row| row.get(0))?.unwrap_or(true);
+    let one = |at: &RecordRef| {
+        let Some(entity) = tx.known_entity(&at.entity)? else { return Ok(Known::default()) };
+        let known = if any_unsettled {
+            tx.one(KNOWN[side], (tx.lane(), side, entity, &at.id), read)?
+        } else {
+            tx.one(SETTLED[side], (tx.lane(), entity, &at.id), read)?
+        };
+        Ok(known.unwrap_or_default())
+    };
+    at.iter().map(one).collect()
 }
 
 /// Stages announcements.

@@ -35,7 +35,7 @@ impl Store for Db {
     }
 
     fn known(&mut self, lease: &Lease, side: Side, at: &[RecordRef]) -> StoreResult<Vec<Known>> {
-        self.read(lease.lane, |tx| at.iter().map(|at| inbox::known(tx, side, at)).collect())
+        self.read(lease.lane, |tx| inbox::known(tx, side, at))
     }
 
     fn stage(&mut self, lease: &Lease, staged: &[Staged], cursor: Option<(Side, &Cursor)>) -> StoreResult<()> {
