@@ -59,6 +59,8 @@ pub struct Scope {
     pub removals: Sides<Option<Removal>>,
     /// Humans of whom a record is not kept in step now.
     pub apart: BTreeSet<Human>,
+    /// Records that stand outside of the folder that is kept in step.
+    pub outside: Sides<BTreeSet<String>>,
     /// What leaves a side without being deleted is deleted on the other side.
     pub parts_for_good: bool,
     /// A deletion also wins over an edit that nobody has seen.
@@ -111,7 +113,8 @@ impl Scope {
     pub fn doubts_the_last(&self, side: Side, records: &Sides<Vec<Record>>) -> bool {
         let is_read = self.source.is_none_or(|source| source == side);
         let others: Vec<_> = records[side.other()].iter().map(|record| owner(&record.fields)).collect();
-        let known = records[side].iter().filter(|record| is_read || others.contains(&owner(&record.fields)));
+        let inside = records[side].iter().filter(|record| !self.outside[side].contains(&record.at.id));
+        let known = inside.filter(|record| is_read || others.contains(&owner(&record.fields)));
         self.doubtful[side] && known.count() < 2
     }
 }

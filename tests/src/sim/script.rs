@@ -284,9 +284,16 @@ impl Setting {
             }
             (_, matching) => *matching = Matching::Never,
         }
-        (lane.removed.left.deleted, lane.removed.right.deleted) = self.deleted;
+        // Nobody can be taken out of what is no folder.
+        let possible = |removal: Removal, side: Side| match removal {
+            Removal::Exclude if self.parting[side.other()] != Some(Parting::Folder) => Removal::Keep,
+            removal => removal,
+        };
+        lane.removed.left.deleted = possible(self.deleted.0, Side::Left);
+        lane.removed.right.deleted = possible(self.deleted.1, Side::Right);
         (lane.removed.left.beats_edit, lane.removed.right.beats_edit) = (self.beats_edit, self.beats_edit);
-        (lane.removed.left.left_scope, lane.removed.right.left_scope) = self.parted;
+        lane.removed.left.left_scope = possible(self.parted.0, Side::Left);
+        lane.removed.right.left_scope = possible(self.parted.1, Side::Right);
         for side in Side::BOTH {
             match self.parting[side] {
                 None => {}

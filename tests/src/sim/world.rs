@@ -394,8 +394,8 @@ impl World {
         for side in Side::BOTH {
             let count = removals.iter().filter(|of| **of == side).count() as u64;
             let released = u64::from(self.released.load(Ordering::Relaxed));
-            let above = self.setting.removals_above + released;
-            if count > above && count * 4 > live {
+            let unasked = count.saturating_sub(released);
+            if unasked > self.setting.removals_above && unasked * 4 > live {
                 self.oracle()
                     .complain("P10", format!("{count} of {live} records were removed on the {side} in one run"));
             }
@@ -521,6 +521,10 @@ impl World {
     pub(super) fn scope(&self) -> Scope {
         let mut scope = locked(&self.scope).clone();
         scope.apart = self.apart();
+        scope.outside = Sides::from_fn(|side| {
+            let ids = self.systems[side].truth().into_iter().map(|record| record.at.id);
+            ids.filter(|id| self.systems[side].is_outside(id)).collect()
+        });
         scope.one_way.extend(locked(&self.out).iter().copied());
         scope
     }
