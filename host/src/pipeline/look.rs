@@ -6,6 +6,7 @@ use pairwise_plugin_api::{Fields, Name, Reason, Record, RecordRef};
 
 use super::absence::{gone_for_certain, gone_twice};
 use super::calls::is_gone;
+use super::membership;
 use super::pull::{gone as announced_gone, is_displaced, quarantined, set_aside};
 use super::reconcile::{Seen, Told};
 use super::removal::is_echo;
@@ -129,7 +130,9 @@ fn read_afresh(
     for (place, looked) in all.iter().enumerate() {
         let Some(end) = looked.link.as_ref().and_then(|link| link.ends[side].as_ref()) else { continue };
         let dormant = looked.link.as_ref().filter(|link| link.state == LinkState::Dormant);
-        if dormant.is_some() && end.version.is_none() {
+        let joined = matches!(looked.told[side.other()], Told::Here(_))
+            && dormant.is_some_and(|link| membership::joins_again(lane.spec, link, side));
+        if dormant.is_some() && end.version.is_none() && !joined {
             // It left. That it still answers does not mean that it returned.
             continue;
         }

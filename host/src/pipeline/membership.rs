@@ -6,7 +6,7 @@ use std::collections::HashSet;
 use pairwise_plugin_api::{Action, RecordRef, Status, Write};
 
 use super::{Lane, Stop};
-use crate::model::{Aside, AsideKind, InboxId, Item, LinkState, News, Op, Settlement, Side, Work};
+use crate::model::{Aside, AsideKind, InboxId, Item, LaneSpec, Link, LinkState, News, Op, Settlement, Side, Work};
 
 /// Somebody who is to join.
 struct Joining {
@@ -36,12 +36,21 @@ fn wanted(side: Side, work: &Work) -> Option<Joining> {
         // A candidate was found outside of the scope: who is in it is announced.
         None => there(side).filter(|told| told.candidate)?.at.clone(),
         Some(link) => {
-            let left = |side: Side| link.ends[side].as_ref().filter(|end| end.version.is_none());
-            let returns = link.state == LinkState::Dormant && left(side.other()).is_some() && there(side).is_none();
-            left(side).filter(|_| returns)?.at.clone()
+            let joins = there(side).is_none() && left_both(link);
+            link.ends[side].as_ref().filter(|_| joins)?.at.clone()
         }
     };
     Some(Joining { row: work.row, at, other: other.at.clone() })
+}
+
+/// Whether a record that left joins again as soon as its counterpart, which left too, is there.
+pub(super) fn joins_again(spec: &LaneSpec, link: &Link, side: Side) -> bool {
+    spec.join[side] && spec.writes_to(side) && left_both(link)
+}
+
+fn left_both(link: &Link) -> bool {
+    let left = |side: Side| link.ends[side].as_ref().is_some_and(|end| end.version.is_none());
+    link.state == LinkState::Dormant && Side::BOTH.into_iter().all(left)
 }
 
 fn send(lane: &mut Lane<'_>, side: Side, joining: &[Joining]) -> Result<Vec<InboxId>, Stop> {
