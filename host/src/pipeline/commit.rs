@@ -185,7 +185,8 @@ impl Lane<'_> {
         })
     }
 
-    /// The remote confirms the write and tells what it holds now. What of it the other side does not know yet is announced.
+    /// The remote confirms the write and tells what it holds now. What of it the other side does not know yet is announced; so is
+    /// what somebody has typed beside it: the link expects this version from now on, and nobody else would tell.
     pub(super) fn settle_told(
         &mut self,
         intent: &mut Intent,
@@ -193,12 +194,12 @@ impl Lane<'_> {
         link: &mut Link,
         settlement: &mut Settlement,
     ) {
-        let told = outcome.record.clone().map(|record| {
-            let was_there = outcome.status == Status::Exists;
-            if was_there && self.holds_more(intent, &record) { record } else { self.unless_edited(intent, record) }
-        });
+        let was_there = outcome.record.as_ref().filter(|_| outcome.status == Status::Exists);
+        let edited = was_there.is_some_and(|record| self.holds_more(intent, record));
+        let told =
+            outcome.record.clone().map(|record| if edited { record } else { self.unless_edited(intent, record) });
         self.settle_write(intent, &outcome, link);
-        if let Some(record) = told.filter(|record| self.tells_more(intent.side, record, link)) {
+        if let Some(record) = told.filter(|record| edited || self.tells_more(intent.side, record, link)) {
             settlement.announce.push(announce(self, intent.side, record, false, false));
             self.again = true;
         }
@@ -401,10 +402,9 @@ impl Lane<'_> {
     /// Whether a record that a create has met holds what the create did not ask for: somebody has edited it.
     fn holds_more(&self, intent: &Intent, record: &Record) -> bool {
         let values = self.map.translate_in(intent.side, record).unwrap_or_default();
-        values.iter().any(|(path, value)| {
-            let travels = self.map.row(path).is_some_and(|row| row.reaches(intent.side.other(), false));
-            travels && !value.is_empty() && intent.asked.get(path).is_none()
-        })
+        values
+            .iter()
+            .any(|(path, value)| self.map.row(path).is_some() && !value.is_empty() && intent.asked.get(path).is_none())
     }
 
     fn set_aside(&mut self, intent: &Intent, code: &str, text: String, settlement: &mut Settlement) {
