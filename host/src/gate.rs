@@ -7,7 +7,7 @@ use crate::lock;
 /// Lets so many calls through at one time.
 #[derive(Debug)]
 pub(crate) struct Gate {
-    free: Mutex<u32>,
+    free: Mutex<usize>,
     freed: Condvar,
 }
 
@@ -23,7 +23,7 @@ pub(crate) struct Permit<'a>(&'a Gate);
 
 impl Gate {
     /// From one call to `all`.
-    pub(crate) fn widen(&self, all: u32) {
+    pub(crate) fn widen(&self, all: usize) {
         *lock(&self.free) = all;
     }
 

@@ -273,7 +273,10 @@ fn settle(lane: &mut Lane<'_>, (page, answers): (Ready, Vec<Answer>)) -> Result<
             }
         }
     }
-    lane.tied = intents.iter().zip(&outcomes).filter_map(|(intent, outcome)| made(intent, outcome.as_ref()?)).collect();
+    // Only a create that has met a record asks what the others have made.
+    let met = outcomes.iter().flatten().any(|outcome| outcome.status == Status::Exists);
+    let told = intents.iter().zip(&outcomes).filter(|_| met);
+    lane.tied = told.filter_map(|(intent, outcome)| made(intent, outcome.as_ref()?)).collect();
     let mut intents: Vec<Option<Intent>> = intents.into_iter().map(Some).collect();
     for case in cases {
         let parts = case.intents.iter().filter_map(|place| intents[*place].take().zip(outcomes[*place].take()));

@@ -365,7 +365,7 @@ impl Lane<'_> {
     }
 
     /// Whether nobody can tell at present what a record holds.
-    pub(super) fn is_unreadable(&self, side: Side, record: &Record) -> bool {
+    fn is_unreadable(&self, side: Side, record: &Record) -> bool {
         let quarantined = |aside: Aside| aside.kind == AsideKind::Quarantined;
         set_aside(self.spec, side, record).is_some_and(quarantined) && self.guards(Guard::Unreadable)
     }

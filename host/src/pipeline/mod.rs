@@ -160,7 +160,7 @@ fn run_leased<'a>(
         report,
     };
     for side in Side::BOTH {
-        lane.turns[side].widen(u32::try_from(lane.calls_at_once(side)).unwrap_or(1));
+        lane.turns[side].widen(lane.calls_at_once(side));
     }
     recover::recover(&mut lane)?;
     if lane.map_changed && lane.guards(Guard::Remap) {

@@ -170,7 +170,7 @@ impl Session {
         session.seated()?;
         let description = session.send::<Describe>(&DescribeRequest::default());
         session.description = description.map_err(|failure| OpenError::Refused { connection, failure })?;
-        session.gate.widen(session.description.capabilities.max_parallel.max(1));
+        session.gate.widen(session.description.capabilities.max_parallel.max(1) as usize);
         Ok(session)
     }
 

@@ -198,7 +198,7 @@ impl Writer {
     /// Opens an element with attributes.
     pub(crate) fn start_with(&mut self, name: impl Into<Cow<'static, str>>, attributes: &[(&str, &str)]) -> &mut Self {
         let name = name.into();
-        self.tag(&name, attributes);
+        self.tag("", &name, attributes);
         self.text.push('>');
         self.open.push(name);
         self
@@ -207,7 +207,7 @@ impl Writer {
     /// Closes what was opened last.
     pub(crate) fn end(&mut self) -> &mut Self {
         if let Some(name) = self.open.pop() {
-            close(&name, &mut self.text);
+            self.close("", &name);
         }
         self
     }
@@ -219,28 +219,25 @@ impl Writer {
 
     /// An element with attributes and text.
     pub(crate) fn leaf_with(&mut self, name: &str, attributes: &[(&str, &str)], text: &str) -> &mut Self {
-        self.tag(name, attributes);
-        self.text.push('>');
-        escape(text, &mut self.text);
-        close(name, &mut self.text);
-        self
+        self.element("", name, attributes, text)
     }
 
     /// The same of one of the types.
     pub(crate) fn typed(&mut self, name: &str, attributes: &[(&str, &str)], text: &str) -> &mut Self {
-        self.text.push_str("<t:");
-        self.named(name, attributes);
+        self.element("t:", name, attributes, text)
+    }
+
+    fn element(&mut self, prefix: &str, name: &str, attributes: &[(&str, &str)], text: &str) -> &mut Self {
+        self.tag(prefix, name, attributes);
         self.text.push('>');
         escape(text, &mut self.text);
-        self.text.push_str("</t:");
-        self.text.push_str(name);
-        self.text.push('>');
+        self.close(prefix, name);
         self
     }
 
     /// An element with attributes alone.
     pub(crate) fn empty(&mut self, name: &str, attributes: &[(&str, &str)]) -> &mut Self {
-        self.tag(name, attributes);
+        self.tag("", name, attributes);
         self.text.push_str("/>");
         self
     }
@@ -259,12 +256,9 @@ impl Writer {
         self.text
     }
 
-    fn tag(&mut self, name: &str, attributes: &[(&str, &str)]) {
+    fn tag(&mut self, prefix: &str, name: &str, attributes: &[(&str, &str)]) {
         self.text.push('<');
-        self.named(name, attributes);
-    }
-
-    fn named(&mut self, name: &str, attributes: &[(&str, &str)]) {
+        self.text.push_str(prefix);
         self.text.push_str(name);
         for (key, value) in attributes {
             self.text.push(' ');
@@ -274,12 +268,13 @@ impl Writer {
             self.text.push('"');
         }
     }
-}
 
-fn close(name: &str, out: &mut String) {
-    out.push_str("</");
-    out.push_str(name);
-    out.push('>');
+    fn close(&mut self, prefix: &str, name: &str) {
+        self.text.push_str("</");
+        self.text.push_str(prefix);
+        self.text.push_str(name);
+        self.text.push('>');
+    }
 }
 
 /// Characters that XML 1.0 cannot carry in any form are left out: they come from broken sources and mean nothing.

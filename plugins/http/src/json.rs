@@ -105,12 +105,6 @@ impl Json {
         matches!(self, Json::Null)
     }
 
-    /// A list.
-    #[must_use]
-    pub fn is_array(&self) -> bool {
-        matches!(self, Json::List(_))
-    }
-
     /// An object.
     #[must_use]
     pub fn is_object(&self) -> bool {
@@ -144,21 +138,15 @@ impl Place for &str {
     }
 }
 
-impl Place for &&str {
-    fn of(self, json: &Json) -> Option<&Json> {
-        (*self).of(json)
-    }
-}
-
-impl Place for &usize {
-    fn of(self, json: &Json) -> Option<&Json> {
-        (*self).of(json)
-    }
-}
-
 impl Place for usize {
     fn of(self, json: &Json) -> Option<&Json> {
         json.as_array()?.get(self)
+    }
+}
+
+impl<P: Place + Copy> Place for &P {
+    fn of(self, json: &Json) -> Option<&Json> {
+        (*self).of(json)
     }
 }
 
@@ -337,7 +325,6 @@ from! {
     Text => text Json::Text(text),
     bool => value Json::Bool(value),
     i32 => number Json::Number(number.into()),
-    u32 => number Json::Number(number.into()),
     i64 => number Json::Number(number.into()),
     u64 => number Json::Number(number.into()),
     f64 => number Number::from_f64(number).map_or(Json::Null, Json::Number),

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::collections::HashMap;
 
-use pairwise_http::abreast;
+use pairwise_http::{Json, abreast};
 use pairwise_plugin_api::{Context, FieldType, Fields, Millis, Name, Record, RecordRef, Result, Value};
 
 use crate::entity::{ACCOUNT_NAME, ADDRESS, ADDRESS_FIELDS, AddressKind, Kind, STREET, extra};
@@ -208,8 +208,8 @@ enum Shown<'a> {
 
 fn address(entry: &Entry) -> Shown<'_> {
     match entry.get(ADDRESS) {
-        Some(pairwise_http::Json::Null) => Shown::None,
-        Some(pairwise_http::Json::Object(address)) if is_told(address) => Shown::Told(address),
+        Some(Json::Null) => Shown::None,
+        Some(Json::Object(address)) if is_told(address) => Shown::Told(address),
         _ => Shown::Unknown,
     }
 }
@@ -229,12 +229,8 @@ fn street(address: &Entry) -> Value {
 
 /// Whether an answer tells a record whole, so that it need not be read again.
 pub(crate) fn is_whole(kind: &Kind, entry: &Entry) -> bool {
-    let address = || match entry.get(ADDRESS) {
-        Some(pairwise_http::Json::Null) => true,
-        Some(pairwise_http::Json::Object(address)) => is_told(address),
-        _ => false,
-    };
-    etag(entry).is_some() && entry.contains_key("ModifyDate") && (kind.address == AddressKind::None || address())
+    let has_address = || kind.address == AddressKind::None || !matches!(address(entry), Shown::Unknown);
+    etag(entry).is_some() && entry.contains_key("ModifyDate") && has_address()
 }
 
 /// What stands for a state of a record: its own tag, and that of its address, which changes by itself.

@@ -212,21 +212,10 @@ impl<'a> Property<'a> {
 
     /// `item1.TEL;TYPE=HOME`: everything but the value.
     pub(crate) fn head(&self) -> String {
-        let mut head = self.named();
+        let mut head = begin(&self.group, &self.name);
         for (name, values) in &self.params {
             push_param(&mut head, name, values);
         }
-        head
-    }
-
-    /// The beginning of a line.
-    fn named(&self) -> String {
-        let mut head = String::with_capacity(FOLD_AT + 2);
-        if !self.group.is_empty() {
-            head.push_str(&self.group);
-            head.push('.');
-        }
-        head.push_str(&self.name);
         head
     }
 
@@ -257,11 +246,8 @@ impl<'a> Property<'a> {
 
     /// As a new line of a file, folded, with its line end.
     pub(crate) fn render(&self, format: Format, newline: &str) -> String {
-        let mut property = Cow::Borrowed(self);
-        if format < Format::V40 && !self.is_the_same_in_old_cards() {
-            property = Cow::Owned(self.for_old_cards(format));
-        }
-        let mut head = property.named();
+        let mut property = if format < Format::V40 { self.for_old_cards(format) } else { Cow::Borrowed(self) };
+        let mut head = begin(&property.group, &property.name);
         for (name, values) in &property.params {
             match (format, &**name) {
                 (Format::V21, "TYPE") if values.iter().all(|value| is_bare(value)) => {
@@ -286,19 +272,17 @@ impl<'a> Property<'a> {
         render_line(head, &property.value, format, newline)
     }
 
-    /// True for the simple ones: whatever [`for_old_cards`](Self::for_old_cards) looks at is not there.
-    fn is_the_same_in_old_cards(&self) -> bool {
-        let name = &*self.name;
-        let has_old_name = RENAMED.iter().any(|(new, _)| *new == name);
-        let is_binary = BINARY.iter().any(|(binary, _)| *binary == name);
-        self.params.is_empty() && !matches!(name, "EMAIL" | "TEL") && !has_old_name && !is_binary
-    }
-
     /// In the words of vCard 2.1 and 3.0.
-    fn for_old_cards(&self, format: Format) -> Property<'a> {
+    fn for_old_cards(&self, format: Format) -> Cow<'_, Property<'a>> {
+        let old_name = RENAMED.iter().find(|(name, _)| *name == self.name).map(|(_, old)| *old);
+        let family = BINARY.iter().find(|(name, _)| *name == self.name).map(|(_, family)| *family);
+        let is_plain = self.params.is_empty() && !matches!(&*self.name, "EMAIL" | "TEL");
+        if is_plain && old_name.is_none() && family.is_none() {
+            return Cow::Borrowed(self);
+        }
         let mut property = self.clone();
-        if let Some((_, old)) = RENAMED.iter().find(|(name, _)| *name == property.name) {
-            property.name = (*old).into();
+        if let Some(old) = old_name {
+            property.name = old.into();
         }
         let mut types = property.param("TYPE").to_vec();
         match &*property.name {
@@ -316,7 +300,7 @@ impl<'a> Property<'a> {
         if property.first("ENCODING") == Some("b") {
             property.set("ENCODING", vec![base64.into()]);
         }
-        if let Some((_, family)) = BINARY.iter().find(|(name, _)| *name == property.name) {
+        if let Some(family) = family {
             let data = property.value.strip_prefix("data:").and_then(|rest| rest.split_once(";base64,"));
             if let Some((media, data)) = data.map(|(media, data)| (media.to_owned(), data.to_owned())) {
                 property.set("ENCODING", vec![base64.into()]);
@@ -333,7 +317,7 @@ impl<'a> Property<'a> {
         if !types.is_empty() {
             property.set("TYPE", types);
         }
-        property
+        Cow::Owned(property)
     }
 }
 
@@ -346,12 +330,7 @@ impl fmt::Display for Property<'_> {
 /// A line whose value alone changed: what stands before the colon stays as it was written, except for what says how the old
 /// value was wrapped.
 pub(crate) fn render_with_head_of(line: &Line<'_>, value: &str, format: Format, newline: &str) -> String {
-    let mut head = String::with_capacity(FOLD_AT + 2);
-    if !line.group.is_empty() {
-        head.push_str(&line.group);
-        head.push('.');
-    }
-    head.push_str(&line.name);
+    let mut head = begin(&line.group, &line.name);
     for param in &line.params {
         let first = param.values.first().cloned().map(capitals).unwrap_or_default();
         let wraps = match &*param.name {
@@ -478,6 +457,17 @@ fn fold(line: &str, newline: &str) -> String {
     out.push_str(rest);
     out.push_str(newline);
     out
+}
+
+/// The beginning of a line, with room for most of them.
+fn begin(group: &str, name: &str) -> String {
+    let mut head = String::with_capacity(FOLD_AT + 2);
+    if !group.is_empty() {
+        head.push_str(group);
+        head.push('.');
+    }
+    head.push_str(name);
+    head
 }
 
 fn push_param(head: &mut String, name: &str, values: &[Cow<'_, str>]) {

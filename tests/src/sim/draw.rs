@@ -48,11 +48,6 @@ fn asks(abilities: &Capabilities) -> bool {
     abilities.create_key == CreateKey::None
 }
 
-/// Whether records can be taken out of a side's folder without being deleted.
-fn excludes(setting: &Setting, side: Side) -> bool {
-    setting.parting[side] == Some(Parting::Folder)
-}
-
 fn setting(dice: &mut Dice) -> Setting {
     let mut setting = Setting::default();
     for side in Side::BOTH {
@@ -102,7 +97,7 @@ fn setting(dice: &mut Dice) -> Setting {
         }
         let removals =
             [Removal::Keep, Removal::Keep, Removal::Delete, Removal::Restore, Removal::Exclude, Removal::Exclude];
-        let (to_left, to_right) = (excludes(&setting, Side::Left), excludes(&setting, Side::Right));
+        let (to_left, to_right) = (setting.has_folder(Side::Left), setting.has_folder(Side::Right));
         let removal = |dice: &mut Dice, excludes: bool| dice.pick(&removals[..if excludes { 6 } else { 4 }]);
         setting.parted = (removal(dice, to_right), removal(dice, to_left));
         setting.joins = dice.percent(50);
@@ -160,7 +155,7 @@ struct Rates {
 impl Rates {
     fn draw(dice: &mut Dice, setting: &Setting, twins: bool) -> Rates {
         let conditional = Side::BOTH.iter().all(|side| setting.abilities[*side].conditional_writes);
-        let folders = Side::BOTH.iter().any(|side| setting.parting[*side] == Some(Parting::Folder));
+        let folders = Side::BOTH.iter().any(|side| setting.has_folder(*side));
         let poison = if folders { 0 } else { dice.pick(&[0, 0, 0, 5]) };
         let backups = if setting.matching.is_some() { dice.pick(&[0, 0, 0, 4]) } else { 0 };
         // Whoever takes the id of an unreadable record shares its fate, and whoever takes that of a record and leaves its

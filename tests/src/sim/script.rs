@@ -257,6 +257,11 @@ impl Default for Setting {
 }
 
 impl Setting {
+    /// Whether records can be taken out of a side's folder without being deleted.
+    pub(super) fn has_folder(&self, side: Side) -> bool {
+        self.parting[side] == Some(Parting::Folder)
+    }
+
     /// Who wins a field.
     #[must_use]
     pub fn winner_of(&self, field: usize) -> Winner {
@@ -286,7 +291,7 @@ impl Setting {
         }
         // Nobody can be taken out of what is no folder.
         let possible = |removal: Removal, side: Side| match removal {
-            Removal::Exclude if self.parting[side.other()] != Some(Parting::Folder) => Removal::Keep,
+            Removal::Exclude if !self.has_folder(side.other()) => Removal::Keep,
             removal => removal,
         };
         lane.removed.left.deleted = possible(self.deleted.0, Side::Left);
@@ -308,7 +313,7 @@ impl Setting {
         }
         lane.guard.removals_above = self.removals_above;
         lane.guard.removals_share = 0.25;
-        lane.join = Sides::from_fn(|side| self.joins && self.parting[side] == Some(Parting::Folder));
+        lane.join = Sides::from_fn(|side| self.joins && self.has_folder(side));
         let row = |row: &RowSetting| FieldRow {
             left: vec![FIELDS[row.field].into()],
             right: vec![FIELDS[row.field].into()],
