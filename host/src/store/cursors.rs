@@ -13,7 +13,8 @@ statements! {
     DOUBTS = "SELECT EXISTS (SELECT 1 FROM doubt JOIN link ON link.id = doubt.link \
               WHERE doubt.lane = ?1 AND doubt.side = ?2 AND link.state = ?3)";
     SET_CURSOR = "INSERT INTO lane_side (lane, side, cursor) VALUES (?1, ?2, ?3) \
-                  ON CONFLICT (lane, side) DO UPDATE SET cursor = excluded.cursor";
+                  ON CONFLICT (lane, side) DO UPDATE SET cursor = excluded.cursor \
+                  WHERE cursor IS NOT excluded.cursor";
     CARRY_OVER = "INSERT INTO lane_side (lane, side, author, cursor, former, former_author) VALUES (?1, ?2, ?3, ?4, ?5, ?6) \
                   ON CONFLICT (lane, side) DO UPDATE SET author = excluded.author, cursor = excluded.cursor, \
                   former = excluded.former, former_author = excluded.former_author";

@@ -3,6 +3,8 @@
 //! An announcement that says the same as the one that is there changes nothing. One that says something else takes its place
 //! under a new number, so that a late settlement of the old number cannot take news away that nobody has read.
 
+use std::cmp::Ordering;
+
 use pairwise_plugin_api::RecordRef;
 use rusqlite::Row;
 
@@ -12,40 +14,34 @@ use super::transaction::{Answer, Fault, Tx, statements};
 use super::{absence, aside, holds, links};
 use crate::model::{Announced, HoldId, InboxId, Known, News, Side, Sides, Staged};
 
-/// Of one record: its link, the row that sets it aside, its announcement.
-macro_rules! known {
+/// A side's links, in the order of their records, from one on.
+macro_rules! linked {
     ($side:literal) => {
         concat!(
-            "SELECT link.id, link.",
+            "SELECT ",
             $side,
-            "_version, aside.id, aside.version, inbox.id, inbox.version, link.",
+            "_id, id, ",
             $side,
-            "_incarnation \
-             FROM (SELECT 1) \
-             LEFT JOIN link ON link.lane = ?1 AND link.",
+            "_version, ",
             $side,
-            "_entity = ?3 AND link.",
+            "_incarnation FROM link WHERE lane = ?1 AND ",
             $side,
-            "_id = ?4 \
-             LEFT JOIN aside ON aside.lane = ?1 AND aside.side = ?2 AND aside.entity = ?3 AND aside.record = ?4 \
-             LEFT JOIN inbox ON inbox.lane = ?1 AND inbox.side = ?2 AND inbox.entity = ?3 AND inbox.record = ?4"
+            "_entity = ?3 AND ",
+            $side,
+            "_id >= ?4 ORDER BY ",
+            $side,
+            "_id"
         )
     };
 }
 
-/// The same where nothing of the lane is set aside or waits, which is the case whenever little has changed.
-macro_rules! settled {
-    ($side:literal) => {
+/// What is set aside or announced of a side, likewise.
+macro_rules! waiting {
+    ($table:literal) => {
         concat!(
-            "SELECT id, ",
-            $side,
-            "_version, NULL, NULL, NULL, NULL, ",
-            $side,
-            "_incarnation FROM link WHERE lane = ?1 AND ",
-            $side,
-            "_entity = ?2 AND ",
-            $side,
-            "_id = ?3"
+            "SELECT record, id, version FROM ",
+            $table,
+            " WHERE lane = ?1 AND side = ?2 AND entity = ?3 AND record >= ?4 ORDER BY record"
         )
     };
 }
@@ -61,11 +57,10 @@ macro_rules! news {
 }
 
 statements! {
-    KNOWN_LEFT = known!("left");
-    KNOWN_RIGHT = known!("right");
-    SETTLED_LEFT = settled!("left");
-    SETTLED_RIGHT = settled!("right");
-    ANY_UNSETTLED = "SELECT EXISTS (SELECT 1 FROM aside WHERE lane = ?1) OR EXISTS (SELECT 1 FROM inbox WHERE lane = ?1)";
+    LINKED_LEFT = linked!("left");
+    LINKED_RIGHT = linked!("right");
+    SET_ASIDE = waiting!("aside");
+    ANNOUNCED = waiting!("inbox");
     BY_ID = news!("id = ?1 AND lane = ?2");
     BY_RECORD = news!("lane = ?1 AND side = ?2 AND entity = ?3 AND inbox.record = ?4");
     FREE = news!("lane = ?1 AND hold IS NULL AND id > ?2 ORDER BY id");
@@ -85,8 +80,10 @@ statements! {
     DEFER = "UPDATE inbox SET attempts = attempts + 1 WHERE id = ?1 AND lane = ?2";
 }
 
-const KNOWN: Sides<&str> = Sides { left: KNOWN_LEFT, right: KNOWN_RIGHT };
-const SETTLED: Sides<&str> = Sides { left: SETTLED_LEFT, right: SETTLED_RIGHT };
+const LINKED: Sides<&str> = Sides { left: LINKED_LEFT, right: LINKED_RIGHT };
+
+/// So many rows that nobody asked for are passed before the next one asked for is looked up.
+const PASSED: usize = 4;
 
 /// All that wait and are not held, above a row.
 pub(super) const FREE_ABOVE: &str = FREE;
@@ -155,26 +152,67 @@ pub(super) fn by_record(tx: &Tx<'_>, side: Side, entity: i64, record: &str) -> A
 
 /// What is known of each record.
 pub(super) fn known(tx: &Tx<'_>, side: Side, at: &[RecordRef]) -> Answer<Vec<Known>> {
-    let read = |row: &Row<'_>| {
-        let both = |first: usize| -> rusqlite::Result<Option<(i64, Option<String>)>> {
-            Ok(match row.get(first)? {
-                Some(id) => Some((id, row.get(first + 1)?)),
-                None => None,
-            })
+    let mut order: Vec<usize> = (0..at.len()).collect();
+    order.sort_by_key(|place| &at[*place]);
+    let mut known = vec![Known::default(); at.len()];
+    along(tx, LINKED[side], side, at, &order, |place, row| {
+        known[place].link = Some((row.get(1)?, row.get(2)?));
+        known[place].incarnation = row.get(3)?;
+        Ok(())
+    })?;
+    along(tx, SET_ASIDE, side, at, &order, |place, row| {
+        known[place].aside = Some((row.get(1)?, row.get(2)?));
+        Ok(())
+    })?;
+    along(tx, ANNOUNCED, side, at, &order, |place, row| {
+        known[place].inbox = Some((row.get(1)?, row.get(2)?));
+        Ok(())
+    })?;
+    Ok(known)
+}
+
+/// Walks along an index and the records asked for, both in one order. Most listings ask for nearly all that is there, and a
+/// step costs much less than a look-up.
+fn along(
+    tx: &Tx<'_>,
+    from: &str,
+    side: Side,
+    at: &[RecordRef],
+    order: &[usize],
+    mut found: impl FnMut(usize, &Row<'_>) -> rusqlite::Result<()>,
+) -> Answer<()> {
+    let mut statement = tx.conn.prepare_cached(from)?;
+    let mut ahead = order;
+    while let [first, rest @ ..] = ahead {
+        let first = &at[*first];
+        let Some(entity) = tx.known_entity(&first.entity)? else {
+            ahead = rest;
+            continue;
         };
-        Ok(Known { link: both(0)?, incarnation: row.get(6)?, aside: both(2)?, inbox: both(4)? })
-    };
-    let any_unsettled = tx.one(ANY_UNSETTLED, [tx.lane()], |row| row.get(0))?.unwrap_or(true);
-    let one = |at: &RecordRef| {
-        let Some(entity) = tx.known_entity(&at.entity)? else { return Ok(Known::default()) };
-        let known = if any_unsettled {
-            tx.one(KNOWN[side], (tx.lane(), side, entity, &at.id), read)?
-        } else {
-            tx.one(SETTLED[side], (tx.lane(), entity, &at.id), read)?
-        };
-        Ok(known.unwrap_or_default())
-    };
-    at.iter().map(one).collect()
+        let mut rows = statement.query((tx.lane(), side, entity, &first.id))?;
+        let mut row = rows.next()?;
+        let mut passed = 0;
+        while let [asked, rest @ ..] = ahead
+            && at[*asked].entity == first.entity
+            && passed <= PASSED
+        {
+            if let Some(there) = row {
+                let id = there.get_ref(0)?.as_bytes().map_err(rusqlite::Error::from)?;
+                match id.cmp(at[*asked].id.as_bytes()) {
+                    Ordering::Less => {
+                        row = rows.next()?;
+                        passed += 1;
+                        continue;
+                    }
+                    Ordering::Equal => found(*asked, there)?,
+                    Ordering::Greater => {}
+                }
+            }
+            passed = 0;
+            ahead = rest;
+        }
+    }
+    Ok(())
 }
 
 /// Stages announcements.
@@ -450,6 +488,33 @@ mod tests {
         assert_eq!(known[2].inbox.as_ref().unwrap().1.as_deref(), Some("5"));
         assert_eq!(known[3..], [Known::default(), Known::default()]);
         assert_eq!(db.known(&lease, Side::Right, &[at("ada")]).unwrap(), [Known::default()]);
+    }
+
+    #[test]
+    fn what_is_known_is_found_in_any_order_and_behind_any_gap() {
+        let (mut db, lease) = world();
+        let id = |n: usize| format!("r{n:02}");
+        for n in (0..60).step_by(2) {
+            linked(&mut db, &lease, &id(n), &format!("{}.vcf", id(n)));
+        }
+        stage(&mut db, &lease, &[here(Side::Left, &id(31), "9")]);
+        for asked in [
+            (0..60).collect::<Vec<_>>(),
+            (0..60).rev().collect(),
+            vec![58, 0, 1, 31, 30, 30, 2, 40, 4, 99, 5],
+            (0..60).step_by(17).collect(),
+        ] {
+            let at: Vec<RecordRef> = asked.iter().map(|n| at(&id(*n))).collect();
+            let known = db.known(&lease, Side::Left, &at).unwrap();
+            for (known, at) in known.iter().zip(&at) {
+                let alone = db.known(&lease, Side::Left, std::slice::from_ref(at)).unwrap().remove(0);
+                assert_eq!(*known, alone, "{at:?} in {asked:?}");
+            }
+            for (known, n) in known.iter().zip(&asked) {
+                assert_eq!(known.link.is_some(), *n < 60 && n % 2 == 0, "{n} in {asked:?}");
+                assert_eq!(known.inbox.is_some(), *n == 31, "{n} in {asked:?}");
+            }
+        }
     }
 
     #[test]

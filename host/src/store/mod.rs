@@ -303,8 +303,11 @@ fn schema_of(conn: &Connection) -> rusqlite::Result<i64> {
 
 /// Sets what a file keeps for life (page size, vacuuming) and what each connection sets. Answers the kind of log.
 fn prepare_file(conn: &Connection) -> rusqlite::Result<String> {
-    conn.pragma_update(None, "page_size", schema::PAGE_SIZE)?;
-    conn.pragma_update(None, "auto_vacuum", "INCREMENTAL")?;
+    let pages: u64 = patiently(|| conn.query_row("PRAGMA page_count", [], |row| row.get(0)))?;
+    if pages == 0 {
+        conn.pragma_update(None, "page_size", schema::PAGE_SIZE)?;
+        conn.pragma_update(None, "auto_vacuum", "INCREMENTAL")?;
+    }
     let log = patiently(|| conn.query_row("PRAGMA journal_mode = WAL", [], |row| row.get(0)))?;
     conn.pragma_update(None, "synchronous", "FULL")?;
     conn.query_row(&format!("PRAGMA journal_size_limit = {LOG_LIMIT}"), [], |_| Ok(()))?;

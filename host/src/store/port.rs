@@ -39,7 +39,7 @@ impl Store for Db {
     }
 
     fn stage(&mut self, lease: &Lease, staged: &[Staged], cursor: Option<(Side, &Cursor)>) -> StoreResult<()> {
-        // Most pages of a listing tell nothing new, and a transaction that writes waits for the disk.
+        // Most pages of a listing tell nothing new, and need not wait for other lanes that write.
         if staged.is_empty() && cursor.is_none() {
             return self.read(lease.lane, |tx| lease::check(tx, lease));
         }

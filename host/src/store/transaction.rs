@@ -81,6 +81,8 @@ pub(super) struct Tx<'a> {
     pub(super) now: Millis,
     /// By how many links more or fewer take part.
     pub(super) live: Cell<i64>,
+    /// The rows that the connection had changed when the transaction began.
+    changed_before: u64,
 }
 
 statements! {
@@ -106,6 +108,7 @@ impl<'a> Tx<'a> {
             lane: Cell::new(lane),
             now,
             live: Cell::new(0),
+            changed_before: conn.total_changes(),
         }
     }
 
@@ -232,8 +235,12 @@ impl<'a> Tx<'a> {
         Ok(RecordRef { entity: name, id })
     }
 
-    /// Counts the transaction; the last thing before it is committed.
+    /// Counts the transaction; the last thing before it is committed. One that changed no row stays without effect, and is
+    /// not written to the disk.
     pub(super) fn close(&self) -> Answer<()> {
+        if self.conn.total_changes() == self.changed_before {
+            return Ok(());
+        }
         self.run(LANE_MOVED, (self.lane(), self.live.get()))?;
         self.run(MOVED, [])?;
         Ok(())

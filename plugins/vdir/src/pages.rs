@@ -152,7 +152,9 @@ fn page(root: &Root, known: Option<Listing>, request: &ListRequest, cx: &Context
                 let most = HEAVIEST_PAGE - weight;
                 let read = records::read_all(root, &mut shelf, &next, most, kind_of, &request.fields)?;
                 after = read.done.checked_sub(1).map(|last| next[last].0.to_owned()).or(after);
-                listing.expand(root, read.odd);
+                if !read.odd.is_empty() {
+                    listing.expand(root, &read.odd, cx)?;
+                }
                 page.changes.extend(read.records.into_iter().map(Change::upsert));
                 weight += read.bytes;
                 cx.progress(page.changes.len() as u64, 0);

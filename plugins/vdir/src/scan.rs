@@ -6,6 +6,8 @@
 
 use std::ffi::CStr;
 use std::mem::MaybeUninit;
+use std::panic::resume_unwind;
+use std::thread;
 
 use pairwise_plugin_api::serde::{Deserialize, Serialize};
 use pairwise_plugin_api::{Context, Cursor, Failure, codec};
@@ -15,6 +17,10 @@ use rustix::fs::{AtFlags, Dir, FileType, RawDir, Stat, statat};
 use crate::content::{self, Kind, digest};
 use crate::folder::{Root, Stamp, encode_name, failed};
 use crate::lines::Text;
+
+/// Files are opened by at most so many threads, each of which has at least so many to open.
+const MOST_THREADS: usize = 4;
+const FILES_A_THREAD: usize = 250;
 
 /// One line of a listing.
 #[derive(Debug)]
@@ -102,47 +108,50 @@ impl Listing {
         self.entries[start..].iter().map(|entry| (self.id(entry), entry.seen))
     }
 
-    /// Takes in what files hold that are new and do not hold just one record.
-    pub(crate) fn expand(&mut self, root: &Root, files: Vec<String>) {
-        if files.is_empty() {
-            return;
-        }
-        let entries = std::mem::take(&mut self.entries);
-        let mut buffer = Vec::new();
-        for entry in entries {
-            let id = self.id(&entry).to_owned();
-            match (files.binary_search(&id), entry.seen, Kind::of_file(id.as_bytes())) {
-                (Ok(_), Seen::New, Some(kind)) => {
-                    // A file that is gone by now is not there.
-                    if !self.open(root, kind, &id, false, &mut buffer)
-                        && let Ok(stamp) = root.look(&id)
-                    {
-                        self.push(&id, Seen::File(stamp));
-                    }
-                }
-                _ => self.entries.push(entry),
+    /// Looks into new files that were found not to hold just one record.
+    pub(crate) fn expand(&mut self, root: &Root, odd: &[String], cx: &Context) -> Result<(), Failure> {
+        let mut doubtful = Vec::with_capacity(odd.len());
+        for id in odd {
+            let Ok(index) = self.entries.binary_search_by(|entry| self.id(entry).cmp(id)) else { continue };
+            // By now it may hold one. If it is gone, whoever reads it sees that.
+            if let (Some(kind), Ok(stamp)) = (Kind::of_file(id.as_bytes()), root.look(id)) {
+                self.entries[index].seen = Seen::File(stamp);
+                doubtful.push(Doubtful { index, kind, was_odd: false });
             }
         }
+        self.look_into(root, &doubtful, cx)?;
         self.sort();
+        Ok(())
     }
 
-    /// Opens a file and notes what it holds: one record under its own id, or others. One that held several keeps the ids of its
-    /// records when a single one is left.
-    fn open(&mut self, root: &Root, kind: Kind, id: &str, was_odd: bool, buffer: &mut Vec<u8>) -> bool {
-        // What cannot be read now, or is too large, is a broken record: `get` says so.
-        if root.read_into(id, buffer).is_err() || !was_odd && content::is_single(kind, buffer) {
-            return false;
+    /// Opens files, in the order of their entries, and puts what they hold in the place of those that do not hold one record.
+    fn look_into(&mut self, root: &Root, files: &[Doubtful], cx: &Context) -> Result<(), Failure> {
+        let found = abreast(files, |files| {
+            let mut buffer = Vec::new();
+            let mut found = Vec::new();
+            for file in files {
+                crate::stop_if_cancelled(cx)?;
+                let held = file.look(root, self.id(&self.entries[file.index]), &mut buffer);
+                found.extend(held.map(|held| (file.index, held)));
+            }
+            Ok(found)
+        })?;
+        if found.is_empty() {
+            return Ok(());
         }
-        let text = Text::new(buffer);
-        let parts = content::parts(kind, &text);
-        let is_odd = parts.len() != 1 || was_odd;
-        if is_odd {
+        let mut found = found.into_iter().peekable();
+        for (index, entry) in std::mem::take(&mut self.entries).into_iter().enumerate() {
+            let Some((_, held)) = found.next_if(|(odd, _)| *odd == index) else {
+                self.entries.push(entry);
+                continue;
+            };
+            let id = self.id(&entry).to_owned();
             self.memory.odd.push(digest([id.as_bytes()]));
-            for (part, key) in parts.iter().zip(content::keys(kind, &text, &parts)) {
-                self.push(&format!("{id}#{key}"), Seen::Part(content::digest_of(&text, part)));
+            for (key, digest) in held {
+                self.push(&format!("{id}#{key}"), Seen::Part(digest));
             }
         }
-        is_odd
+        Ok(())
     }
 
     fn sort(&mut self) {
@@ -152,6 +161,59 @@ impl Listing {
         self.memory.folders.sort_unstable();
         self.memory.odd.sort_unstable();
     }
+}
+
+/// An entry whose file has to be opened.
+#[derive(Debug, Clone, Copy)]
+struct Doubtful {
+    index: usize,
+    kind: Kind,
+    /// The last listing found no record in it, or several. One that held several keeps the ids of its records when a single
+    /// one is left.
+    was_odd: bool,
+}
+
+impl Doubtful {
+    /// What a file holds that does not hold one record under its own id: names and digests of its records.
+    fn look(&self, root: &Root, id: &str, buffer: &mut Vec<u8>) -> Option<Vec<(String, u64)>> {
+        // What cannot be read now, or is too large, is a broken record: `get` says so.
+        if root.read_into(id, buffer).is_err() || !self.was_odd && content::is_single(self.kind, buffer) {
+            return None;
+        }
+        let text = Text::new(buffer);
+        let parts = content::parts(self.kind, &text);
+        let digests = parts.iter().map(|part| content::digest_of(&text, part));
+        (parts.len() != 1 || self.was_odd)
+            .then(|| content::keys(self.kind, &text, &parts).into_iter().zip(digests).collect())
+    }
+}
+
+/// Looks at many files in several threads: what takes the time is the kernel's.
+fn abreast<T: Send>(
+    files: &[Doubtful],
+    look: impl Fn(&[Doubtful]) -> Result<Vec<T>, Failure> + Sync,
+) -> Result<Vec<T>, Failure> {
+    let threads = thread::available_parallelism().map_or(1, usize::from).min(MOST_THREADS);
+    let share = files.len().div_ceil(threads).max(FILES_A_THREAD);
+    let look = &look;
+    thread::scope(|scope| {
+        let mut shares = files.chunks(share);
+        let first = shares.next().unwrap_or_default();
+        let start = |files| {
+            let builder = thread::Builder::new().name("look".to_owned());
+            builder.spawn_scoped(scope, move || look(files)).map_err(|_| files)
+        };
+        let others: Vec<_> = shares.map(start).collect();
+        let mut found = look(first)?;
+        for other in others {
+            found.extend(match other {
+                Ok(thread) => thread.join().unwrap_or_else(|panic| resume_unwind(panic))?,
+                // Without a thread it takes longer.
+                Err(files) => look(files)?,
+            });
+        }
+        Ok(found)
+    })
 }
 
 /// Looks at the folders.
@@ -171,7 +233,7 @@ pub(crate) fn scan(
             .filter(|memory| (memory.device, memory.inode) == (root.device, root.inode) && memory.kinds == names),
         look,
         listing: Listing { complete: true, ..Listing::default() },
-        buffer: Vec::new(),
+        doubtful: Vec::new(),
     };
     scan.listing.memory = Memory {
         device: root.device,
@@ -189,7 +251,8 @@ pub(crate) fn scan(
         folders.extend(scan.folder(&folder, is_wanted)?);
         cx.progress(scan.listing.entries.len() as u64, 0);
     }
-    let mut listing = scan.listing;
+    let Scan { mut listing, doubtful, .. } = scan;
+    listing.look_into(root, &doubtful, cx)?;
     listing.sort();
     Ok(listing)
 }
@@ -200,7 +263,7 @@ struct Scan<'a> {
     previous: Option<&'a Memory>,
     look: Look,
     listing: Listing,
-    buffer: Vec<u8>,
+    doubtful: Vec<Doubtful>,
 }
 
 impl Scan<'_> {
@@ -264,10 +327,10 @@ impl Scan<'_> {
         let stamp = Stamp::of(stat);
         let was_odd = self.was_odd(id);
         let is_as_it_was = folder_is_known && self.previous.is_some_and(|memory| stamp.changed < memory.started);
-        let is_told = is_as_it_was && !was_odd;
-        if is_told || !self.listing.open(self.root, kind, id, was_odd, &mut self.buffer) {
-            self.listing.push(id, Seen::File(stamp));
+        if !is_as_it_was || was_odd {
+            self.doubtful.push(Doubtful { index: self.listing.entries.len(), kind, was_odd });
         }
+        self.listing.push(id, Seen::File(stamp));
     }
 }
 
