@@ -315,6 +315,27 @@ fn a_file_with_several_cards_is_several_records() {
 }
 
 #[test]
+fn many_new_files_are_looked_into_whatever_they_hold() {
+    let world = World::new();
+    let mut expected = Vec::new();
+    for n in 0..900 {
+        let name = format!("{n:04}.vcf");
+        if n % 100 == 7 {
+            world.put(&name, card("one", "One") + &card("two", "Two"));
+            expected.extend([format!("{name}#one"), format!("{name}#two")]);
+        } else if n % 100 == 8 {
+            world.put(&name, "no card\r\n");
+        } else {
+            world.put(&name, card(&name, "Name"));
+            expected.push(name);
+        }
+    }
+    let (ids, cursor) = world.ids(None);
+    assert_eq!(ids.keys().cloned().collect::<Vec<_>>(), expected);
+    assert_eq!(world.ids(Some(&cursor)).0, ids);
+}
+
+#[test]
 fn a_broken_file_is_one_record_that_says_where() {
     let world = World::new();
     world.put("good.vcf", card("1", "A"));
