@@ -8,6 +8,7 @@ mod figures;
 mod folder;
 mod judge;
 mod judge_events;
+mod listing;
 
 /// A file of `tests/fixtures`.
 fn fixture(name: &str) -> Vec<u8> {
