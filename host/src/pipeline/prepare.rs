@@ -1,7 +1,7 @@
 //! Opens the sides, asks them whether work can start, and compiles the field map. Nothing is written to a side here.
 
 use pairwise_plugin_api::ops::{CheckRequest, DiscoverRequest};
-use pairwise_plugin_api::{Capabilities, Failure};
+use pairwise_plugin_api::{Capabilities, Failure, Name};
 
 use super::filter::Filters;
 use super::pull::is_displaced;
@@ -102,8 +102,8 @@ fn removals_that_work(
 }
 
 /// A changed mapping is not an edit: before anything is pulled, the shadows of the rows that changed are derived again from
-/// what both sides hold. A row that did not change keeps its shadows, so that an edit that nobody has seen yet stays one. A
-/// changed row in which both sides still stand as they were settled keeps them, too; one in which they are equal is settled;
+/// what both sides hold. A row that did not change keeps its shadows, so that an edit that nobody has seen yet stays one. So
+/// does one that has left the map: when it returns, what it holds is no edit against the deletion of its record. A changed row in which both sides still stand as they were settled keeps them, too; one in which they are equal is settled;
 /// any other counts as never settled, and `reconcile` asks the policy for a change of the map. Where that is to send again, a
 /// row that goes one way counts as never settled also where both sides still stand as they were.
 pub(super) fn remap(lane: &mut Lane<'_>) -> Result<(), Stop> {
@@ -135,7 +135,8 @@ pub(super) fn remap(lane: &mut Lane<'_>) -> Result<(), Stop> {
             let Ok(right_values) = lane.map.translate_in(Side::Right, &right) else { continue };
             let old = std::mem::take(&mut link.shadows);
             for side in Side::BOTH {
-                let kept = old[side].iter().filter(|(path, _)| unchanged.contains(*path));
+                let stays = |path: &Name| unchanged.contains(path) || lane.map.row(path).is_none();
+                let kept = old[side].iter().filter(|(path, _)| stays(path));
                 link.shadows[side] = kept.map(|(path, value)| (path.clone(), value.clone())).collect();
             }
             for (path, left_value) in left_values.iter().filter(|(path, _)| !unchanged.contains(*path)) {
