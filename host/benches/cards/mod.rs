@@ -88,6 +88,7 @@ pub(crate) fn intent(row: i64, record: &Record) -> Intent {
         asked: record.fields.clone(),
         source: Some((end, record.fields.clone())),
         before: None,
+        again: false,
         inbox: vec![row],
     }
 }

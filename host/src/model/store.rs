@@ -235,6 +235,8 @@ pub struct Intent {
     /// Of an update of a record that had told something itself: when it had changed, and its values by field-map row. Of a
     /// create: when the record changed that it is made of. A write of ours is a later change, but nobody's edit.
     pub before: Option<(Option<Millis>, Fields)>,
+    /// Of a create: the record stood there before, and is made again.
+    pub again: bool,
     /// The announcements it answers.
     pub inbox: Vec<InboxId>,
 }

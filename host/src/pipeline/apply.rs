@@ -371,6 +371,7 @@ fn payload(lane: &Lane<'_>, case: &Case, side: Side, planned: Planned) -> Result
         asked: planned.asked,
         source: source_end.map(|end| (end, planned.unsent)),
         before,
+        again: planned.op == Op::Recreate,
         inbox: case.looked.ids(),
     }))
 }

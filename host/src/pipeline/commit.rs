@@ -9,7 +9,7 @@ use super::recover::source;
 use super::{Lane, Stop};
 use crate::model::value::same;
 use crate::model::{
-    Aside, AsideKind, End, Guard, InboxId, Intent, Link, LinkChange, LinkId, Matching, Settlement, Side,
+    Aside, AsideKind, End, Guard, InboxId, Intent, Link, LinkChange, LinkId, Matching, Settlement, Side, Sides,
 };
 
 /// What an outcome means for its case.
@@ -316,7 +316,10 @@ impl Lane<'_> {
         {
             return Ok(Part::Again);
         }
-        let is_taken = other.is_some() || !self.tied.insert((side, record.at.clone()));
+        // What stood there before is gone, and is made again: whoever bears its UID now is another record, as everywhere else
+        // where one goes and another comes.
+        let is_another = intent.again && !ours && !self.holds_what_we_asked(intent, &record);
+        let is_taken = other.is_some() || is_another || !self.tied.insert((side, record.at.clone()));
         if is_taken && self.guards(Guard::Taken) {
             let text = format!(
                 "`{}` on the {side} bears the same UID and is linked to another record; give one of them another UID",
@@ -359,7 +362,7 @@ impl Lane<'_> {
             return Ok(Part::Refused);
         }
         link.ends[side] = Some(End::of(&record));
-        link.shadows = crate::model::Sides::default();
+        link.shadows = Sides::default();
         settlement.announce.push(announce(self, side, record, false, false));
         Ok(Part::Again)
     }
@@ -370,14 +373,20 @@ impl Lane<'_> {
         set_aside(self.spec, side, record).is_some_and(quarantined) && self.guards(Guard::Unreadable)
     }
 
-    /// Two new records with one UID have met each other: each was to be made where the other one is. They become a pair.
+    /// Two new records with one UID have met each other: each was to be made where the other one is. They become a pair. One
+    /// that had a counterpart before, and is made again, is not new: whoever bears its UID is another record.
     fn met(&mut self, intent: &Intent, other: LinkId, row: InboxId) -> Result<bool, Stop> {
         let side = intent.side;
-        let link = self.store.links(&self.lease, other - 1, 1)?.pop().filter(|link| link.id == other);
-        let is_new = link.is_some_and(|link| link.ends[side.other()].is_none());
-        let (true, Matching::Keys(_), [own]) = (is_new, &self.spec.matching, intent.inbox.as_slice()) else {
+        let (false, Matching::Keys(_), [own]) = (intent.again, &self.spec.matching, intent.inbox.as_slice()) else {
             return Ok(false);
         };
+        let is_new = |open: &Intent| {
+            let creates = (open.write.action, open.side) == (Action::Create, side.other());
+            open.link.id == other && creates && !open.again
+        };
+        if !self.store.open_intents(&self.lease)?.iter().any(is_new) {
+            return Ok(false);
+        }
         self.pairs.push(if side == Side::Right { (*own, row) } else { (row, *own) });
         Ok(true)
     }
@@ -443,12 +452,19 @@ impl Lane<'_> {
     }
 
     /// The link goes on expecting the versions of its records that it knew before: what they have told since, by themselves or
-    /// because they were asked, was not carried over, and must not be overwritten as if it had been.
+    /// because they were asked, was not carried over, and must not be overwritten as if it had been. One that slept sleeps on:
+    /// what was edited meanwhile is asked for when it wakes. One that was to fall asleep is awake.
     fn expect_as_before(&self, case: &Case, link: &mut Link) {
+        let Some(before) = &case.looked.link else { return };
+        let at = |link: &Link| Sides::from_fn(|side| link.ends[side].as_ref().map(|end| end.at.clone()));
+        if at(before) == at(link) {
+            link.state = before.state;
+        }
         for side in Side::BOTH {
-            let before = case.looked.link.as_ref().and_then(|link| link.ends[side].as_ref());
-            if let (Told::Here(_), Some(end), Some(before)) = (&case.looked.told[side], &mut link.ends[side], before)
+            let is_told = matches!(case.looked.told[side], Told::Here(_));
+            if let (Some(end), Some(before)) = (&mut link.ends[side], &before.ends[side])
                 && before.at == end.at
+                && (is_told || end.version.is_none())
                 && self.guards(Guard::OldVersion)
             {
                 end.version.clone_from(&before.version);

@@ -422,6 +422,9 @@ impl Lane<'_> {
         }
         settlement.link = if link.ends[intent.side].is_some() {
             LinkChange::Put(Box::new(link))
+        } else if intent.again {
+            // That it had a counterpart is known by its link.
+            LinkChange::Keep
         } else {
             LinkChange::Retire(link.id)
         };

@@ -136,6 +136,7 @@ fn furnished() -> (Db, Lease) {
         asked: pairwise_plugin_api::Fields::new(),
         source: Some((end("kit", "1"), pairwise_plugin_api::Fields::new())),
         before: None,
+        again: false,
         inbox: Vec::new(),
     };
     db.intend(&lease, "run", &mut [intent], &[]).unwrap();

@@ -24,6 +24,8 @@ struct Body<'a> {
     source: Option<Cow<'a, (End, Fields)>>,
     #[serde(default)]
     before: Option<Cow<'a, (Option<Millis>, Fields)>>,
+    #[serde(default)]
+    again: bool,
     inbox: Cow<'a, [InboxId]>,
 }
 
@@ -37,6 +39,7 @@ pub(super) fn intend(tx: &Tx<'_>, run: &str, intents: &mut [Intent], lost: &[Los
             write: Cow::Borrowed(&intent.write),
             source: intent.source.as_ref().map(Cow::Borrowed),
             before: intent.before.as_ref().map(Cow::Borrowed),
+            again: intent.again,
             inbox: Cow::Borrowed(&intent.inbox),
         };
         intent.id = tx.insert(ADD, (tx.lane(), intent.link.id, intent.side, &intent.call, tx.pack(&body)?))?;
@@ -63,6 +66,7 @@ pub(super) fn open(tx: &Tx<'_>) -> Answer<Vec<Intent>> {
                 asked: Fields::new(),
                 source: body.source.map(Cow::into_owned),
                 before: body.before.map(Cow::into_owned),
+                again: body.again,
                 inbox: body.inbox.into_owned(),
             })
         })
@@ -93,6 +97,7 @@ mod tests {
             asked: [("title", "Dr.")].into_iter().collect(),
             source: None,
             before: Some((Some(7), [("title", "Prof.")].into_iter().collect())),
+            again: true,
             inbox: vec![3, 4],
         }
     }

@@ -190,6 +190,7 @@ mod tests {
             asked: fields.clone(),
             source: Some((source, fields)),
             before: None,
+            again: false,
             inbox: vec![told.id],
         }
     }
