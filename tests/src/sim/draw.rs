@@ -130,8 +130,9 @@ struct Rates {
     matches: bool,
     /// Addresses are edited. Not where records are found by them.
     addresses: bool,
-    /// A listing may hide records: what it does not show is found by the next one only.
-    hides: bool,
+    /// A listing may hide records: what it does not show is found by the next one only. Where records are found by what they
+    /// hold, one of ours that is hidden when it is asked for cannot be told from one that was never made.
+    hides: Sides<bool>,
     /// A host that slept may make what another one has made. Only a system that knows our keys can tell.
     sleeps: bool,
     faults: u32,
@@ -179,7 +180,10 @@ impl Rates {
                 && !twins
                 && backups == 0
                 && !Side::BOTH.iter().any(|side| asks(&setting.abilities[*side])),
-            hides: !twins && backups == 0 && setting.sweep_every > 0 && setting.parting == Sides::default(),
+            hides: Sides::from_fn(|side| {
+                let found_again = setting.sweep_every > 0 && setting.parting == Sides::default();
+                !twins && backups == 0 && found_again && !asks(&setting.abilities[side])
+            }),
             sleeps: Side::BOTH.iter().all(|side| setting.abilities[*side].create_key == CreateKey::Takes),
             faults: dice.pick(&[0, 0, 10, 40]),
             deaths: dice.pick(&[0, 10, 40]),
@@ -238,7 +242,7 @@ impl Draw<'_> {
                 Weather::HalfView,
                 Weather::Omits,
             ];
-            let weathers = if rates.hides { &weathers[..] } else { &weathers[..5] };
+            let weathers = if rates.hides[side] { &weathers[..] } else { &weathers[..5] };
             if self.rates.empties[side] && self.dice.percent(20) {
                 return Step::Weather(side, Weather::Emptied);
             }

@@ -25,4 +25,4 @@ pub use oracle::Broken;
 pub use script::Script;
 pub use shrink::{needs_all, shrink};
 pub use switch::Switch;
-pub use world::{Verdict, play, play_aloud, play_without};
+pub use world::{Verdict, play, play_as, play_without};

@@ -99,19 +99,18 @@ pub fn play(script: &Script) -> Verdict {
     play_without(script, &[])
 }
 
-/// Plays a script, and tells each point and each write on standard error.
-#[must_use]
-pub fn play_aloud(script: &Script) -> Verdict {
-    let mut world = World::new(script);
-    world.aloud = true;
-    world.through(script)
-}
-
 /// Plays a script where some mechanisms are missing.
 #[must_use]
 pub fn play_without(script: &Script, missing: &[Switch]) -> Verdict {
+    play_as(script, missing, false)
+}
+
+/// The same; `aloud` tells each point and each write on standard error.
+#[must_use]
+pub fn play_as(script: &Script, missing: &[Switch], aloud: bool) -> Verdict {
     let mut world = World::new(script);
     world.missing = missing.to_vec();
+    world.aloud = aloud;
     if world.lacks(Switch::Sweep) {
         locked(&world.spec).sweep_every = 0;
     }
