@@ -238,7 +238,7 @@ fn take(lane: &mut Lane<'_>, side: Side, ask: &Ask, sighted: &mut Sighted, page:
 }
 
 /// Ids and versions in one page of a listing.
-const LIST_PAGE: u32 = 1_000;
+const LIST_PAGE: u32 = 500;
 
 /// Reads records that a listing of ids showed to be new or changed. One that is gone again is for the next run.
 fn read(lane: &mut Lane<'_>, side: Side, fresh: Vec<(Record, Known)>) -> Result<Vec<(Record, Known)>, Stop> {
