@@ -7,11 +7,13 @@ use pairwise_plugin_api::{Fields, Name, Reason, Record, RecordRef};
 use super::absence::{gone_for_certain, gone_twice};
 use super::calls::is_gone;
 use super::membership;
-use super::pull::{gone as announced_gone, is_displaced, quarantined, set_aside};
+use super::pull::{gone as announced_gone, is_displaced, no_longer_wanted, quarantined, set_aside};
 use super::reconcile::{Seen, Told};
 use super::removal::is_echo;
 use super::{Lane, Stop};
-use crate::model::{Aside, Conflict, Guard, InboxId, Link, LinkId, LinkState, News, Settlement, Side, Sides, Work};
+use crate::model::{
+    Announced, Aside, Conflict, Guard, InboxId, Link, LinkId, LinkState, News, Settlement, Side, Sides, Work,
+};
 
 /// A row of the inbox whose content was taken out of it.
 #[derive(Debug, Clone)]
@@ -65,6 +67,11 @@ pub(super) fn look(
 ) -> Result<Vec<Looked>, Stop> {
     let mut all = Vec::with_capacity(page.len());
     for work in page {
+        if let Some(parted) = parted(lane, &work) {
+            settlements.push(parted);
+            lane.again = true;
+            continue;
+        }
         match translated(lane, work) {
             Ok(looked) => all.push(looked),
             Err(aside) => {
@@ -77,6 +84,25 @@ pub(super) fn look(
         read_afresh(lane, side, &mut all, settlements)?;
     }
     Ok(all)
+}
+
+/// A linked record that a write has met, or that was looked at for another reason, may be one that the stream's filter keeps out
+/// by now: that is announced like any other leaving.
+fn parted(lane: &Lane<'_>, work: &Work) -> Option<Settlement> {
+    let link = work.link.as_ref()?;
+    let left = |announced: &Announced| match &announced.news {
+        News::Here(record) => left_filter(lane, link, announced.side, record),
+        News::Gone(_) => None,
+    };
+    work.news.iter().find_map(|(_, announced)| left(announced.as_ref()?))
+}
+
+fn left_filter(lane: &Lane<'_>, link: &Link, side: Side, record: &Record) -> Option<Settlement> {
+    if is_displaced(link, side, record) || !no_longer_wanted(lane, side, record) {
+        return None;
+    }
+    let gone = announced_gone(side, record.at.clone(), Reason::LeftScope);
+    Some(Settlement { announce: vec![gone], ..Settlement::default() })
 }
 
 fn translated(lane: &Lane<'_>, work: Work) -> Result<Looked, Box<Aside>> {
@@ -184,6 +210,12 @@ fn read_afresh(
                 announce: vec![announced_gone(side, at, Reason::Deleted)],
                 ..Settlement::default()
             });
+            lane.again = true;
+            waiting.push(place);
+        } else if let (Some(link), Some(record)) = (&all[place].link, &found.record)
+            && let Some(left) = left_filter(lane, link, side, record)
+        {
+            settlements.push(left);
             lane.again = true;
             waiting.push(place);
         } else if let Some(seen) = found

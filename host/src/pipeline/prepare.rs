@@ -11,8 +11,8 @@ use super::translate::FieldMap;
 use super::{Lane, Stop, carry};
 use crate::model::value::same;
 use crate::model::{
-    LaneMemory, LaneReport, LaneSpec, Lease, LinkChange, MapChange, News, NoTrash, OnCondition, Remote, Removal,
-    Settlement, Side, Sides, Staged, Store,
+    LaneMemory, LaneReport, LaneSpec, Lease, LinkChange, LinkState, MapChange, News, NoTrash, OnCondition, Remote,
+    Removal, Settlement, Side, Sides, Staged, Store,
 };
 
 /// What `prepare` finds out.
@@ -149,8 +149,10 @@ pub(super) fn remap(lane: &mut Lane<'_>) -> Result<(), Stop> {
                     link.shadows.right.set(path.clone(), right_value.clone());
                 }
             }
-            let announce = [(Side::Left, left), (Side::Right, right)]
-                .into_iter()
+            // One that sleeps is woken by nothing but the return of its record.
+            let told = [(Side::Left, left), (Side::Right, right)].into_iter();
+            let announce = told
+                .filter(|_| link.state == LinkState::Live)
                 .map(|(side, record)| Staged {
                     side,
                     at: record.at.clone(),

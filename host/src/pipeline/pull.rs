@@ -323,7 +323,7 @@ pub(super) fn is_displaced(link: &Link, side: Side, record: &Record) -> bool {
 }
 
 /// A linked record that no longer satisfies the stream's `follow` has left the scope, which is no deletion.
-fn no_longer_wanted(lane: &Lane<'_>, side: Side, record: &Record) -> bool {
+pub(super) fn no_longer_wanted(lane: &Lane<'_>, side: Side, record: &Record) -> bool {
     let tests = &lane.filters.follow[side];
     if tests.is_empty() {
         return false;

@@ -30,6 +30,9 @@ impl World {
                 } else {
                     oracle.value((side, who, field), (now, false), self.dice().percent(30))
                 };
+                if is_private(&record) {
+                    oracle.hide(&value);
+                }
                 self.systems[side].edit(&record.at.id, FIELDS[field], &value, now);
             }
             Deed::Delete(side, slot) => {

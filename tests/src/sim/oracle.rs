@@ -9,7 +9,7 @@ use pairwise_host::model::{Direction, Item, Per, Removal, Repair, Side, Sides, W
 use pairwise_plugin_api::{Action, Fields, Record};
 
 use super::script::Setting;
-use super::system::{Effect, FIELDS, Human, owner, plain, whose};
+use super::system::{Effect, FIELDS, Human, is_private, owner, plain, whose};
 
 /// Two times that are further apart than this are told apart by systems that tell whole seconds.
 const APART_MS: i64 = 3_000;
@@ -34,6 +34,8 @@ struct Typed {
     /// Into a new record.
     first: bool,
     seen: bool,
+    /// Typed into a record that a filter keeps out, and that has not come back since.
+    hidden: bool,
     /// It stood, or was typed, where the other side's record was deleted by somebody who had not seen it.
     beats: bool,
 }
@@ -160,7 +162,7 @@ impl Oracle {
             format!("h{who} n{}{}", self.serial, if spaced { " " } else { "" })
         };
         let beats = self.deletions.get(&who).is_some_and(|sides| sides.contains(&side.other()));
-        self.typed.insert(plain(&text), Typed { who, field, side, at, first, seen: false, beats });
+        self.typed.insert(plain(&text), Typed { who, field, side, at, first, seen: false, hidden: false, beats });
         self.touched.insert((who, side), at);
         text
     }
@@ -179,6 +181,13 @@ impl Oracle {
         }
     }
 
+    /// A value was typed into a record that a filter keeps out.
+    pub fn hide(&mut self, value: &str) {
+        if let Some(typed) = self.typed.get_mut(&plain(value)) {
+            typed.hidden = true;
+        }
+    }
+
     /// A person empties a field.
     pub fn emptied(&mut self, (side, who, field): (Side, Human, usize), at: i64) {
         self.touched.insert((who, side), at);
@@ -189,6 +198,8 @@ impl Oracle {
     pub fn parts(&mut self, side: Side, who: Human, at: i64) {
         self.touched.insert((who, side), at);
         self.parted.insert(who);
+        let all = self.typed.values_mut().filter(|typed| (typed.who, typed.side) == (who, side));
+        all.for_each(|typed| typed.hidden = false);
     }
 
     /// A person decides about a field.
@@ -252,6 +263,10 @@ impl Oracle {
                 && written != *who
             {
                 self.fail("P12", format!("`{text}` was written to {id}, which is the record of h{who}"));
+            }
+            let hidden = self.typed.get(&plain(text)).is_some_and(|typed| typed.hidden && typed.side != side);
+            if hidden && others.iter().any(is_private) {
+                self.fail("P21", format!("`{text}` was written to {id}, and its filter keeps it out"));
             }
         }
         match action {
