@@ -350,8 +350,8 @@ impl Lane<'_> {
             self.again = true;
             return Ok(Part::Done);
         }
-        let standing = self.standing(intent, &record);
-        let is_part = standing.is_some_and(|all| all.iter().all(|(_, stands)| *stands != Stands::Otherwise));
+        let standing = self.standing(intent, &record).unwrap_or_default();
+        let is_part = !standing.is_empty() && standing.iter().all(|(_, stands)| *stands != Stands::Otherwise);
         if self.spec.matching == Matching::Never && !is_part {
             let text = format!(
                 "`{}` on the {side} bears the same UID and holds something else, and this stream matches no records; give one \
@@ -362,9 +362,23 @@ impl Lane<'_> {
             return Ok(Part::Refused);
         }
         link.ends[side] = Some(End::of(&record));
-        link.shadows = Sides::default();
+        link.shadows = self.settled_as_asked(intent, &record, &standing);
         settlement.announce.push(announce(self, side, record, false, false));
         Ok(Part::Again)
+    }
+
+    /// Whoever made a record that is tied: rows in which it holds what we asked for were the same on both sides, so that what is
+    /// edited there since is an edit. What is not there of an open family would count as settled, too.
+    fn settled_as_asked(&self, intent: &Intent, record: &Record, standing: &[(&Name, Stands)]) -> Sides<Fields> {
+        let mut shadows = Sides::<Fields>::default();
+        let now = self.map.translate_in(intent.side, record).unwrap_or_default();
+        let has_families = self.map.rows().iter().any(super::translate::Row::is_family);
+        for (path, _) in standing.iter().filter(|(_, stands)| *stands == Stands::AsAsked && !has_families) {
+            for (side, values) in [(intent.side, &now), (intent.side.other(), &intent.asked)] {
+                shadows[side].set((*path).clone(), values.get(path).cloned().unwrap_or_default());
+            }
+        }
+        shadows
     }
 
     /// Whether nobody can tell at present what a record holds.

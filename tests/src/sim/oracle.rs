@@ -143,6 +143,9 @@ pub struct Oracle {
     doubtful: BTreeSet<(Human, usize)>,
     /// Humans of whom a host made a record without learning so: whoever deletes it before that deletes what is made again.
     unlearnt: BTreeSet<Human>,
+    /// Those of them in whose system only what a record holds tells that it is ours: one that was edited since may be tied like
+    /// at a first match.
+    guessed: BTreeSet<Human>,
     /// What is wrong.
     pub broken: Vec<Broken>,
 }
@@ -221,6 +224,11 @@ impl Oracle {
     /// That a record was made was never learnt.
     pub fn never_learnt(&mut self, effect: &Effect) {
         self.unlearnt.extend(effect.who);
+    }
+
+    /// The same, where nothing but what the record holds tells that it is ours.
+    pub fn guessed(&mut self, effect: &Effect) {
+        self.guessed.extend(effect.who);
     }
 
     /// A person deletes a record. `others` are the records of the same human on the other side.
@@ -412,7 +420,8 @@ impl Oracle {
         };
         let policy = scope.winners[left.1.field];
         // Of somebody who was made on both sides, it is not known which values met at the first match.
-        if made(Side::Left) && made(Side::Right) && (scope.first != Some(policy) || !scope.remapped.is_empty()) {
+        let met = made(Side::Left) && made(Side::Right) || self.guessed.contains(&one.1.who);
+        if met && (scope.first != Some(policy) || !scope.remapped.is_empty()) {
             return None;
         }
         // A record has one time for all its fields.

@@ -12,7 +12,7 @@ use pairwise_host::model::{
 };
 use pairwise_host::pipeline;
 use pairwise_host::store::{Db, Environment, LaneStatus};
-use pairwise_plugin_api::{Action, Outcome, Record, Write};
+use pairwise_plugin_api::{Action, CreateKey, Outcome, Record, Write};
 
 use super::dice::Dice;
 use super::host::{Death, Host, Ledger, Port};
@@ -418,6 +418,10 @@ impl World {
     /// What became of the writes so far is not told.
     pub(super) fn doubt(&self) {
         for (side, _, effect) in std::mem::take(&mut *locked(&self.unsettled)) {
+            let keyless = self.systems[side].abilities.create_key == CreateKey::None || self.refuses[side];
+            if effect.action == Action::Create && keyless {
+                self.oracle().guessed(&effect);
+            }
             if effect.action == Action::Create && !self.refuses[side] {
                 self.oracle().never_learnt(&effect);
             } else {
