@@ -4,18 +4,20 @@
 //! key; so the outcome does not depend on the order in which records were read. Whoever had candidates and was tied by no
 //! key is doubtful, together with the candidates that are left.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{HashMap, HashSet, VecDeque};
 
 use pairwise_plugin_api::ops::{FindRequest, Scope};
-use pairwise_plugin_api::{Fields, Name, RecordRef};
+use pairwise_plugin_api::{Failure, Fields, Name, Record, RecordRef};
 
+use super::calls::Ahead;
 use super::doubtful::{self, Candidate};
 use super::keys::fits;
 use super::pull::{announce, set_aside};
 use super::translate::FieldMap;
 use super::{Lane, Stop};
 use crate::model::{
-    Hold, HoldKind, InboxId, KeyGroup, LaneSpec, MatchPolicy, Matching, News, Pick, Several, Side, Sides, Within,
+    Announced, Hold, HoldKind, InboxId, KeyGroup, LaneSpec, MatchPolicy, Matching, News, Pick, Several, Side, Sides,
+    Within,
 };
 
 pub(super) fn match_unlinked(lane: &mut Lane<'_>) -> Result<(), Stop> {
@@ -173,62 +175,86 @@ fn connected(groups: Vec<KeyGroup>) -> Vec<(KeyGroup, Vec<(InboxId, InboxId)>)> 
     joined.into_iter().flatten().collect()
 }
 
+/// The records that were found, for each value.
+type Answer = Result<Vec<Vec<Record>>, Failure>;
+
 /// Candidates for unlinked records of the other side are looked up where they are not pulled: in the target of a one-way
-/// stream, and outside of the scope.
+/// stream, and outside of the scope. While some are taken in, the next are asked for.
 fn look_up_candidates(lane: &mut Lane<'_>, target: Side, policy: &MatchPolicy) -> Result<(), Stop> {
-    let entity = lane.spec.entities[target].first().cloned().unwrap_or_default();
+    let mut asked: VecDeque<Ahead<Answer>> = VecDeque::new();
+    let mut after = 0;
+    loop {
+        let unmatched = lane.store.unmatched(&lane.lease, target.other(), after, lane.batch())?;
+        let Some(last) = unmatched.last() else { break };
+        after = last.id;
+        for request in questions(lane, target, policy, &unmatched) {
+            if asked.len() == lane.calls_at_once(target)
+                && let Some(first) = asked.pop_front()
+            {
+                take_candidates(lane, target, first.wait())?;
+            }
+            let caller = lane.caller();
+            asked.push_back(lane.crew.ahead(move || caller.call(target, |remote| remote.find(&request))));
+        }
+        lane.breathe()?;
+    }
+    asked.into_iter().try_for_each(|answer| take_candidates(lane, target, answer.wait()))
+}
+
+/// What a side is asked to find the candidates of some records of the other one.
+fn questions(lane: &Lane<'_>, target: Side, policy: &MatchPolicy, unmatched: &[Announced]) -> Vec<FindRequest> {
     let scope = match policy.within[target] {
         Within::Scope => lane.spec.scope[target].clone(),
         Within::System => Scope::new(),
     };
-    let mut after = 0;
-    loop {
-        let unmatched = lane.store.unmatched(&lane.lease, target.other(), after, lane.batch())?;
-        let Some(last) = unmatched.last() else { return Ok(()) };
-        after = last.id;
-        for key in &policy.keys {
-            let mut values: Vec<String> = Vec::new();
-            for announced in &unmatched {
-                let News::Here(record) = &announced.news else { continue };
-                let Ok(translated) = lane.map.translate_in(target.other(), record) else { continue };
-                values.extend(wanted(key, &translated, record.uid.as_deref()));
-            }
-            values.sort_unstable();
-            values.dedup();
-            let by: Vec<Name> = native_names(lane, target, key);
-            if values.is_empty() || by.is_empty() {
-                continue;
-            }
-            for chunk in values.chunks(lane.batch()) {
-                let request = FindRequest {
-                    principal: lane.spec.principals[target].clone(),
-                    scope: scope.clone(),
-                    entity: entity.clone(),
-                    by: by.clone(),
-                    values: chunk.to_vec(),
-                    case_sensitive: policy.case_sensitive,
-                    fields: lane.fields[target].clone(),
-                };
-                let found = lane.must(target, |remote| remote.find(&request))?;
-                let records: Vec<_> = found.into_iter().flatten().collect();
-                let at: Vec<RecordRef> = records.iter().map(|record| record.at.clone()).collect();
-                let known = lane.store.known(&lane.lease, target, &at)?;
-                let mut met = HashSet::new();
-                let staged: Vec<_> = records
-                    .into_iter()
-                    .zip(known)
-                    // What the scope itself announced stays announced.
-                    .filter(|(record, known)| {
-                        let announced = lane.spec.reads(target) && known.inbox.is_some();
-                        known.link.is_none() && !announced && met.insert(record.at.clone())
-                    })
-                    .map(|(record, _)| announce(lane, target, record, true, true))
-                    .collect();
-                lane.store.stage(&lane.lease, &staged, None)?;
-            }
+    let mut questions = Vec::new();
+    for key in &policy.keys {
+        let mut values: Vec<String> = Vec::new();
+        for announced in unmatched {
+            let News::Here(record) = &announced.news else { continue };
+            let Ok(translated) = lane.map.translate_in(target.other(), record) else { continue };
+            values.extend(wanted(key, &translated, record.uid.as_deref()));
         }
-        lane.breathe()?;
+        values.sort_unstable();
+        values.dedup();
+        let by: Vec<Name> = native_names(lane, target, key);
+        if by.is_empty() {
+            continue;
+        }
+        questions.extend(values.chunks(lane.batch()).map(|values| FindRequest {
+            principal: lane.spec.principals[target].clone(),
+            scope: scope.clone(),
+            entity: lane.spec.entities[target].first().cloned().unwrap_or_default(),
+            by: by.clone(),
+            values: values.to_vec(),
+            case_sensitive: policy.case_sensitive,
+            fields: lane.fields[target].clone(),
+        }));
     }
+    questions
+}
+
+/// Stages those of the records that a side has found that have neither link nor announcement.
+fn take_candidates(lane: &mut Lane<'_>, target: Side, found: Answer) -> Result<(), Stop> {
+    let found = found.map_err(|failure| lane.stop(target, failure))?;
+    let records: Vec<_> = found.into_iter().flatten().collect();
+    if records.is_empty() {
+        return Ok(());
+    }
+    let at: Vec<RecordRef> = records.iter().map(|record| record.at.clone()).collect();
+    let known = lane.store.known(&lane.lease, target, &at)?;
+    let mut met = HashSet::new();
+    let staged: Vec<_> = records
+        .into_iter()
+        .zip(known)
+        // What the scope itself announced stays announced.
+        .filter(|(record, known)| {
+            let announced = lane.spec.reads(target) && known.inbox.is_some();
+            known.link.is_none() && !announced && met.insert(record.at.clone())
+        })
+        .map(|(record, _)| announce(lane, target, record, true, true))
+        .collect();
+    Ok(lane.store.stage(&lane.lease, &staged, None)?)
 }
 
 /// A record that could not be carried over may have got its counterpart by other hands since, and is a candidate of what is
