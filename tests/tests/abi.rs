@@ -1,6 +1,7 @@
 //! Plugins as real libraries in real workers: what happens when one is missing, broken, of another age, or falls over.
 #![allow(clippy::expect_used, clippy::unwrap_used, reason = "a test may panic")]
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io::{BufRead, BufReader};
 use std::path::Path;
@@ -11,7 +12,7 @@ use std::time::{Duration, Instant};
 use pairwise_host::model::Remote;
 use pairwise_host::plugins::{Deadlines, Isolation, LoadError, LockState, OpenError, PluginStatus, Session};
 use pairwise_plugin_api::ops::{GetRequest, ListRequest, LoginRequest, WriteRequest};
-use pairwise_plugin_api::{Action, Certainty, Class, Failure, Principal, RecordRef, Status, Write};
+use pairwise_plugin_api::{Action, Certainty, Class, Cursor, Failure, Principal, RecordRef, Status, Write};
 use pairwise_tests::stage::Stage;
 use pairwise_tests::{plugin_path, program};
 use semver::VersionReq;
@@ -150,6 +151,34 @@ fn calls_run_side_by_side_as_far_as_the_plugin_declares() {
         }
         assert_eq!(hanging.join().unwrap().unwrap_err().class, Class::Cancelled);
     });
+}
+
+/// A connector that bears two calls reads the next page while the host takes one in. Each record is told once all the same, and
+/// a deadline holds for what was begun ahead of it.
+#[test]
+fn pages_that_are_read_ahead_are_those_that_are_asked_for() {
+    let stage = Stage::new();
+    let mut spec = stage.mock(json!({
+        "generate": { "contacts": 25 },
+        "page_size": 10,
+        "abilities": { "max_parallel": 2 },
+        "faults": [{ "operation": "list", "nth": 3, "does": "hang" }],
+    }));
+    spec.deadlines = Deadlines { hard: Duration::from_secs(60), ..soon() };
+    let session = Session::open(spec).unwrap();
+    let worker = session.worker_id();
+    let ask = |page: Option<Cursor>| {
+        let request = ListRequest { entities: vec!["contact".into()], limit: 100, page, ..ListRequest::default() };
+        Remote::list(&session, &request)
+    };
+    let one = ask(None).unwrap();
+    let two = ask(one.next.clone()).unwrap();
+    assert_eq!(ask(two.next.clone()).unwrap_err().class, Class::Deadline);
+    let three = ask(two.next.clone()).unwrap();
+    assert_eq!((session.worker_id(), three.more), (worker, false));
+    let told = [one, two, three].into_iter().flat_map(|page| page.changes);
+    let ids: BTreeSet<String> = told.map(|change| change.record.unwrap().at.id).collect();
+    assert_eq!(ids.len(), 25);
 }
 
 /// Not a test: the process that the next one kills.

@@ -148,7 +148,10 @@ fn pages(lane: &mut Lane<'_>, side: Side, ask: &Ask, first: Asked) -> Result<(),
         let (answer, answered) = ahead.wait();
         let page = answer.map_err(|failure| lane.stop(side, failure))?;
         check_progress(lane, side, &page, from.as_ref())?;
-        measure_skew(lane, side, &page, answered);
+        if from == ask.beginning() {
+            // Later pages may have been read before they were asked for.
+            measure_skew(lane, side, &page, answered);
+        }
         if !page.more {
             return take(lane, side, ask, &mut sighted, page);
         }

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use super::sandbox;
 
 /// Changes with anything in this file.
-pub(super) const PROTOCOL: u32 = 1;
+pub(super) const PROTOCOL: u32 = 2;
 
 /// Frames up to this size are sent with one system call.
 const SMALL: usize = 8 * 1024;
@@ -24,8 +24,9 @@ pub(super) enum ToWorker {
     Hello(Hello),
     /// Opens the library and makes the connector; the payload is its settings.
     Load { id: String, version: String, library: String },
-    /// Carries out an operation; the payload is the request.
-    Call { op: u32 },
+    /// Carries out an operation; the payload is the request. A connector that bears two calls may read the page after the one
+    /// that is asked for, `ahead` of its request.
+    Call { op: u32, ahead: bool },
     /// Asks the call of the frame to stop.
     Cancel,
     /// Wants a `Pong`.
@@ -196,11 +197,14 @@ mod tests {
     fn frames_are_read_as_they_were_sent() {
         let (mut bytes, large) = (Vec::new(), vec![7; 100_000]);
         send(&mut bytes, 0, &ToWorker::Ping, &[]).unwrap();
-        send(&mut bytes, 5, &ToWorker::Call { op: 12 }, &large).unwrap();
+        send(&mut bytes, 5, &ToWorker::Call { op: 12, ahead: true }, &large).unwrap();
         let mut frames = frames(&bytes, 1 << 20);
         assert!(matches!(frames.next(|| ()).unwrap().unwrap(), Frame { call: 0, head: ToWorker::Ping, .. }));
         let call = frames.next::<ToWorker>(|| ()).unwrap().unwrap();
-        assert!(matches!(call, Frame { call: 5, head: ToWorker::Call { op: 12 }, .. }) && call.payload() == large);
+        assert!(
+            matches!(call, Frame { call: 5, head: ToWorker::Call { op: 12, ahead: true }, .. })
+                && call.payload() == large
+        );
         assert!(frames.next::<ToWorker>(|| ()).unwrap().is_none());
     }
 

@@ -17,6 +17,7 @@
 //! What must stay true: a file is opened only from the cache, under its hash; nothing of a plugin runs in this process unless its
 //! connection says `in-process`; an outcome that nobody knows is never reported as known.
 
+mod ahead;
 mod cache;
 mod callbacks;
 mod error;

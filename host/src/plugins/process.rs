@@ -230,6 +230,7 @@ impl Worker {
         &self,
         call: u64,
         op: u32,
+        ahead: bool,
         request: &[u8],
         limits: Option<(Duration, Duration)>,
         mut emitted: impl FnMut(u32, &[u8]),
@@ -243,7 +244,7 @@ impl Worker {
             }
             lock(&self.waiting).insert(call, sender);
         }
-        if let Err(error) = self.send(call, &ToWorker::Call { op }, request) {
+        if let Err(error) = self.send(call, &ToWorker::Call { op, ahead }, request) {
             // A frame that is not whole is not carried out.
             return Err(Broken::Unsent(self.refused(&error)));
         }

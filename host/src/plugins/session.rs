@@ -252,7 +252,8 @@ impl Session {
             }
             Seat::Worker(worker) => {
                 let limits = (self.spec.deadlines.soft, self.spec.deadlines.hard);
-                let answer = worker.call(call, O::OP, &request, Some(limits), |_, _| ());
+                let ahead = self.description.capabilities.max_parallel_per_principal > 1;
+                let answer = worker.call(call, O::OP, ahead, &request, Some(limits), |_, _| ());
                 self.examine::<O, _>(&Seat::Worker(worker), answer.map(Answer::Frame))
             }
             Seat::Empty => Err(self.failure(Class::Crashed, "is not running")),
@@ -325,7 +326,7 @@ impl Session {
                 self.examine::<Watch, _>(&Seat::Inside(instance), answer.map_err(Broken::Failed)).map(drop)
             }
             Seat::Worker(worker) => {
-                let answer = worker.call(call, Watch::OP, &request, None, emitted);
+                let answer = worker.call(call, Watch::OP, false, &request, None, emitted);
                 self.examine::<Watch, _>(&Seat::Worker(worker), answer).map(drop)
             }
             Seat::Empty => Err(self.failure(Class::Crashed, "is not running")),
@@ -492,7 +493,7 @@ impl Session {
                     inside::call(instance, call, Login::OP, &request, Some(soft)).map(Answer::Inside)
                 }
                 Seat::Worker(worker) => {
-                    let answer = worker.call(call, Login::OP, &request, Some((soft, hard)), |_, _| ());
+                    let answer = worker.call(call, Login::OP, false, &request, Some((soft, hard)), |_, _| ());
                     answer.map(Answer::Frame).map_err(|broken| match broken {
                         Broken::Failed(failure) => failure,
                         Broken::Unsent(how) | Broken::Died(how) | Broken::Overran(how) => {

@@ -17,6 +17,7 @@ use std::{process, thread};
 
 use rustix::process::{Signal, getpid, kill_process_group};
 
+use super::ahead::{Ahead, Answer, Begun, following};
 use super::callbacks::Hooks;
 use super::error::PluginName;
 use super::frames::{Frame, Frames, Hello, PROTOCOL, ToHost, ToWorker, send};
@@ -118,19 +119,16 @@ fn attend(frames: &mut Frames<BufReader<UnixStream>>, host: &'static Host, insta
     loop {
         let Ok(Some(frame)) = frames.next::<ToWorker>(|| ()) else { vanish() };
         match frame.head {
-            ToWorker::Call { op } => {
-                host.calls().insert(frame.call, Running::default());
-                let instance = Arc::clone(instance);
-                callers.run(Box::new(move || host.answer(&instance, op, &frame)))?;
+            ToWorker::Call { op, ahead } => {
+                host.calls().insert(frame.call, Running::for_call(Some(frame.call)));
+                let (instance, others) = (Arc::clone(instance), callers.clone());
+                let others = Some(others).filter(|_| ahead);
+                callers.run(Box::new(move || host.answer(&instance, others, op, &frame)))?;
             }
-            ToWorker::Cancel => {
-                if let Some(running) = host.calls().get_mut(&frame.call) {
-                    running.cancelled = true;
-                }
-                instance.cancel(frame.call);
-            }
+            ToWorker::Cancel => host.cancel(instance, Some(frame.call)),
             ToWorker::Ping => host.send(0, &ToHost::Pong, &[])?,
             ToWorker::Shutdown => {
+                host.cancel(instance, None);
                 if let Err(failure) = instance.shutdown() {
                     host.log(2, "shutdown", &failure.text, &[]);
                 }
@@ -151,7 +149,7 @@ fn vanish() -> ! {
 }
 
 /// Threads that carry out calls; kept for the next call when one is done. The host bounds how many there are.
-#[derive(Default)]
+#[derive(Clone, Default)]
 struct Callers {
     idle: Arc<Mutex<Vec<Sender<Job>>>>,
 }
@@ -190,7 +188,18 @@ struct Running {
     cancelled: bool,
     /// When progress was last told.
     told: Option<Instant>,
+    /// The host's call that waits for it: itself, or the one that has asked for a page that was begun ahead.
+    waited_for: Option<u64>,
 }
+
+impl Running {
+    fn for_call(call: Option<u64>) -> Self {
+        Running { waited_for: call, ..Running::default() }
+    }
+}
+
+/// The host numbers its calls from one; those that read ahead are numbered from here.
+static NEXT_AHEAD: AtomicU64 = AtomicU64::new(1 << 63);
 
 /// The host, as the worker sees it.
 struct Host {
@@ -200,6 +209,7 @@ struct Host {
     dropped: AtomicU64,
     /// The calls that run.
     calls: Mutex<HashMap<u64, Running>>,
+    ahead: Ahead,
 }
 
 enum Log {
@@ -216,7 +226,7 @@ enum Log {
 impl Host {
     fn new(socket: UnixStream, log_level: u8, logs: SyncSender<Log>) -> Self {
         let (dropped, calls) = (AtomicU64::new(0), Mutex::new(HashMap::new()));
-        Host { socket: Mutex::new(socket), log_level, logs, dropped, calls }
+        Host { socket: Mutex::new(socket), log_level, logs, dropped, calls, ahead: Ahead::default() }
     }
 
     fn send(&self, call: u64, head: &ToHost, payload: &[u8]) -> io::Result<()> {
@@ -228,8 +238,16 @@ impl Host {
         self.calls.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn answer(&self, instance: &Instance, op: u32, frame: &Frame<ToWorker>) {
-        let answer = instance.call(op, frame.call, frame.payload());
+    /// Carries out a call. With `others` the page after the one that it answers is begun.
+    fn answer(&'static self, instance: &Arc<Instance>, others: Option<Callers>, op: u32, frame: &Frame<ToWorker>) {
+        let begun = self.ahead.take(op, frame.payload());
+        let answer = begun.and_then(|begun| self.wait_for(instance, begun, frame.call));
+        let answer = answer.unwrap_or_else(|| instance.call(op, frame.call, frame.payload()));
+        if let (Some(others), Ok(page)) = (others, &answer)
+            && let Some(next) = following(op, frame.payload(), page)
+        {
+            self.read_ahead(instance, &others, op, next);
+        }
         self.calls().remove(&frame.call);
         let sent = match answer {
             Ok(payload) => self.send(frame.call, &ToHost::Return, &payload),
@@ -238,6 +256,46 @@ impl Host {
         if sent.is_err() {
             vanish();
         }
+    }
+
+    fn read_ahead(&'static self, instance: &Arc<Instance>, others: &Callers, op: u32, request: Vec<u8>) {
+        let call = NEXT_AHEAD.fetch_add(1, Ordering::Relaxed);
+        self.calls().insert(call, Running::for_call(None));
+        let sender = self.ahead.begin(op, request.clone(), call);
+        let instance = Arc::clone(instance);
+        let job = move || {
+            let answer = instance.call(op, call, &request);
+            self.calls().remove(&call);
+            // Nobody may have asked for it.
+            let _ = sender.send(answer);
+        };
+        // Without a thread for it, the page is read when it is asked for.
+        let _ = others.run(Box::new(job));
+    }
+
+    /// The answer of a call that was begun ahead, which the host waits for from now on.
+    fn wait_for(&self, instance: &Instance, begun: Begun, call: u64) -> Option<Answer> {
+        let mut calls = self.calls();
+        let is_cancelled = calls.get(&call).is_some_and(|running| running.cancelled);
+        if let Some(running) = calls.get_mut(&begun.call) {
+            running.waited_for = Some(call);
+            running.cancelled |= is_cancelled;
+        }
+        drop(calls);
+        if is_cancelled {
+            instance.cancel(begun.call);
+        }
+        begun.answer.recv().ok()
+    }
+
+    /// Asks the calls to stop that the host's call waits for, or those that nobody waits for.
+    fn cancel(&self, instance: &Instance, call: Option<u64>) {
+        let mut asked = Vec::new();
+        for (id, running) in self.calls().iter_mut().filter(|(_, running)| running.waited_for == call) {
+            running.cancelled = true;
+            asked.push(*id);
+        }
+        asked.into_iter().for_each(|call| instance.cancel(call));
     }
 
     fn flush_log(&self) {
@@ -286,6 +344,7 @@ impl Hooks for Host {
         if running.told.is_some_and(|told| now.duration_since(told) < TELL_EVERY) {
             return;
         }
+        let Some(call) = running.waited_for else { return };
         running.told = Some(now);
         drop(calls);
         let _ = self.send(call, &ToHost::Progress { done, total }, &[]);
