@@ -40,9 +40,10 @@ pub(super) fn hold_removals(lane: &mut Lane<'_>) -> Result<(), Stop> {
             for target in Side::BOTH {
                 let from = target.other();
                 let deletes = judgement.writes[target].as_ref().is_some_and(|planned| planned.removal.is_some());
-                // Of a side that lists nothing, nothing is made again, and no link is given up whose other end is still there.
+                // Of a side that lists nothing, nothing is made again, and no link is given up whose other end is still there,
+                // or on a side that lists nothing, either.
                 let is_there = !matches!(told[target], Told::Gone(reason) if reason != Reason::LeftScope);
-                let alone = lane.emptied[from] && is_there;
+                let alone = lane.emptied[from] && (is_there || lane.emptied[target]);
                 let emptied = alone && lane.guards(Guard::Emptied);
                 let is_gone = |announced: &&Announced| matches!(announced.news, News::Gone(_));
                 let counts = |announced: &&Announced| deletes || emptied && is_gone(announced);

@@ -50,6 +50,11 @@ impl Looked {
         matches!(self.told[side], Told::Gone(_)) || self.is_displaced(side)
     }
 
+    /// The same, and not merely out of what is kept in step.
+    fn is_gone_for_good(&self, side: Side) -> bool {
+        self.is_gone(side) && self.told[side] != Told::Gone(Reason::LeftScope)
+    }
+
     /// Lets go of what a side's record holds.
     pub(super) fn forget_fields(&mut self, side: Side) {
         if let Told::Here(seen) = &mut self.told[side] {
@@ -180,7 +185,8 @@ fn read_afresh(
                     || cautious && lane.spec.writes_to(side)
                     || aside.contains(&end.at)
             }
-            (Told::Gone(_), _) => released,
+            // One that has left answers nevertheless.
+            (Told::Gone(reason), _) => released && *reason != Reason::LeftScope,
             (Told::Here(_), _) => old,
             _ => false,
         };
@@ -193,7 +199,7 @@ fn read_afresh(
     let link_of = |place: usize| all[place].link.as_ref().map(|link| link.id);
     let gone = places.iter().zip(&found).filter(|(_, found)| is_gone(found));
     let (both, alone): (Vec<usize>, Vec<usize>) =
-        gone.map(|(place, _)| *place).partition(|place| all[*place].is_gone(side.other()));
+        gone.map(|(place, _)| *place).partition(|place| all[*place].is_gone_for_good(side.other()));
     let links = |places: Vec<usize>| places.into_iter().filter_map(link_of).collect::<Vec<LinkId>>();
     let (both, alone) = (links(both), links(alone));
     let gone = gone_for_certain(lane, side, &alone)?;
