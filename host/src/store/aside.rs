@@ -77,18 +77,15 @@ pub(super) fn put(tx: &Tx<'_>, run: &str, aside: &Aside) -> Answer<()> {
     Ok(())
 }
 
-/// A record takes part again.
-pub(super) fn clear(tx: &Tx<'_>, side: Side, entity: i64, record: &str) -> Answer<()> {
+/// A record takes part again. Answers whether it was set aside.
+pub(super) fn clear(tx: &Tx<'_>, side: Side, entity: i64, record: &str) -> Answer<bool> {
     // Mostly there is nothing to clear in the whole lane, and one look is enough for a batch.
     let any = match tx.has_aside.get() {
         Some(any) => any,
         None => tx.one(ANY, [tx.lane()], |row| row.get(0))?.unwrap_or_default(),
     };
     tx.has_aside.set(Some(any));
-    if any {
-        tx.run(CLEAR, (tx.lane(), side, entity, record))?;
-    }
-    Ok(())
+    Ok(any && tx.run(CLEAR, (tx.lane(), side, entity, record))? > 0)
 }
 
 /// Quarantined records of a side without a link, above a number, of which nobody must say first whether they are to take part.

@@ -11,7 +11,7 @@ use rusqlite::Row;
 use super::codes::{Gone, Keys};
 use super::matching::Questions;
 use super::transaction::{Answer, Fault, Tx, statements};
-use super::{absence, aside, holds, links};
+use super::{absence, aside, holds, links, revisits};
 use crate::model::{Announced, HoldId, InboxId, Known, News, Side, Sides, Staged};
 
 /// A side's links, in the order of their records, from one on.
@@ -240,8 +240,11 @@ fn stage_one(tx: &Tx<'_>, staged: &Staged, questions: &Questions) -> Answer<()> 
         if link.is_some() || earlier.as_ref().is_some_and(|earlier| !earlier.candidate) {
             return Ok(());
         }
-    } else {
-        aside::clear(tx, side, entity, record)?;
+    } else if aside::clear(tx, side, entity, record)?
+        && let Some(link) = link
+    {
+        // As if a person had asked for it: its counterpart may have told something that could not be carried over, either.
+        revisits::add_ends(tx, link)?;
     }
 
     let (gone, body) = match &staged.news {

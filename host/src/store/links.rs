@@ -213,7 +213,7 @@ fn update(tx: &Tx<'_>, link: &Link, entities: &Sides<Option<i64>>, columns: &[&d
 
 fn take_part(tx: &Tx<'_>, link: &Link, entities: &Sides<Option<i64>>, side: Side) -> Answer<()> {
     match (&link.ends[side], entities[side]) {
-        (Some(end), Some(entity)) => aside::clear(tx, side, entity, &end.at.id),
+        (Some(end), Some(entity)) => aside::clear(tx, side, entity, &end.at.id).map(drop),
         _ => Ok(()),
     }
 }
