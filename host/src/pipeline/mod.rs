@@ -24,6 +24,7 @@ mod decide;
 mod doubtful;
 mod drafts;
 mod dry;
+mod existing;
 pub mod filter;
 mod guard;
 pub mod keys;

@@ -9,7 +9,8 @@ use pairwise_plugin_api::{Action, Class, CreateKey, Found, Outcome, Reason, Reco
 use super::absence::gone_for_certain;
 use super::apply;
 use super::calls::is_gone;
-use super::commit::{Part, Stands, bears_our_key};
+use super::commit::Part;
+use super::existing::{Stands, Whose, bears_our_key};
 use super::keys::match_keys;
 use super::pull::{announce, gone};
 use super::translate::Row;
@@ -407,7 +408,10 @@ impl Lane<'_> {
             Status::Exists => {
                 // Whether the record is linked already must be known, also if it was linked a moment ago.
                 self.settle_all(before)?;
-                match self.settle_existing(&mut intent, (outcome, ours), &mut link, &mut settlement)? {
+                // Where keys are not taken, the first time may have made it.
+                let takes_keys = self.abilities[intent.side].create_key == CreateKey::Takes;
+                let whose = Whose::of(ours, intent.again && takes_keys);
+                match self.settle_existing(&mut intent, (outcome, whose), &mut link, &mut settlement)? {
                     Part::Done => self.report.side(intent.side).created += 1,
                     Part::Open => return Ok(None),
                     Part::Again | Part::Refused => {}

@@ -150,6 +150,9 @@ struct Rates {
     remaps: u32,
     disks: u32,
     poison: u32,
+    /// A system may refuse a record. Where it is known by its key only by sending it again, and that is refused, a match must
+    /// tell it.
+    refuses: Sides<bool>,
     backups: u32,
 }
 
@@ -196,6 +199,9 @@ impl Rates {
             remaps: dice.pick(&[0, 0, 0, 4]),
             disks: dice.pick(&[0, 0, 0, 8]),
             poison,
+            refuses: Sides::from_fn(|side| {
+                setting.matching.is_some() || setting.abilities[side].create_key != CreateKey::Takes
+            }),
             backups,
         }
     }
@@ -267,9 +273,10 @@ impl Draw<'_> {
         if self.dice.percent(rates.poison) {
             let who = self.dice.percent(70).then(|| self.who());
             return match self.dice.below(10) {
-                0..4 => Step::Poison(side, who),
-                4..7 => Step::Busy(side, who),
-                _ if rates.matches => Step::Poison(side, who),
+                0..4 if rates.refuses[side] => Step::Poison(side, who),
+                0..7 => Step::Busy(side, who),
+                _ if rates.matches && rates.refuses[side] => Step::Poison(side, who),
+                _ if rates.matches => Step::Busy(side, who),
                 _ => Step::Garble(side, who),
             };
         }
