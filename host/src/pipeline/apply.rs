@@ -82,9 +82,12 @@ fn take_off(lane: &mut Lane<'_>, flying: &mut VecDeque<Flight>) -> Result<(), St
 }
 
 /// Gives each pair that a match has found a link. If the two records differ nowhere, that settles them; otherwise they come
-/// again as announcements of a link that was never settled. Those that could not join their group wait. Answers whether there
-/// was any pair.
+/// again as announcements of a link that was never settled. Those that could not join their group wait, and so do all while one of
+/// them may be what a write has made whose answer was lost. Answers whether there was any pair.
 fn adopt(lane: &mut Lane<'_>, page: &[Work], outside: &HashSet<InboxId>) -> Result<bool, Stop> {
+    if (lane.unsure.left || lane.unsure.right) && lane.guards(Guard::Unsure) {
+        return Ok(false);
+    }
     let mut batch = Vec::new();
     for work in page.iter().filter(|work| !outside.contains(&work.row)) {
         let (None, Some(left), Some(right)) = (&work.link, &work.news.left, &work.news.right) else { continue };

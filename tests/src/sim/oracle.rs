@@ -143,9 +143,9 @@ pub struct Oracle {
     doubtful: BTreeSet<(Human, usize)>,
     /// Humans of whom a host made a record without learning so: whoever deletes it before that deletes what is made again.
     unlearnt: BTreeSet<Human>,
-    /// Those of them in whose system only what a record holds tells that it is ours: one that was edited since may be tied like
-    /// at a first match.
-    guessed: BTreeSet<Human>,
+    /// Those of them in whose system, on this side, only what a record holds tells that it is ours: one that was edited since may
+    /// be tied like at a first match, by whose policy what was typed there may lose.
+    guessed: BTreeSet<(Human, Side)>,
     /// What is wrong.
     pub broken: Vec<Broken>,
 }
@@ -227,8 +227,8 @@ impl Oracle {
     }
 
     /// The same, where nothing but what the record holds tells that it is ours.
-    pub fn guessed(&mut self, effect: &Effect) {
-        self.guessed.extend(effect.who);
+    pub fn guessed(&mut self, side: Side, effect: &Effect) {
+        self.guessed.extend(effect.who.map(|who| (who, side)));
     }
 
     /// A person deletes a record. `others` are the records of the same human on the other side.
@@ -375,6 +375,7 @@ impl Oracle {
                 && !self.unjudged.contains(&(who, field))
                 && !self.doubtful.contains(&(who, field));
             if let ([(value, typed)], true) = (values.as_slice(), judged)
+                && !self.guessed.contains(&(who, typed.side))
                 && standing.get(*value).is_none_or(|sides| !(sides.left && sides.right))
             {
                 let text = format!(
@@ -420,7 +421,8 @@ impl Oracle {
         };
         let policy = scope.winners[left.1.field];
         // Of somebody who was made on both sides, it is not known which values met at the first match.
-        let met = made(Side::Left) && made(Side::Right) || self.guessed.contains(&one.1.who);
+        let guessed = Side::BOTH.into_iter().any(|side| self.guessed.contains(&(one.1.who, side)));
+        let met = made(Side::Left) && made(Side::Right) || guessed;
         if met && (scope.first != Some(policy) || !scope.remapped.is_empty()) {
             return None;
         }

@@ -420,7 +420,7 @@ impl World {
         for (side, _, effect) in std::mem::take(&mut *locked(&self.unsettled)) {
             let keyless = self.systems[side].abilities.create_key == CreateKey::None || self.refuses[side];
             if effect.action == Action::Create && keyless {
-                self.oracle().guessed(&effect);
+                self.oracle().guessed(side, &effect);
             }
             if effect.action == Action::Create && !self.refuses[side] {
                 self.oracle().never_learnt(&effect);
