@@ -67,6 +67,11 @@ pub(super) fn prepare(
     let mut memory = store.memory(lease)?;
     carry::carry_over(spec, remotes, store, lease, &mut memory, report)?;
     let map_changed = memory.map.as_ref().is_some_and(|old| *old != map.fingerprint());
+    if memory.map.is_none() {
+        // What is settled from now on is settled by this map, also if the run does not come to its end.
+        store.remember_map(lease, map.fingerprint())?;
+        memory.map = Some(map.fingerprint().to_owned());
+    }
     // Where both sides name folders by their path, a record keeps its folder.
     let same_folders =
         Side::BOTH.into_iter().all(|side| abilities[side].containers && abilities[side].create_containers);

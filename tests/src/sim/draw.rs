@@ -119,7 +119,7 @@ struct Rates {
     runs: u32,
     creates: u32,
     /// Records that are made out of a copy of another one.
-    /// Copies of one UID on both sides meet nobody knows whom.
+    /// Copies of one UID on both sides meet nobody knows whom; one of them may stand outside of its folder.
     copies: Sides<u32>,
     deletes: u32,
     clears: u32,
@@ -141,7 +141,8 @@ struct Rates {
     /// be lost, and nothing else is promised.
     meetings: u32,
     weather: u32,
-    /// A system is put aside as a whole. Where a feed is read, nothing tells that; nor that records of ours are there already.
+    /// A system is put aside as a whole. Where a feed is read, nothing tells that; nor that records of ours are there already,
+    /// where no link says so.
     empties: Sides<bool>,
     clocks: u32,
     cursors: u32,
@@ -166,7 +167,7 @@ impl Rates {
         // folder at once is told as if that had left.
         let reuses = if backups == 0 && poison == 0 && !folders { dice.pick(&[0, 0, 10]) } else { 0 };
         let copied = dice.pick(&Side::BOTH);
-        let copies = if twins || backups > 0 || reuses > 0 { 0 } else { dice.pick(&[0, 20, 40]) };
+        let copies = if twins || backups > 0 || reuses > 0 || folders { 0 } else { dice.pick(&[0, 20, 40]) };
         Rates {
             runs: dice.pick(&[10, 25, 40]),
             creates: dice.pick(&[10, 30, 50]),
@@ -192,7 +193,9 @@ impl Rates {
             deaths: dice.pick(&[0, 10, 40]),
             meetings: if conditional { dice.pick(&[0, 10, 40]) } else { 0 },
             weather: dice.pick(&[0, 0, 10]),
-            empties: Sides::from_fn(|side| !twins && (setting.full_scan || !setting.abilities[side].feed)),
+            empties: Sides::from_fn(|side| {
+                !twins && backups == 0 && (setting.full_scan || !setting.abilities[side].feed)
+            }),
             clocks: dice.pick(&[0, 0, 4]),
             cursors: dice.pick(&[0, 0, 8]),
             upgrades: dice.pick(&[0, 0, 0, 6]),
