@@ -61,7 +61,8 @@ impl Lane<'_> {
         {
             return Ok(Part::Again);
         }
-        let is_another = whose == Whose::Another && !self.holds_what_we_asked(intent, &record);
+        let as_asked = self.holds_what_we_asked(intent, &record);
+        let is_another = whose == Whose::Another && !as_asked;
         let is_taken = other.is_some() || is_another || !self.tied.insert((side, record.at.clone()));
         if is_taken && self.guards(Guard::Taken) {
             let text = format!(
@@ -75,7 +76,7 @@ impl Lane<'_> {
             // What it holds shows when it can be read again; until then the create is asked about.
             return Ok(Part::Open);
         }
-        if self.holds_what_we_asked(intent, &record) || !self.guards(Guard::NotOurs) {
+        if as_asked || !self.guards(Guard::NotOurs) {
             self.settle_told(intent, outcome, link, settlement);
             return Ok(Part::Done);
         }

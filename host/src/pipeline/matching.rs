@@ -207,20 +207,21 @@ fn questions(lane: &Lane<'_>, target: Side, policy: &MatchPolicy, unmatched: &[A
         Within::Scope => lane.spec.scope[target].clone(),
         Within::System => Scope::new(),
     };
+    let translated = |announced: &Announced| match &announced.news {
+        News::Here(record) => Some((lane.map.translate_in(target.other(), record).ok()?, record.uid.clone())),
+        News::Gone(_) => None,
+    };
+    let translated: Vec<(Fields, Option<String>)> = unmatched.iter().filter_map(translated).collect();
     let mut questions = Vec::new();
     for key in &policy.keys {
-        let mut values: Vec<String> = Vec::new();
-        for announced in unmatched {
-            let News::Here(record) = &announced.news else { continue };
-            let Ok(translated) = lane.map.translate_in(target.other(), record) else { continue };
-            values.extend(wanted(key, &translated, record.uid.as_deref()));
-        }
-        values.sort_unstable();
-        values.dedup();
         let by: Vec<Name> = native_names(lane, target, key);
         if by.is_empty() {
             continue;
         }
+        let mut values: Vec<String> =
+            translated.iter().flat_map(|(fields, uid)| wanted(key, fields, uid.as_deref())).collect();
+        values.sort_unstable();
+        values.dedup();
         questions.extend(values.chunks(lane.batch()).map(|values| FindRequest {
             principal: lane.spec.principals[target].clone(),
             scope: scope.clone(),

@@ -108,9 +108,10 @@ fn removals_that_work(
 
 /// A changed mapping is not an edit: before anything is pulled, the shadows of the rows that changed are derived again from
 /// what both sides hold. A row that did not change keeps its shadows, so that an edit that nobody has seen yet stays one. So
-/// does one that has left the map: when it returns, what it holds is no edit against the deletion of its record. A changed row in which both sides still stand as they were settled keeps them, too; one in which they are equal is settled;
-/// any other counts as never settled, and `reconcile` asks the policy for a change of the map. Where that is to send again, a
-/// row that goes one way counts as never settled also where both sides still stand as they were.
+/// does one that has left the map: when it returns, what it holds is no edit against the deletion of its record. A changed
+/// row in which both sides still stand as they were settled keeps them, too; one in which they are equal is settled; any
+/// other counts as never settled, and `reconcile` asks the policy for a change of the map. Where that is to send again, a row
+/// that goes one way counts as never settled also where both sides still stand as they were.
 pub(super) fn remap(lane: &mut Lane<'_>) -> Result<(), Stop> {
     let unchanged = lane.map.unchanged_since(lane.memory.map.as_deref().unwrap_or_default());
     let mut after = 0;
