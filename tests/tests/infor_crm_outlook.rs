@@ -456,3 +456,35 @@ fn rule_ic_53_rights_that_vanish_delete_nothing() {
         assert_eq!(pair.entries().len(), entries);
     });
 }
+
+/// The CRM's second address is the mailbox's other one, where the connection asks for it.
+#[test]
+fn shipping_addresses_travel_where_they_are_wanted() {
+    with_both(3, Spread::Crm, |pair| {
+        let id = pair.members()[0].clone();
+        pair.edit_contact(&id, json!({ "ShippingAddress": { "Address1": "1 Dock", "City": "York" } }));
+        pair.settle();
+        let there = pair.entry(&pair.email(&id));
+        assert!(!Value::Object(there.fields).to_string().contains("York"), "{}: not asked for", pair.mail);
+
+        let config = pair.world.text("pairwise.toml");
+        let ours = "plugin   = \"infor-crm\"\nsettings = { ";
+        pair.world.put("pairwise.toml", &config.replace(ours, &format!("{ours}shipping_address = true, ")));
+        let (ran, _) = pair.world.json(["sync", "--full"]);
+        ran.exits(0);
+        pair.settle();
+        let there = pair.entry("York");
+        assert!(Value::Object(there.fields.clone()).to_string().contains("1 Dock"), "{:?}", there.fields);
+        pair.edit_entry(
+            &there.id,
+            json!({ "otherAddress": { "street": "1 Dock", "city": "Hull" } }),
+            json!({ "PhysicalAddresses/Other/City": "Hull" }),
+        );
+        let own = pair.by_id(&id).fields["Address"].clone();
+        pair.settle();
+        let key = pair.by_id(&id).fields["ShippingAddress"].clone();
+        let address = pair.items("addresses").into_iter().find(|item| json!(item.id) == key).unwrap();
+        assert_eq!((&address.fields["City"], &address.fields["Address1"]), (&json!("Hull"), &json!("1 Dock")));
+        assert_eq!(pair.by_id(&id).fields["Address"], own);
+    });
+}

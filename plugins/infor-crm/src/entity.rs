@@ -1,5 +1,7 @@
 //! The records of the system: which feed each kind has, what it refers to, and its fields as the host sees them.
 
+use std::borrow::Cow;
+
 use pairwise_plugin_api::{Catalogue, Class, Entity, EntityKind, Failure, Field, FieldType, Name, Result, Shows};
 
 use crate::columns;
@@ -68,8 +70,8 @@ pub(crate) struct Kind {
     pub(crate) columns: &'static [Column],
     pub(crate) references: &'static [Reference],
     pub(crate) address: AddressKind,
-    /// What is asked for of each record.
-    pub(crate) select: &'static str,
+    /// What is asked for of each record, without the shipping address.
+    select: &'static str,
 }
 
 const fn reference(name: &'static str, entity: &'static str) -> Reference {
@@ -138,6 +140,10 @@ pub(crate) const USERS: &str = "users";
 pub(crate) const SELF: &str = "$self";
 /// The relation that carries the address.
 pub(crate) const ADDRESS: &str = "Address";
+/// The one that carries the shipping address, of records whose addresses are records of their own.
+pub(crate) const SHIPPING: &str = "ShippingAddress";
+/// Both, in the order in which versions and payloads hold them.
+pub(crate) const RELATIONS: [&str; 2] = [ADDRESS, SHIPPING];
 /// The field of a contact that shows its account's name; it follows the account and is never written.
 pub(crate) const ACCOUNT_NAME: &str = "AccountName";
 /// The field that refers to the account.
@@ -148,15 +154,56 @@ pub(crate) const STREET: [&str; 4] = ["Address1", "Address2", "Address3", "Addre
 /// The longest line of a street.
 pub(crate) const STREET_LINE: usize = 64;
 
-/// An address as fields: name, property (none for the street, which has four), longest text, path.
-pub(crate) const ADDRESS_FIELDS: &[(&str, Option<&str>, u32, &str)] = &[
-    ("Address/Street", None, 4 * STREET_LINE as u32 + 3, "addresses/work/street"),
-    ("Address/City", Some("City"), 32, "addresses/work/locality"),
-    ("Address/State", Some("State"), 32, "addresses/work/region"),
-    ("Address/PostalCode", Some("PostalCode"), 24, "addresses/work/postcode"),
-    ("Address/Country", Some("Country"), 32, "addresses/work/country"),
-    ("Address/County", Some("County"), 32, ""),
+/// A part of an address as a field.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct AddressField {
+    pub(crate) name: &'static str,
+    /// Which of the [`RELATIONS`] carries it.
+    pub(crate) relation: usize,
+    /// None for the street, which has four.
+    pub(crate) property: Option<&'static str>,
+    length: u32,
+    path: &'static str,
+}
+
+const fn part(
+    relation: usize,
+    name: &'static str,
+    property: Option<&'static str>,
+    length: u32,
+    path: &'static str,
+) -> AddressField {
+    AddressField { name, relation, property, length, path }
+}
+
+/// The longest street, with the ends of its lines.
+const STREET_LENGTH: u32 = 4 * STREET_LINE as u32 + 3;
+
+const ADDRESS_FIELDS: &[AddressField] = &[
+    part(0, "Address/Street", None, STREET_LENGTH, "addresses/work/street"),
+    part(0, "Address/City", Some("City"), 32, "addresses/work/locality"),
+    part(0, "Address/State", Some("State"), 32, "addresses/work/region"),
+    part(0, "Address/PostalCode", Some("PostalCode"), 24, "addresses/work/postcode"),
+    part(0, "Address/Country", Some("Country"), 32, "addresses/work/country"),
+    part(0, "Address/County", Some("County"), 32, ""),
+    part(1, "ShippingAddress/Street", None, STREET_LENGTH, "addresses/other/street"),
+    part(1, "ShippingAddress/City", Some("City"), 32, "addresses/other/locality"),
+    part(1, "ShippingAddress/State", Some("State"), 32, "addresses/other/region"),
+    part(1, "ShippingAddress/PostalCode", Some("PostalCode"), 24, "addresses/other/postcode"),
+    part(1, "ShippingAddress/Country", Some("Country"), 32, "addresses/other/country"),
+    part(1, "ShippingAddress/County", Some("County"), 32, ""),
 ];
+
+/// The parts of the addresses that records of this kind tell.
+pub(crate) fn address_fields(kind: &Kind, config: &Config) -> impl Iterator<Item = &'static AddressField> {
+    let count = kind.relations(config).len();
+    ADDRESS_FIELDS.iter().filter(move |field| field.relation < count)
+}
+
+/// One of them by its name.
+pub(crate) fn address_field(kind: &Kind, config: &Config, name: &str) -> Option<&'static AddressField> {
+    address_fields(kind, config).find(|field| field.name == name)
+}
 
 impl Kind {
     /// A kind by its entity's name.
@@ -175,6 +222,24 @@ impl Kind {
 
     pub(crate) fn reference(&self, name: &str) -> Option<&'static Reference> {
         self.references.iter().find(|reference| reference.name == name)
+    }
+
+    /// The relations that carry its addresses.
+    pub(crate) fn relations(&self, config: &Config) -> &'static [&'static str] {
+        match self.address {
+            AddressKind::None => &[],
+            AddressKind::Own if config.shipping_address => &RELATIONS,
+            AddressKind::Own | AddressKind::Nested => &[ADDRESS],
+        }
+    }
+
+    /// What is asked for of each record.
+    pub(crate) fn select(&self, config: &Config) -> Cow<'static, str> {
+        if self.relations(config).contains(&SHIPPING) {
+            Cow::Owned(format!("{},{SHIPPING}/*", self.select))
+        } else {
+            Cow::Borrowed(self.select)
+        }
     }
 
     /// Its account's name is shown with it.
@@ -213,12 +278,12 @@ fn entity(kind: &'static Kind, config: &Config) -> Entity {
         required: reference.required,
         ..Field::new(reference.name, FieldType::Text)
     }));
-    if kind.address != AddressKind::None {
-        fields.extend(ADDRESS_FIELDS.iter().map(|(name, _, length, path)| Field {
-            length: Some(*length),
-            ..Field::new(*name, FieldType::Text).path(*path)
-        }));
-    }
+    fields.extend(
+        address_fields(kind, config).map(|field| Field {
+            length: Some(field.length),
+            ..Field::new(field.name, FieldType::Text).path(field.path)
+        }),
+    );
     fields.extend(extra(config, kind).map(|name| Field::new(name, FieldType::Text)));
     Entity {
         name: kind.entity.to_owned(),

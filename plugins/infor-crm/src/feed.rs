@@ -12,7 +12,7 @@ use pairwise_plugin_api::{Change, Context, Millis, Name, Page, Reason, RecordRef
 
 use crate::batch;
 use crate::cursor::{Keys, Part, State, Todo, Window};
-use crate::entity::{AddressKind, Kind};
+use crate::entity::{AddressKind, Kind, RELATIONS};
 use crate::groups::{self, is_marked, marker};
 use crate::identity::{Edition, identity};
 use crate::login::Login;
@@ -47,6 +47,8 @@ struct Source {
 
 /// A row that was not seen before.
 struct Fresh {
+    /// The key of the row.
+    key: String,
     entry: Entry,
     date: Millis,
     /// False where a later change could bear the same date.
@@ -92,11 +94,6 @@ impl Source {
             print: if self.addresses { date.unsigned_abs() } else { etag(entry).map_or(0, print) },
         })
     }
-}
-
-/// How the address of a record is called where writes are remembered.
-pub(crate) fn address_of(key: &str) -> String {
-    format!("{key}/Address")
 }
 
 /// FNV-1a: the same in every version of every library.
@@ -211,7 +208,7 @@ impl Reader<'_> {
         let (written, user) = (&self.server.written, &self.login.user);
         written.knows(user, key)
             && record.is_none_or(|row| etag(&row.entry).is_some_and(|etag| written.left(user, key, etag)))
-            && address.is_none_or(|row| row.settled && written.left(user, &address_of(key), &row.date.to_string()))
+            && address.is_none_or(|row| row.settled && written.left(user, &row.key, &row.date.to_string()))
     }
 
     /// From when on the past is looked at again after this was seen. It never lies behind the server's clock: that may have
@@ -260,7 +257,14 @@ impl Reader<'_> {
                     old += 1;
                 } else {
                     added += u64::from(known.is_none() && !now.contains_key(&key));
-                    fresh.insert(concerns, Fresh { entry, date, settled: !coarse });
+                    let row = Fresh { key: key.clone(), entry, date, settled: !coarse };
+                    // Of two addresses of one record it is not asked who wrote them.
+                    if let Some(other) = fresh.insert(concerns.clone(), row)
+                        && other.key != key
+                        && let Some(row) = fresh.get_mut(&concerns)
+                    {
+                        row.settled = false;
+                    }
                 }
                 now.insert(key, (date, print));
             }
@@ -397,10 +401,11 @@ impl Reader<'_> {
                 let state = (date, etag(&entry).map_or(0, print));
                 part.records.seen.insert(record.at.id.clone(), state);
             }
-            let address = related(&entry, "Address");
-            let date = address.and_then(|address| dated(address.get("ModifyDate")));
-            if let Some((key, date)) = address.and_then(key).zip(date.filter(|date| *date >= part.addresses.since)) {
-                part.addresses.seen.insert(key.to_owned(), (date, date.unsigned_abs()));
+            for address in RELATIONS.iter().filter_map(|relation| related(&entry, relation)) {
+                let date = dated(address.get("ModifyDate")).filter(|date| *date >= part.addresses.since);
+                if let Some((key, date)) = key(address).zip(date) {
+                    part.addresses.seen.insert(key.to_owned(), (date, date.unsigned_abs()));
+                }
             }
             changes.push(Change::upsert(record));
         }

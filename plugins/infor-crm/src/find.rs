@@ -6,18 +6,18 @@ use pairwise_http::abreast;
 use pairwise_plugin_api::ops::FindRequest;
 use pairwise_plugin_api::{Class, Context, Failure, Name, Record, Result};
 
-use crate::entity::{ACCOUNT_NAME, ADDRESS_FIELDS, Kind, extra};
+use crate::entity::{ACCOUNT_NAME, Kind, RELATIONS, address_field, extra};
 use crate::groups;
 use crate::login::Login;
-use crate::query::{fitting, literal, url, within};
+use crate::query::{fitting, literal, url, width, within};
 use crate::records::{Reading, by_keys, key_of_uid};
 use crate::server::Server;
 use crate::wire::key;
 
 /// The name by which the host looks for records that a copy elsewhere knows.
 const UID: &str = "uid";
-/// What a search takes beside its values.
-const AROUND: usize = 420;
+/// What a search takes beside its values, its properties, and what is selected.
+const AROUND: usize = 340;
 
 /// One list for each value, in order.
 pub(crate) fn find(server: &Server, cx: &Context, request: &FindRequest) -> Result<Vec<Vec<Record>>> {
@@ -42,13 +42,18 @@ pub(crate) fn find(server: &Server, cx: &Context, request: &FindRequest) -> Resu
     wanted.sort_unstable();
     wanted.dedup();
     let place = server.place.dynamic(kind.entity);
+    // A list of the fields would take more room in the address than it saves.
+    let select = kind.select(&server.config);
     let mut found: Vec<Record> = Vec::new();
     // A condition over a relation leaves out whoever has none, so that these go alone.
     let (related, own): (Vec<&String>, Vec<&String>) = properties.iter().partition(|property| property.contains('.'));
     let groups = std::iter::once(own).chain(related.into_iter().map(|property| vec![property]));
     let mut searches: Vec<String> = Vec::new();
     for properties in groups.filter(|properties| !properties.is_empty()) {
-        let around = place.len() + AROUND + properties.iter().map(|property| property.len() + 24).sum::<usize>();
+        let around = place.len()
+            + AROUND
+            + width(&select)
+            + properties.iter().map(|property| property.len() + 24).sum::<usize>();
         for values in fitting(&wanted, around, properties.len(), server.config.page as usize) {
             let conditions: Vec<String> = properties
                 .iter()
@@ -68,10 +73,9 @@ pub(crate) fn find(server: &Server, cx: &Context, request: &FindRequest) -> Resu
     if !read.is_empty() {
         read.extend(request.by.iter().cloned());
     }
-    let reading = Reading::of(kind, &server.config, &read);
-    let answers = abreast(&searches, server.config.parallel as usize, |condition| {
-        search(server, cx, &login, kind, &reading, condition)
-    });
+    let search =
+        Search { server, cx, login: &login, kind, select: &select, reading: Reading::of(kind, &server.config, &read) };
+    let answers = abreast(&searches, server.config.parallel as usize, |condition| search.all(condition));
     for records in answers {
         found.extend(records?);
     }
@@ -123,29 +127,35 @@ fn by_uid(
     Ok(request.values.iter().map(known).collect())
 }
 
-/// All records that satisfy a condition.
-fn search(
-    server: &Server,
-    cx: &Context,
-    login: &Login,
+/// A search for records of a kind, of which this is told.
+struct Search<'a> {
+    server: &'a Server,
+    cx: &'a Context,
+    login: &'a Login,
     kind: &'static Kind,
-    reading: &Reading<'_>,
-    condition: &str,
-) -> Result<Vec<Record>> {
-    let place = server.place.dynamic(kind.entity);
-    let count = server.config.page.to_string();
-    let (mut found, mut after) = (Vec::new(), None::<String>);
-    loop {
-        let behind = after.map(|after| format!("({condition}) and Id gt {}", literal(&after)));
-        let wanted = behind.as_deref().unwrap_or(condition);
-        let page = url(&place, &[("select", kind.select), ("where", wanted), ("orderBy", "Id"), ("count", &count)]);
-        let feed = server.feed(cx, login, &page, &format!("looking for {}", kind.entity))?;
-        let told = feed.entries.len() as u64;
-        let rest = feed.total.is_some_and(|total| total > told);
-        after = feed.entries.last().and_then(key).map(str::to_owned);
-        found.extend(feed.entries.iter().filter_map(|entry| reading.record(entry)));
-        if !rest || after.is_none() {
-            return Ok(found);
+    select: &'a str,
+    reading: Reading<'a>,
+}
+
+impl Search<'_> {
+    /// All records that satisfy a condition.
+    fn all(&self, condition: &str) -> Result<Vec<Record>> {
+        let Search { server, kind, .. } = self;
+        let place = server.place.dynamic(kind.entity);
+        let count = server.config.page.to_string();
+        let (mut found, mut after) = (Vec::new(), None::<String>);
+        loop {
+            let behind = after.map(|after| format!("({condition}) and Id gt {}", literal(&after)));
+            let wanted = behind.as_deref().unwrap_or(condition);
+            let page = url(&place, &[("select", self.select), ("where", wanted), ("orderBy", "Id"), ("count", &count)]);
+            let feed = server.feed(self.cx, self.login, &page, &format!("looking for {}", kind.entity))?;
+            let told = feed.entries.len() as u64;
+            let rest = feed.total.is_some_and(|total| total > told);
+            after = feed.entries.last().and_then(key).map(str::to_owned);
+            found.extend(feed.entries.iter().filter_map(|entry| self.reading.record(entry)));
+            if !rest || after.is_none() {
+                return Ok(found);
+            }
         }
     }
 }
@@ -159,10 +169,10 @@ fn property(server: &Server, kind: &'static Kind, name: &Name) -> Result<String>
     if kind.reference(name).is_some() {
         return Ok(format!("{name}.Id"));
     }
-    let address = ADDRESS_FIELDS.iter().find(|(field, ..)| **field == **name);
-    match address {
-        Some((_, Some(property), ..)) => Ok(format!("Address.{property}")),
-        _ => {
+    let address = address_field(kind, &server.config, name);
+    match address.and_then(|field| Some((RELATIONS[field.relation], field.property?))) {
+        Some((relation, property)) => Ok(format!("{relation}.{property}")),
+        None => {
             let text = format!("`{}` cannot be looked up by `{name}`", kind.entity);
             Err(Failure::new(Class::NotFound, text))
         }

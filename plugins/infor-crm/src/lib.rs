@@ -17,12 +17,14 @@
 //!
 //! **Fields.** `Account` and other references hold the key of the other record; in those that refer to users, `$self` stands for
 //! the login's own. `AccountName` shows the account's name and is never written. An address is written as
-//! `Address/Street`, `Address/City` and so on, and belongs to the contact's version.
+//! `Address/Street`, `Address/City` and so on, and belongs to the contact's version; with `shipping_address` there is
+//! `ShippingAddress/Street` and so on, too.
 //!
 //! **Conditions** that `check` tells: `group_missing`, `group_by_marker`, `entity_not_enabled`, `unknown_selector`, `not_admin`,
 //! `version`. **Codes** of refused writes: `rejected`, `forbidden`, `not_visible`, `too_long`, `no_group`, `unknown_field`,
 //! `unknown_entity`, `unsupported`.
 
+mod addresses;
 mod batch;
 mod check;
 mod columns;

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use pairwise_http::{Json, Object, json};
 use pairwise_plugin_api::{Action, Millis, Name, Outcome, Value, Write};
 
-use crate::entity::{ACCOUNT_NAME, ADDRESS_FIELDS, Kind, SELF, STREET, STREET_LINE, USERS, extra};
+use crate::entity::{ACCOUNT_NAME, Kind, SELF, STREET, STREET_LINE, USERS, address_field, extra};
 use crate::identity::Identity;
 use crate::settings::Config;
 use crate::wire::{self, Entry};
@@ -15,8 +15,8 @@ use crate::wire::{self, Entry};
 pub(crate) struct Payload {
     /// Members of the record itself.
     pub(crate) own: Entry,
-    /// Members of its address.
-    pub(crate) address: Entry,
+    /// Members of its addresses, in the order of the relations.
+    pub(crate) addresses: [Entry; 2],
     /// Fields that cannot be written.
     pub(crate) refused: Vec<Name>,
 }
@@ -44,13 +44,14 @@ pub(crate) fn payload(
                 _ => Json::Null,
             };
             payload.own.insert(name.to_string(), json);
-        } else if let Some((_, property, ..)) = ADDRESS_FIELDS.iter().find(|(field, ..)| **field == **name) {
-            match property {
+        } else if let Some(field) = address_field(kind, config, name) {
+            let address = &mut payload.addresses[field.relation];
+            match field.property {
                 Some(property) => {
                     let json = wire::json(value, Default::default()).unwrap_or(Json::Null);
-                    payload.address.insert((*property).to_owned(), json);
+                    address.insert(property.to_owned(), json);
                 }
-                None => street(name, value, &mut payload.address)?,
+                None => street(name, value, address)?,
             }
         } else if **name == *ACCOUNT_NAME && kind.shows_account() {
             payload.refused.push(name.clone());
@@ -64,7 +65,7 @@ pub(crate) fn payload(
     if write.action == Action::Create {
         // What is empty is not sent with a new record.
         payload.own.retain(|_, value| !value.is_null());
-        payload.address.retain(|_, value| !value.is_null());
+        payload.addresses.iter_mut().for_each(|address| address.retain(|_, value| !value.is_null()));
         if kind.entity == "history" {
             note(config, identity, now, &mut payload.own);
         }
@@ -213,7 +214,10 @@ mod tests {
         let own = json!({ "LastName": "Abbott", "Birthday": "/Date(86400000)/", "Account": { "$key": "ADEMOA000001" },
                           "AccountManager": { "$key": "UDEMOA000001" } });
         assert_eq!(Json::Object(made.own), own);
-        assert_eq!(Json::Object(made.address), json!({ "Address1": "1 Road", "Address2": "Rear", "City": "Phoenix" }));
+        assert_eq!(
+            Json::Object(made.addresses[0].clone()),
+            json!({ "Address1": "1 Road", "Address2": "Rear", "City": "Phoenix" })
+        );
         assert_eq!(made.refused, ["AccountName".into(), "ModifyDate".into()] as [Name; 2]);
 
         let changed = of("contacts", Action::Update, &fields[1..2]).unwrap();
@@ -224,7 +228,7 @@ mod tests {
     fn a_street_has_four_lines_of_64_characters() {
         let long = "a\nb\nc\nd\ne";
         let made = of("leads", Action::Update, &[("Address/Street", long.into())]).unwrap();
-        assert_eq!(made.address["Address4"], "d, e");
+        assert_eq!(made.addresses[0]["Address4"], "d, e");
         let refused = of("leads", Action::Update, &[("Address/Street", "x".repeat(65).into())]).unwrap_err();
         assert_eq!(refused.code, "too_long");
     }

@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use pairwise_http::{Json, abreast};
 use pairwise_plugin_api::{Context, FieldType, Fields, Millis, Name, Record, RecordRef, Result, Value};
 
-use crate::entity::{ACCOUNT_NAME, ADDRESS, ADDRESS_FIELDS, AddressKind, Kind, STREET, extra};
+use crate::entity::{ACCOUNT_NAME, Kind, RELATIONS, STREET, address_fields, extra};
 use crate::login::Login;
 use crate::query::{fitting, url, width, within};
 use crate::server::Server;
@@ -30,8 +30,9 @@ pub(crate) fn by_keys(
 
 /// What is asked for of each record so that it tells these fields, as far as it has them; none means all.
 pub(crate) fn select<'k>(kind: &'static Kind, config: &Config, fields: &[Name]) -> Cow<'k, str> {
+    let whole = kind.select(config);
     if fields.is_empty() {
-        return Cow::Borrowed(kind.select);
+        return whole;
     }
     let mut members = vec!["CreateDate", "ModifyDate"];
     let known = |field: &str| {
@@ -44,11 +45,11 @@ pub(crate) fn select<'k>(kind: &'static Kind, config: &Config, fields: &[Name]) 
     }
     // A related entry is told by its key only where one of its properties is asked for.
     let related = |part: &&str| match part.split_once('/') {
-        Some((ADDRESS, _)) => true,
+        Some((relation, _)) if RELATIONS.contains(&relation) => true,
         Some((relation, property)) => fields.iter().any(|field| **field == *relation || **field == *property),
         None => false,
     };
-    members.extend(kind.select.split(',').filter(related));
+    members.extend(whole.split(',').filter(related));
     members.sort_unstable();
     members.dedup();
     Cow::Owned(members.join(","))
@@ -100,9 +101,9 @@ enum Source {
     Column(FieldType),
     Reference,
     AccountName,
-    /// A property of the address.
-    Address(&'static str),
-    Street,
+    /// A property of the address that this one of the relations carries.
+    Address(usize, &'static str),
+    Street(usize),
 }
 
 impl<'a> Reading<'a> {
@@ -112,10 +113,10 @@ impl<'a> Reading<'a> {
         let extra = extra(config, kind).map(|name| (name.into(), Source::Column(FieldType::default())));
         let references = kind.references.iter().map(|reference| (reference.name.into(), Source::Reference));
         let account = kind.shows_account().then(|| (ACCOUNT_NAME.into(), Source::AccountName));
-        let has_address = kind.address != AddressKind::None;
-        let address = ADDRESS_FIELDS.iter().filter(|_| has_address).map(|(name, property, ..)| {
-            let source = property.map_or(Source::Street, Source::Address);
-            ((*name).into(), source)
+        let address = address_fields(kind, config).map(|field| {
+            let street = Source::Street(field.relation);
+            let source = field.property.map_or(street, |property| Source::Address(field.relation, property));
+            (field.name.into(), source)
         });
         let all = columns.chain(extra).chain(references).chain(account).chain(address);
         let mut fields: Vec<(Name, Source)> =
@@ -127,10 +128,10 @@ impl<'a> Reading<'a> {
     /// An entry as the host sees it; `None` for one without a key.
     pub(crate) fn record(&self, entry: &Entry) -> Option<Record> {
         let key = key(entry)?;
-        let address = address(entry);
+        let addresses = RELATIONS.map(|relation| address(entry, relation));
         let mut fields = Fields::with_capacity(self.fields.len());
         for (name, source) in &self.fields {
-            if let Some(value) = source.value(name, entry, address) {
+            if let Some(value) = source.value(name, entry, &addresses) {
                 fields.set(name.clone(), value);
             }
         }
@@ -148,7 +149,7 @@ impl<'a> Reading<'a> {
 
 impl Source {
     /// A property that is not told is one that this login may not see: it is not told on, either.
-    fn value(&self, name: &str, entry: &Entry, address: Shown<'_>) -> Option<Value> {
+    fn value(&self, name: &str, entry: &Entry, addresses: &[Shown<'_>; 2]) -> Option<Value> {
         match self {
             Source::Column(kind) => entry.get(name).map(|json| value(json, *kind)),
             Source::Reference => {
@@ -159,12 +160,12 @@ impl Source {
                 let shown = related(entry, "Account").and_then(|account| text(account, ACCOUNT_NAME)).or_else(own);
                 shown.map(Value::from).or_else(|| entry.contains_key(ACCOUNT_NAME).then_some(Value::Null))
             }
-            Source::Address(property) => match address {
+            Source::Address(relation, property) => match addresses[*relation] {
                 Shown::Told(address) => address.get(property).map(|json| value(json, FieldType::default())),
                 Shown::None => Some(Value::Null),
                 Shown::Unknown => None,
             },
-            Source::Street => match address {
+            Source::Street(relation) => match addresses[*relation] {
                 Shown::Told(address) => Some(street(address)),
                 Shown::None => Some(Value::Null),
                 Shown::Unknown => None,
@@ -189,11 +190,11 @@ fn site(config: &Config) -> String {
     rest.split(['/', ':']).next().unwrap_or_default().trim().to_lowercase()
 }
 
-/// A record changes with its address.
+/// A record changes with its addresses.
 fn modified(entry: &Entry) -> Option<Millis> {
     let own = entry.get("ModifyDate").and_then(millis);
-    let address = related(entry, ADDRESS).and_then(|address| address.get("ModifyDate")).and_then(millis);
-    own.max(address)
+    let address = |relation| related(entry, relation)?.get("ModifyDate").and_then(millis);
+    RELATIONS.into_iter().map(address).fold(own, Option::max)
 }
 
 /// What an entry tells of its address.
@@ -206,8 +207,8 @@ enum Shown<'a> {
     Unknown,
 }
 
-fn address(entry: &Entry) -> Shown<'_> {
-    match entry.get(ADDRESS) {
+fn address<'a>(entry: &'a Entry, relation: &str) -> Shown<'a> {
+    match entry.get(relation) {
         Some(Json::Null) => Shown::None,
         Some(Json::Object(address)) if is_told(address) => Shown::Told(address),
         _ => Shown::Unknown,
@@ -228,16 +229,17 @@ fn street(address: &Entry) -> Value {
 }
 
 /// Whether an answer tells a record whole, so that it need not be read again.
-pub(crate) fn is_whole(kind: &Kind, entry: &Entry) -> bool {
-    let has_address = || kind.address == AddressKind::None || !matches!(address(entry), Shown::Unknown);
-    etag(entry).is_some() && entry.contains_key("ModifyDate") && has_address()
+pub(crate) fn is_whole(kind: &Kind, config: &Config, entry: &Entry) -> bool {
+    let is_told = |relation: &&str| !matches!(address(entry, relation), Shown::Unknown);
+    etag(entry).is_some() && entry.contains_key("ModifyDate") && kind.relations(config).iter().all(is_told)
 }
 
-/// What stands for a state of a record: its own tag, and that of its address, which changes by itself.
+/// What stands for a state of a record: its own tag, and those of its addresses, which change by themselves.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) struct Version {
     pub(crate) etag: String,
-    pub(crate) address: Option<Address>,
+    /// In the order of the relations.
+    pub(crate) addresses: [Option<Address>; 2],
 }
 
 /// Where a record's address is, and in what state.
@@ -251,37 +253,38 @@ pub(crate) struct Address {
 
 impl Version {
     pub(crate) fn of(entry: &Entry) -> Option<Version> {
-        let address = related(entry, ADDRESS).and_then(|address| {
+        let address = |relation| {
+            let address = related(entry, relation)?;
             Some(Address {
                 key: key(address)?.to_owned(),
                 etag: etag(address).unwrap_or_default().to_owned(),
                 modified: address.get("ModifyDate").and_then(millis).unwrap_or_default(),
             })
-        });
-        Some(Version { etag: etag(entry)?.to_owned(), address })
+        };
+        Some(Version { etag: etag(entry)?.to_owned(), addresses: RELATIONS.map(address) })
     }
 
     pub(crate) fn parse(text: &str) -> Version {
         let mut parts = text.split('|').map(opened);
         let etag = parts.next().unwrap_or_default();
-        let address = parts.next().filter(|key| !key.is_empty()).map(|key| Address {
-            key,
-            etag: parts.next().unwrap_or_default(),
-            modified: parts.next().and_then(|text| text.parse().ok()).unwrap_or_default(),
+        let addresses = RELATIONS.map(|_| {
+            let (key, etag, modified) = (parts.next()?, parts.next(), parts.next());
+            let modified = modified.and_then(|text| text.parse().ok()).unwrap_or_default();
+            (!key.is_empty()).then(|| Address { key, etag: etag.unwrap_or_default(), modified })
         });
-        Version { etag, address }
+        Version { etag, addresses }
     }
 }
 
 impl std::fmt::Display for Version {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(&closed(&self.etag))?;
-        match &self.address {
-            Some(address) => {
-                write!(f, "|{}|{}|{}", closed(&address.key), closed(&address.etag), address.modified)
-            }
-            None => Ok(()),
+        let count = self.addresses.iter().rposition(Option::is_some).map_or(0, |last| last + 1);
+        for address in &self.addresses[..count] {
+            let Address { key, etag, modified } = address.clone().unwrap_or_default();
+            write!(f, "|{}|{}|{modified}", closed(&key), closed(&etag))?;
         }
+        Ok(())
     }
 }
 
@@ -332,15 +335,15 @@ mod tests {
         assert_eq!(field("Region"), Some("north".into()));
         assert_eq!(field("Title"), None, "what is not told is not known");
         let version = Version::parse(record.version.as_deref().unwrap());
-        assert_eq!(version.address.unwrap().key, "aDEMOA000001");
+        assert_eq!(version.addresses[0].as_ref().unwrap().key, "aDEMOA000001");
     }
 
     #[test]
     fn versions_go_and_come_back() {
         let address = Address { key: "a1".into(), etag: "x=".into(), modified: 5 };
-        for version in
-            [Version { etag: "g=".into(), address: None }, Version { etag: "g=".into(), address: Some(address) }]
-        {
+        let some = || Some(address.clone());
+        for addresses in [[None, None], [some(), None], [None, some()], [some(), some()]] {
+            let version = Version { etag: "g=".into(), addresses };
             assert_eq!(Version::parse(&version.to_string()), version);
         }
     }

@@ -53,6 +53,9 @@ pub struct Config {
     /// What a new history record is, where the profile does not say: `atNote` or `atEMail`.
     #[serde(default = "default_history")]
     pub history_type: String,
+    /// Keep the shipping address of contacts and accounts, too, as fields `ShippingAddress/…`: the other address of a mailbox.
+    #[serde(default)]
+    pub shipping_address: bool,
     /// Text properties that a site has added, by entity: `{ contacts = ["Region"] }`.
     #[serde(default)]
     pub extra_fields: BTreeMap<String, Vec<String>>,

@@ -1,27 +1,27 @@
 //! Writes: in batches, each on condition that the record is as it was taken for.
 //!
-//! A contact's address is a record of its own and is written first, so that a clash there leaves the contact alone. Joining and
-//! leaving a group comes last, for all records of a call at once.
+//! A contact's address is a record of its own and is written first, so that a clash there leaves the contact alone: see
+//! `addresses`. Joining and leaving a group comes last, for all records of a call at once.
 
 use std::collections::HashMap;
 
 use jiff::Timestamp;
-use pairwise_http::{Json, Method, json};
+use pairwise_http::{Method, json};
 use pairwise_plugin_api::ops::WriteRequest;
 use pairwise_plugin_api::{
     Action, Certainty, Class, Context, Failure, Millis, Name, Outcome, Record, RecordRef, Result, Status, Text, Write,
 };
 
+use crate::addresses::nest;
 use crate::batch::{Done, Item, execute};
-use crate::entity::{ADDRESS, AddressKind, Kind};
-use crate::feed::address_of;
+use crate::entity::{Kind, RELATIONS};
 use crate::groups::{self, marked, marker, unmarked};
 use crate::identity::{Edition, Identity, identity};
 use crate::login::Login;
 use crate::payload::{Payload, about, ignored, payload};
 use crate::records::{Reading, Version, by_keys, is_whole, selected_by_keys};
 use crate::server::Server;
-use crate::wire::{self, Entry, etag, millis, related, text};
+use crate::wire::{self, Entry, etag, related, text};
 
 /// How often a record is sent again without a field that its login may not write.
 const WITHOUT: u32 = 4;
@@ -41,20 +41,20 @@ pub(crate) struct Writer<'a> {
 }
 
 /// One create, update or delete on its way.
-struct Job<'w> {
+pub(crate) struct Job<'w> {
     /// Its place in the call.
     place: usize,
-    write: &'w Write,
-    payload: Payload,
-    version: Version,
+    pub(crate) write: &'w Write,
+    pub(crate) payload: Payload,
+    pub(crate) version: Version,
     /// What became of it, once that is certain.
-    outcome: Option<Outcome>,
+    pub(crate) outcome: Option<Outcome>,
     /// The record as the server told it after the write or the clash.
     entry: Option<Entry>,
 }
 
 impl Job<'_> {
-    fn is_open(&self) -> bool {
+    pub(crate) fn is_open(&self) -> bool {
         self.outcome.is_none()
     }
 
@@ -129,10 +129,8 @@ impl Writer<'_> {
             }
             action => job.outcome = Some(Outcome::refused("unsupported", format!("Infor CRM knows no `{action:?}`"))),
         }
-        if write.action == Action::Create && kind.address != AddressKind::None && !job.payload.address.is_empty() {
-            let mut address = std::mem::take(&mut job.payload.address);
-            address.insert("IsPrimary", true.into());
-            job.payload.own.insert(ADDRESS, Json::Object(address));
+        if write.action == Action::Create {
+            nest(&mut job.payload);
         }
         let marks =
             write.action == Action::Create && self.identity.edition == Edition::V754 && kind.entity == "contacts";
@@ -231,87 +229,6 @@ impl Writer<'_> {
         }
     }
 
-    /// Addresses of updates that have records of their own. Afterwards what is left is the record itself.
-    fn addresses(&self, kind: &'static Kind, jobs: &mut [Job<'_>]) {
-        let update =
-            |job: &&mut Job<'_>| job.is_open() && job.write.action == Action::Update && !job.payload.address.is_empty();
-        let mut jobs: Vec<&mut Job<'_>> = jobs.iter_mut().filter(update).collect();
-        for job in &mut jobs {
-            // Nothing is not written where nothing is.
-            if job.version.address.is_none() && job.payload.address.values().all(Json::is_null) {
-                job.payload.address.clear();
-            }
-        }
-        jobs.retain(|job| !job.payload.address.is_empty());
-        if jobs.is_empty() {
-            return;
-        }
-        if kind.address == AddressKind::Nested {
-            for job in jobs {
-                // Without a key: with one it would only be referred to.
-                let address = std::mem::take(&mut job.payload.address);
-                job.payload.own.insert(ADDRESS, Json::Object(address));
-            }
-            return;
-        }
-        self.tags_of_addresses(&mut jobs);
-        jobs.retain(|job| job.is_open());
-        let item = |job: &&mut Job<'_>| {
-            let mut body = job.payload.address.clone();
-            match &job.version.address {
-                Some(address) => {
-                    Item { method: Method::Put, key: Some(address.key.clone()), etag: Some(address.etag.clone()), body }
-                }
-                None => {
-                    body.retain(|_, value| !value.is_null());
-                    body.insert("EntityId", job.write.at.id.as_str().into());
-                    body.insert("IsPrimary", true.into());
-                    Item { method: Method::Post, key: None, etag: None, body }
-                }
-            }
-        };
-        let items: Vec<Item> = jobs.iter().map(item).collect();
-        let answers = execute(self.server, self.cx, self.login, "addresses", &items);
-        for (job, answer) in jobs.into_iter().zip(answers) {
-            job.payload.address.clear();
-            match answer {
-                Ok(done) if (200..300).contains(&done.status) => {
-                    if let Some(key) = done.key().filter(|_| job.version.address.is_none()) {
-                        job.payload.own.insert(ADDRESS, json!({ "$key": key }));
-                    }
-                }
-                // Somebody else changed or removed the address: the record is to be looked at again.
-                Ok(done) if [404, 410, 412].contains(&done.status) => job.outcome = Some(Outcome::of(Status::Conflict)),
-                Ok(done) => job.outcome = Some(self.refusal(kind, job.write, &done)),
-                Err(failure) => job.outcome = Some(failed(&failure)),
-            }
-        }
-    }
-
-    /// Where records are told without the tags of their addresses, these are asked for.
-    fn tags_of_addresses(&self, jobs: &mut [&mut Job<'_>]) {
-        let untagged =
-            |job: &&mut &mut Job<'_>| job.version.address.as_ref().is_some_and(|address| address.etag.is_empty());
-        let mut jobs: Vec<&mut &mut Job<'_>> = jobs.iter_mut().filter(untagged).collect();
-        let keys: Vec<String> = jobs.iter().filter_map(|job| Some(job.version.address.as_ref()?.key.clone())).collect();
-        if keys.is_empty() {
-            return;
-        }
-        let found = selected_by_keys(self.server, self.cx, self.login, "addresses", "ModifyDate", &keys);
-        for job in &mut jobs {
-            let Some(address) = &mut job.version.address else { continue };
-            match &found {
-                Err(failure) => job.outcome = Some(failed(failure)),
-                Ok(found) => match found.get(&address.key) {
-                    Some(entry) if entry.get("ModifyDate").and_then(millis).unwrap_or_default() == address.modified => {
-                        address.etag = etag(entry).unwrap_or_default().to_owned();
-                    }
-                    _ => job.outcome = Some(Outcome::of(Status::Conflict)),
-                },
-            }
-        }
-    }
-
     /// The records themselves.
     fn own(&self, kind: &'static Kind, jobs: &mut [Job<'_>]) {
         for _ in 0..WITHOUT {
@@ -363,7 +280,7 @@ impl Writer<'_> {
     }
 
     /// What a status that is no success means for a write.
-    fn refusal(&self, kind: &'static Kind, write: &Write, done: &Done) -> Outcome {
+    pub(crate) fn refusal(&self, kind: &'static Kind, write: &Write, done: &Done) -> Outcome {
         let said = done.diagnosis.message.as_str();
         let text = if said.is_empty() { format!("the server answered {}", done.status) } else { said.to_owned() };
         let refused = |code: &str| {
@@ -409,7 +326,9 @@ impl Writer<'_> {
             let told = job.entry.as_ref().and_then(wire::key).map(str::to_owned);
             told.filter(|_| job.write.action == Action::Create).or_else(|| job.key())
         };
-        let partial = |job: &&Job<'_>| tells(job) && !job.entry.as_ref().is_some_and(|entry| is_whole(kind, entry));
+        let partial = |job: &&Job<'_>| {
+            tells(job) && !job.entry.as_ref().is_some_and(|entry| is_whole(kind, &self.server.config, entry))
+        };
         let keys: Vec<String> = jobs.iter().filter(partial).filter_map(key).collect();
         // What was written must be read, too, to see what the server made of it.
         let mut fields = self.fields.to_vec();
@@ -459,8 +378,8 @@ impl Writer<'_> {
         let Some(version) = told.version.as_deref().map(Version::parse) else { return };
         let (written, user, key) = (&self.server.written, &self.login.user, &told.at.id);
         written.note(user, key, &version.etag);
-        if let Some(address) = version.address {
-            written.note(user, &address_of(key), &address.modified.to_string());
+        for address in version.addresses.iter().flatten() {
+            written.note(user, &address.key, &address.modified.to_string());
         }
     }
 
@@ -563,12 +482,12 @@ fn named_field(done: &Done, own: &Entry) -> Option<Text> {
 }
 
 /// The field that a member of an entry belongs to.
-fn field_of(member: &str) -> &str {
-    if member == ADDRESS { "Address/Street" } else { member }
+fn field_of(member: &str) -> String {
+    if RELATIONS.contains(&member) { format!("{member}/Street") } else { member.to_owned() }
 }
 
 /// What a call that failed means for each write in it.
-fn failed(failure: &Failure) -> Outcome {
+pub(crate) fn failed(failure: &Failure) -> Outcome {
     let status = match (failure.certainty, failure.class) {
         (Certainty::Unknown, _) => Status::Unknown,
         (_, Class::Auth) => Status::Auth,

@@ -3,6 +3,7 @@
 
 mod groups;
 mod reading;
+mod shipping;
 mod trouble;
 mod writing;
 
