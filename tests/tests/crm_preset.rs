@@ -372,3 +372,24 @@ fn a_connection_without_a_login_of_its_own_is_checked_as_its_users() {
     let ran = check().exits(2);
     assert!(ran.stderr.contains("no secret `password`"), "{}", ran.stderr);
 }
+
+/// What many cards share is looked up once, whatever their number.
+#[test]
+fn a_shared_address_is_looked_up_once() {
+    let pair = Pair::empty(0);
+    let config = pair.world.text("profiles/sales.toml");
+    pair.world.put("profiles/sales.toml", &format!("{config}batch = 20\n"));
+    for number in 0..70 {
+        let card = format!(
+            "BEGIN:VCARD\r\nVERSION:3.0\r\nUID:card-{number}\r\nFN:Person {number}\r\nN:{number};Person;;;\r\n\
+             EMAIL:office@shared.example\r\nEMAIL:p{number}@shared.example\r\nEND:VCARD\r\n"
+        );
+        fs::write(pair.folder().join(format!("{number}.vcf")), card).unwrap();
+    }
+    assert_eq!(pair.sync()["left"]["created"], 140, "seventy contacts with their accounts");
+    let asks = |text: &str| {
+        let asked = pair.sandbox.requests(CRM, 0);
+        asked.iter().filter(|request| request.method == "GET" && request.path.contains(text)).count()
+    };
+    assert_eq!((asks("office@shared.example"), asks("p69@shared.example")), (1, 1));
+}

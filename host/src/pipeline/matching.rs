@@ -5,6 +5,7 @@
 //! key is doubtful, together with the candidates that are left.
 
 use std::collections::{HashMap, HashSet, VecDeque};
+use std::hash::{DefaultHasher, Hash, Hasher};
 
 use pairwise_plugin_api::ops::{FindRequest, Scope};
 use pairwise_plugin_api::{Failure, Fields, Name, Record, RecordRef};
@@ -182,12 +183,13 @@ type Answer = Result<Vec<Vec<Record>>, Failure>;
 /// stream, and outside of the scope. While some are taken in, the next are asked for.
 fn look_up_candidates(lane: &mut Lane<'_>, target: Side, policy: &MatchPolicy) -> Result<(), Stop> {
     let mut asked: VecDeque<Ahead<Answer>> = VecDeque::new();
+    let mut looked_up = HashSet::new();
     let mut after = 0;
     loop {
         let unmatched = lane.store.unmatched(&lane.lease, target.other(), after, lane.batch())?;
         let Some(last) = unmatched.last() else { break };
         after = last.id;
-        for request in questions(lane, target, policy, &unmatched) {
+        for request in questions(lane, target, policy, &unmatched, &mut looked_up) {
             if asked.len() == lane.calls_at_once(target)
                 && let Some(first) = asked.pop_front()
             {
@@ -201,8 +203,15 @@ fn look_up_candidates(lane: &mut Lane<'_>, target: Side, policy: &MatchPolicy) -
     asked.into_iter().try_for_each(|answer| take_candidates(lane, target, answer.wait()))
 }
 
-/// What a side is asked to find the candidates of some records of the other one.
-fn questions(lane: &Lane<'_>, target: Side, policy: &MatchPolicy, unmatched: &[Announced]) -> Vec<FindRequest> {
+/// What a side is asked to find the candidates of some records of the other one. What was `looked_up` is not asked for again:
+/// many share an address, and whoever bears it is a candidate already.
+fn questions(
+    lane: &Lane<'_>,
+    target: Side,
+    policy: &MatchPolicy,
+    unmatched: &[Announced],
+    looked_up: &mut HashSet<u64>,
+) -> Vec<FindRequest> {
     let scope = match policy.within[target] {
         Within::Scope => lane.spec.scope[target].clone(),
         Within::System => Scope::new(),
@@ -213,15 +222,14 @@ fn questions(lane: &Lane<'_>, target: Side, policy: &MatchPolicy, unmatched: &[A
     };
     let translated: Vec<(Fields, Option<String>)> = unmatched.iter().filter_map(translated).collect();
     let mut questions = Vec::new();
-    for key in &policy.keys {
+    for (rank, key) in policy.keys.iter().enumerate() {
         let by: Vec<Name> = native_names(lane, target, key);
         if by.is_empty() {
             continue;
         }
-        let mut values: Vec<String> =
-            translated.iter().flat_map(|(fields, uid)| wanted(key, fields, uid.as_deref())).collect();
+        let values = translated.iter().flat_map(|(fields, uid)| wanted(key, fields, uid.as_deref()));
+        let mut values: Vec<String> = values.filter(|value| looked_up.insert(print(rank, value))).collect();
         values.sort_unstable();
-        values.dedup();
         questions.extend(values.chunks(lane.batch()).map(|values| FindRequest {
             principal: lane.spec.principals[target].clone(),
             scope: scope.clone(),
@@ -233,6 +241,13 @@ fn questions(lane: &Lane<'_>, target: Side, policy: &MatchPolicy, unmatched: &[A
         }));
     }
     questions
+}
+
+/// Stands for a value of a key.
+fn print(rank: usize, value: &str) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    (rank, value).hash(&mut hasher);
+    hasher.finish()
 }
 
 /// Stages those of the records that a side has found that have neither link nor announcement.

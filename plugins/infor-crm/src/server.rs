@@ -90,6 +90,8 @@ impl Server {
                 None => request.clone(),
             };
             let answer = self.client.send(cx, &authorized)?;
+            // A search of many values takes many requests: each answer is a step.
+            cx.progress(0, 0);
             if let Some(time) = answer.server_time() {
                 *self.clock.lock().unwrap_or_else(PoisonError::into_inner) = Some(time);
             }
