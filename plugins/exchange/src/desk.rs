@@ -7,7 +7,7 @@ use pairwise_plugin_api::{Certainty, Class, Context, Failure, Millis, Principal,
 
 use crate::connector::Exchange;
 use crate::kind::Kind;
-use crate::server::{Ask, Login};
+use crate::server::{Ask, Group, Login};
 use crate::settings::Access;
 use crate::soap::{Message, Trouble, envelope, messages};
 use crate::xml::{Node, Writer};
@@ -83,7 +83,16 @@ impl<'a> Desk<'a> {
         if self.cx.cancelled() {
             return Err(Failure::new(Class::Cancelled, "the host asked to stop"));
         }
-        let (envelope, server_time) = self.exchange.server.ask(self.cx, &self.request(body, effect, timeout))?;
+        self.asked(&self.request(body, effect, timeout))
+    }
+
+    /// Reads something that concerns a group of mailboxes.
+    pub(crate) fn read_in(&self, group: &Group, body: &str) -> Result<Answered> {
+        self.asked(&Ask { group: Some(group), ..self.request(body, Effect::None, None) })
+    }
+
+    fn asked(&self, ask: &Ask<'_>) -> Result<Answered> {
+        let (envelope, server_time) = self.exchange.server.ask(self.cx, ask)?;
         Ok(Answered { envelope, server_time })
     }
 
@@ -97,6 +106,7 @@ impl<'a> Desk<'a> {
             body: envelope(&self.exchange.config.server_version, acts_for, body),
             effect,
             timeout,
+            group: None,
         }
     }
 

@@ -79,6 +79,42 @@ pub(crate) struct Ask<'a> {
     pub(crate) items: usize,
     pub(crate) effect: Effect,
     pub(crate) timeout: Option<Duration>,
+    /// The group that the request belongs to.
+    pub(crate) group: Option<&'a Group>,
+}
+
+/// Mailboxes whose notifications come in one stream: all requests about them go to one of the servers behind the address,
+/// which is that of the first mailbox.
+#[derive(Debug, Default)]
+pub(crate) struct Group {
+    anchor: String,
+    /// Which server that is, as it calls itself.
+    cookie: Mutex<Option<String>>,
+}
+
+/// The cookie that names a server.
+const BACK_END: &str = "X-BackEndOverrideCookie";
+
+impl Group {
+    pub(crate) fn of(anchor: &str) -> Self {
+        Group { anchor: anchor.to_owned(), cookie: Mutex::default() }
+    }
+
+    fn mark(&self, request: Request) -> Request {
+        let request = request.header("X-PreferServerAffinity", "true");
+        match &*lock(&self.cookie) {
+            Some(cookie) => request.header("Cookie", format!("{BACK_END}={cookie}")),
+            None => request,
+        }
+    }
+
+    fn learn(&self, answer: &Answer) {
+        let cookies = answer.headers.iter().filter(|(name, _)| name == "set-cookie");
+        let named = cookies.filter_map(|(_, cookie)| cookie.split(';').next()?.trim().split_once('='));
+        if let Some((_, value)) = named.into_iter().find(|(name, _)| name.eq_ignore_ascii_case(BACK_END)) {
+            *lock(&self.cookie) = Some(value.to_owned());
+        }
+    }
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -132,6 +168,9 @@ impl Server {
             let got = self.send(cx, &mut line, ask);
             lock(&self.idle).push(line);
             let answer = got?;
+            if let Some(group) = ask.group {
+                group.learn(&answer);
+            }
             let trouble = match answer.status {
                 200 => return Ok((self.read(&answer)?, answer.server_time())),
                 500 => Self::fault(&answer),
@@ -197,8 +236,11 @@ impl Server {
     fn request(&self, ask: &Ask<'_>) -> Request {
         let mut request =
             Request::post(&self.url).body("text/xml; charset=utf-8", ask.body.as_str()).effect(ask.effect);
-        if let Some(anchor) = ask.anchor {
+        if let Some(anchor) = ask.group.map(|group| group.anchor.as_str()).or(ask.anchor) {
             request = request.header("X-AnchorMailbox", anchor);
+        }
+        if let Some(group) = ask.group {
+            request = group.mark(request);
         }
         match ask.timeout {
             Some(timeout) => request.timeout(timeout),

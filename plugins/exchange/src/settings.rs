@@ -47,6 +47,10 @@ pub struct Config {
     #[serde(default = "default_pull")]
     #[schemars(range(min = 1))]
     pub pull_seconds: u32,
+    /// Seconds after which a stream that says nothing counts as broken: the server tells every 45 seconds that it is there.
+    #[serde(default = "default_silence")]
+    #[schemars(range(min = 1))]
+    pub silence_seconds: u32,
     /// A file with further root certificates, as PEM.
     #[serde(default)]
     pub ca_file: Option<PathBuf>,
@@ -69,6 +73,10 @@ fn default_batch() -> u32 {
 
 fn default_pull() -> u32 {
     30
+}
+
+fn default_silence() -> u32 {
+    120
 }
 
 fn default_connections() -> u32 {

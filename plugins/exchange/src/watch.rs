@@ -4,14 +4,15 @@ use std::collections::HashMap;
 use std::io::Read;
 use std::sync::mpsc;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use pairwise_http::{Effect, Streaming};
-use pairwise_plugin_api::ops::{Announcement, WatchRequest};
+use pairwise_plugin_api::ops::{Announcement, WatchRequest, WatchScope};
 use pairwise_plugin_api::{Class, Context, Failure, Principal, Result, tracing};
 
 use crate::connector::Exchange;
 use crate::desk::Desk;
+use crate::server::{Ask, Group};
 use crate::settings::Notifications;
 use crate::soap::{Message, messages};
 use crate::xml::{Node, Writer};
@@ -20,6 +21,8 @@ use crate::xml::{Node, Writer};
 const OPEN_MINUTES: u64 = 10;
 /// The most subscriptions of one stream.
 const MOST: usize = 200;
+/// How long it takes to notice that the call is cancelled, or that a stream has fallen silent.
+const GLANCE: Duration = Duration::from_millis(200);
 /// How long events are collected before they are announced: one edit makes several.
 const COLLECT: Duration = Duration::from_secs(2);
 /// The first pause after a stream was lost; it doubles.
@@ -27,6 +30,8 @@ const FIRST_PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(300);
 /// Bytes of the largest envelope of a stream; those of the server have some thousand.
 const LARGEST_ENVELOPE: usize = 4 << 20;
+/// The request whose events are asked for.
+const PULL: &str = "m:PullSubscriptionRequest";
 /// What is listened to.
 const EVENTS: [&str; 4] = ["CreatedEvent", "DeletedEvent", "ModifiedEvent", "MovedEvent"];
 
@@ -60,14 +65,11 @@ pub(crate) fn watch(exchange: &Exchange, cx: &Context, request: &WatchRequest, h
 /// Whose each subscription is.
 type Subscriptions = HashMap<String, Principal>;
 
-fn subscribe(
-    desk: &Desk<'_>,
-    request: &pairwise_plugin_api::ops::WatchScope,
-    kind: &'static str,
-) -> Result<(String, String)> {
+/// Subscribes to the folders of a scope; the id and where it begins.
+fn subscribe(desk: &Desk<'_>, group: &Group, scope: &WatchScope, kind: &'static str) -> Result<(String, String)> {
     let mut body = Writer::new();
     body.start("m:Subscribe").start(kind).start("t:FolderIds");
-    for place in desk.all_places(&request.entities, &request.scope)? {
+    for place in desk.all_places(&scope.entities, &scope.scope)? {
         desk.write_folder(&mut body, &place.folder);
     }
     body.end().start("t:EventTypes");
@@ -75,13 +77,30 @@ fn subscribe(
         body.leaf("t:EventType", event);
     }
     body.end();
-    if kind == "m:PullSubscriptionRequest" {
+    if kind == PULL {
         body.leaf("t:Timeout", "60");
     }
-    let answer = desk.read(&body.done())?;
+    let answer = desk.read_in(group, &body.done())?;
     let message = answer.one().map_err(|trouble| desk.fail(&trouble))?;
     let text = |name: &str| message.text_of(name).unwrap_or_default().to_owned();
     Ok((text("SubscriptionId"), text("Watermark")))
+}
+
+/// The same for a mailbox among others: one that is denied or gone is left to its schedule, and is no reason to hear of none.
+fn subscribe_if_possible(
+    desk: &Desk<'_>,
+    group: &Group,
+    scope: &WatchScope,
+    kind: &'static str,
+) -> Result<Option<(String, String)>> {
+    match subscribe(desk, group, scope, kind) {
+        Ok(subscription) => Ok(Some(subscription)),
+        Err(failure) if matches!(failure.class, Class::Refused | Class::NotFound) => {
+            tracing::warn!(mailbox = desk.name(), "no notifications: {failure}");
+            Ok(None)
+        }
+        Err(failure) => Err(failure),
+    }
 }
 
 /// What happened before a subscription is never told: each one begins with a look.
@@ -89,35 +108,62 @@ fn announce_all(hear: Hear<'_>, of: impl IntoIterator<Item = Principal>) -> bool
     of.into_iter().all(|principal| hear(&Announcement { principal: Some(principal), at: Vec::new() }))
 }
 
-/// Listens to a stream until it ends (`false`) or the host has enough (`true`).
+/// Listens to streams, each of as many mailboxes as one takes, until one ends (`false`) or the host has enough (`true`).
 fn stream(exchange: &Exchange, cx: &Context, request: &WatchRequest, hear: Hear<'_>) -> Result<bool> {
     let mut subscriptions = Subscriptions::new();
-    for scope in request.scopes.iter().take(MOST) {
-        let desk = Desk::of(exchange, cx, &scope.principal)?;
-        let (id, _) = subscribe(&desk, scope, "m:StreamingSubscriptionRequest")?;
-        subscriptions.insert(id, scope.principal.clone());
+    let (sender, receiver) = mpsc::sync_channel(16);
+    let mut streams = Vec::new();
+    for scopes in request.scopes.chunks(MOST) {
+        let Some(first) = scopes.first() else { continue };
+        let anchor = Desk::of(exchange, cx, &first.principal)?;
+        let group = Group::of(anchor.name());
+        let mut body = Writer::new();
+        body.start("m:GetStreamingEvents").start("m:SubscriptionIds");
+        let mut opener = None;
+        for scope in scopes {
+            let desk = Desk::of(exchange, cx, &scope.principal)?;
+            if let Some((id, _)) = subscribe_if_possible(&desk, &group, scope, "m:StreamingSubscriptionRequest")? {
+                body.leaf("t:SubscriptionId", &id);
+                subscriptions.insert(id, scope.principal.clone());
+                opener.get_or_insert(desk);
+            }
+        }
+        body.end().leaf("m:ConnectionTimeout", &OPEN_MINUTES.to_string());
+        if let Some(desk) = opener {
+            let timeout = Some(Duration::from_secs(OPEN_MINUTES * 60 + 60));
+            let ask = desk.request(&body.done(), Effect::None, timeout);
+            streams.push(exchange.server.stream(cx, &Ask { group: Some(&group), ..ask })?);
+        }
     }
-    let Some(first) = request.scopes.first() else { return Ok(cx.wait(LONGEST_PAUSE)) };
+    if streams.is_empty() {
+        return Ok(cx.wait(LONGEST_PAUSE));
+    }
     if !announce_all(hear, subscriptions.values().cloned()) {
         return Ok(true);
     }
-    let desk = Desk::of(exchange, cx, &first.principal)?;
-    let mut body = Writer::new();
-    body.start("m:GetStreamingEvents").start("m:SubscriptionIds");
-    for id in subscriptions.keys() {
-        body.leaf("t:SubscriptionId", id);
+    let mut heard = vec![Instant::now(); streams.len()];
+    for (number, streaming) in streams.into_iter().enumerate() {
+        let sender = sender.clone();
+        // A read blocks for as long as the server is silent; the call must not. The thread ends with the stream.
+        thread::spawn(move || {
+            forward(streaming, |envelope| sender.send((number, Some(envelope))).is_ok());
+            sender.send((number, None))
+        });
     }
-    body.end().leaf("m:ConnectionTimeout", &OPEN_MINUTES.to_string());
-    let ask = desk.request(&body.done(), Effect::None, Some(Duration::from_secs(OPEN_MINUTES * 60 + 60)));
-    let streaming = exchange.server.stream(cx, &ask)?;
-    let (sender, receiver) = mpsc::sync_channel(16);
-    // A read blocks for as long as the server is silent; the call must not. The thread ends with the stream.
-    thread::spawn(move || forward(streaming, &sender));
-    listen(cx, &receiver, &subscriptions, hear)
+    let silence = Duration::from_secs(exchange.config.silence_seconds.max(1).into());
+    loop {
+        // Connections die without a word.
+        if heard.iter().any(|heard| heard.elapsed() > silence) {
+            return Ok(false);
+        }
+        if let Some(ended) = listen(cx, &receiver, &mut heard, &subscriptions, hear)? {
+            return Ok(ended);
+        }
+    }
 }
 
-/// Cuts the stream into envelopes. It ends where one grows beyond all reason.
-fn forward(mut streaming: Streaming, to: &mpsc::SyncSender<String>) {
+/// Cuts the stream into envelopes, for as long as somebody wants them. It ends where one grows beyond all reason.
+fn forward(mut streaming: Streaming, to: impl Fn(String) -> bool) {
     let mut reader = streaming.reader();
     let (mut pending, mut chunk) = (Vec::new(), [0_u8; 8 * 1024]);
     while let Ok(count @ 1..) = reader.read(&mut chunk) {
@@ -125,7 +171,7 @@ fn forward(mut streaming: Streaming, to: &mpsc::SyncSender<String>) {
         while let Some(end) = end_of_envelope(&pending) {
             let envelope = String::from_utf8_lossy(&pending[..end]).into_owned();
             pending.drain(..end);
-            if to.send(envelope).is_err() {
+            if !to(envelope) {
                 return;
             }
         }
@@ -147,50 +193,54 @@ pub(crate) fn end_of_envelope(bytes: &[u8]) -> Option<usize> {
     at.map(|(at, _)| at + NAME.len())
 }
 
-fn listen(cx: &Context, from: &mpsc::Receiver<String>, subscriptions: &Subscriptions, hear: Hear<'_>) -> Result<bool> {
-    loop {
-        if cx.cancelled() {
-            return Ok(true);
+/// What a stream says: its number and an envelope, none at its end.
+type Said = (usize, Option<String>);
+
+/// Takes what the streams say next, if they say anything for now. The answer is that of [`stream`], once it is known.
+fn listen(
+    cx: &Context,
+    from: &mpsc::Receiver<Said>,
+    heard: &mut [Instant],
+    subscriptions: &Subscriptions,
+    hear: Hear<'_>,
+) -> Result<Option<bool>> {
+    if cx.cancelled() {
+        return Ok(Some(true));
+    }
+    let mut said = match from.recv_timeout(GLANCE) {
+        Ok(said) => vec![said],
+        Err(mpsc::RecvTimeoutError::Timeout) => return Ok(None),
+        Err(mpsc::RecvTimeoutError::Disconnected) => return Ok(Some(false)),
+    };
+    if said[0].1.as_deref().is_some_and(concerns) {
+        if cx.wait(COLLECT) {
+            return Ok(Some(true));
         }
-        let first = match from.recv_timeout(Duration::from_millis(200)) {
-            Ok(envelope) => envelope,
-            Err(mpsc::RecvTimeoutError::Timeout) => continue,
-            Err(mpsc::RecvTimeoutError::Disconnected) => return Ok(false),
-        };
-        let mut told = vec![first];
-        if concerns(&told[0]) {
-            if cx.wait(COLLECT) {
-                return Ok(true);
-            }
-            told.extend(from.try_iter());
-        }
-        let mut changed: Vec<&Principal> = Vec::new();
-        for envelope in &told {
-            let Ok(envelope) = Node::parse(envelope) else { return Ok(false) };
-            for message in messages(&envelope) {
-                match message {
-                    Message::Wrong(trouble) => {
-                        return Err(Failure::new(
-                            Class::NotFound,
-                            format!("a subscription was lost ({})", trouble.code),
-                        ));
-                    }
-                    Message::Fine(message) if message.text_of("ConnectionStatus") == Some("Closed") => {
-                        return Ok(false);
-                    }
-                    Message::Fine(message) => {
-                        let all = message.child("Notifications").into_iter().flat_map(|all| &all.children);
-                        for id in all.filter_map(|one| one.text_of("SubscriptionId")) {
-                            changed.extend(subscriptions.get(id).filter(|of| !changed.contains(of)));
-                        }
+        said.extend(from.try_iter());
+    }
+    let mut changed: Vec<&Principal> = Vec::new();
+    for (number, envelope) in &said {
+        heard[*number] = Instant::now();
+        let Some(Ok(envelope)) = envelope.as_deref().map(Node::parse) else { return Ok(Some(false)) };
+        for message in messages(&envelope) {
+            match message {
+                Message::Wrong(trouble) => {
+                    return Err(Failure::new(Class::NotFound, format!("a subscription was lost ({})", trouble.code)));
+                }
+                Message::Fine(message) if message.text_of("ConnectionStatus") == Some("Closed") => {
+                    return Ok(Some(false));
+                }
+                Message::Fine(message) => {
+                    let all = message.child("Notifications").into_iter().flat_map(|all| &all.children);
+                    for id in all.filter_map(|one| one.text_of("SubscriptionId")) {
+                        changed.extend(subscriptions.get(id).filter(|of| !changed.contains(of)));
                     }
                 }
             }
         }
-        if !announce_all(hear, changed.into_iter().cloned()) {
-            return Ok(true);
-        }
     }
+    let is_enough = !announce_all(hear, changed.into_iter().cloned());
+    Ok(is_enough.then_some(true))
 }
 
 fn concerns(envelope: &str) -> bool {
@@ -202,21 +252,23 @@ fn pull(exchange: &Exchange, cx: &Context, request: &WatchRequest, hear: Hear<'_
     let mut watched = Vec::new();
     for scope in &request.scopes {
         let desk = Desk::of(exchange, cx, &scope.principal)?;
-        let subscription = subscribe(&desk, scope, "m:PullSubscriptionRequest")?;
-        watched.push((scope.principal.clone(), subscription));
+        let group = Group::of(desk.name());
+        if let Some(subscription) = subscribe_if_possible(&desk, &group, scope, PULL)? {
+            watched.push((scope.principal.clone(), group, subscription));
+        }
     }
-    if !announce_all(hear, watched.iter().map(|(principal, _)| principal.clone())) {
+    if !announce_all(hear, watched.iter().map(|(principal, ..)| principal.clone())) {
         return Ok(true);
     }
     loop {
         if cx.wait(Duration::from_secs(exchange.config.pull_seconds.max(1).into())) {
             return Ok(true);
         }
-        for (principal, (id, watermark)) in &mut watched {
+        for (principal, group, (id, watermark)) in &mut watched {
             let desk = Desk::of(exchange, cx, principal)?;
             let mut body = Writer::new();
             body.start("m:GetEvents").leaf("m:SubscriptionId", id).leaf("m:Watermark", watermark);
-            let answer = desk.read(&body.done())?;
+            let answer = desk.read_in(group, &body.done())?;
             let Ok(message) = answer.one() else { return Ok(false) };
             let Some(notification) = message.child("Notification") else { continue };
             let events = || notification.children.iter().filter(|child| child.name.ends_with("Event"));

@@ -12,6 +12,8 @@ pub(super) struct Call<'a> {
     pub(super) mailbox: String,
     /// The Windows name of the zone that the client names for times without one.
     pub(super) zone: Option<String>,
+    /// The server behind the address that answers.
+    pub(super) back_end: u64,
     /// The operation's element.
     pub(super) request: Node<'a, 'a>,
 }

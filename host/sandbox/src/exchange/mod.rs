@@ -14,6 +14,7 @@
 //! | `drop_subscriptions` | – | no subscription is known any more |
 //! | `cut_streams` | – | open streams say that they are closed |
 //! | `auth` | `{basic, ntlm}` | which logins are taken |
+//! | `back_ends` | `{count}` | so many servers stand behind the address, and each knows its own subscriptions alone |
 //! | `impersonation` | `{user?, allowed}` | the right to act for a mailbox, or for all |
 //! | `lose_mailbox` | `{user, lost}` | the mailbox was moved to the cloud |
 //! | `touch` | `{user}` | the server moves the change keys of all items of a mailbox |
@@ -72,6 +73,9 @@ const PATH: &str = "/ews/exchange.asmx";
 /// A request larger than this is refused, as the server's default is.
 const LARGEST: usize = 10 << 20;
 
+/// The cookie that names a server behind the address.
+const BACK_END: &str = "X-BackEndOverrideCookie";
+
 /// Requests for one mailbox at the same time (`EWSMaxConcurrency`).
 const MOST_AT_ONCE: u32 = 27;
 
@@ -110,6 +114,8 @@ struct Memory {
     /// Sync states of an older epoch are not valid any more.
     sync_epoch: u64,
     stream_epoch: u64,
+    /// Servers behind the address; 0 as well as 1 is one.
+    back_ends: u64,
     may_not_impersonate: bool,
     not_impersonable: BTreeSet<String>,
     lost: BTreeSet<String>,
@@ -135,8 +141,18 @@ impl Exchange {
         self.core.journal().in_flight(Some(mailbox)) > MOST_AT_ONCE
     }
 
+    /// The server behind the address that a request goes to: the one that its cookie names, else that of the mailbox which it is
+    /// said to be about.
+    fn back_end(&self, headers: &HeaderMap) -> u64 {
+        let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
+        let named = text("cookie").split(';').filter_map(|cookie| cookie.trim().strip_prefix(BACK_END)).next();
+        let count = self.state().back_ends.max(1);
+        let anchor = || text("x-anchormailbox").bytes().map(u64::from).sum::<u64>();
+        named.and_then(|cookie| cookie.strip_prefix('=')?.parse().ok()).unwrap_or_else(anchor) % count
+    }
+
     /// Answers a request of a login.
-    fn answer(self: &Arc<Self>, login: &str, body: &str) -> Result<Response, Fault> {
+    fn answer(self: &Arc<Self>, login: &str, body: &str, back_end: u64) -> Result<Response, Fault> {
         let document = Document::parse(body).map_err(|error| {
             Fault::new("ErrorSchemaValidation", format!("The request failed schema validation: {error}"))
         })?;
@@ -182,7 +198,7 @@ impl Exchange {
                 .attribute("Id")
                 .map(str::to_owned)
         });
-        let call = Call { exchange: self, mailbox, zone, request };
+        let call = Call { exchange: self, mailbox, zone, back_end, request };
         let body = match request.tag_name().name() {
             "GetFolder" => call.get_folder(),
             "FindFolder" => call.find_folder(),
@@ -272,8 +288,17 @@ async fn handle(
     if body.len() > LARGEST {
         return StatusCode::PAYLOAD_TOO_LARGE.into_response();
     }
-    let answered = exchange.answer(&login, &String::from_utf8_lossy(&body));
-    answered.unwrap_or_else(|fault| xml_answer(StatusCode::INTERNAL_SERVER_ERROR, fault.envelope()))
+    let back_end = exchange.back_end(&headers);
+    let answered = exchange.answer(&login, &String::from_utf8_lossy(&body), back_end);
+    let mut answer = answered.unwrap_or_else(|fault| xml_answer(StatusCode::INTERNAL_SERVER_ERROR, fault.envelope()));
+    let prefers =
+        headers.get("x-preferserveraffinity").is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"true"));
+    if let Ok(cookie) = HeaderValue::from_str(&format!("{BACK_END}={back_end}; path=/; HttpOnly"))
+        && prefers
+    {
+        answer.headers_mut().append(header::SET_COOKIE, cookie);
+    }
+    answer
 }
 
 impl System for Exchange {
@@ -347,6 +372,9 @@ impl System for Exchange {
             "drop_sync_states" => self.state().sync_epoch += 1,
             "drop_subscriptions" => self.state().subscriptions.clear(),
             "cut_streams" => self.state().stream_epoch += 1,
+            "back_ends" => {
+                self.state().back_ends = arguments.get("count").and_then(Value::as_u64).unwrap_or(1);
+            }
             "auth" => {
                 let mut state = self.state();
                 state.doorman.no_basic = !says("basic", true);

@@ -8,7 +8,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use axum::body::{Body as HttpBody, Bytes, HttpBody as Stream};
-use axum::http::header;
+use axum::http::{StatusCode, header};
 use axum::response::Response;
 use tokio::sync::mpsc;
 
@@ -28,6 +28,8 @@ const HEARTBEAT: Duration = Duration::from_secs(45);
 #[derive(Debug, Clone)]
 pub(super) struct Subscription {
     mailbox: String,
+    /// The server behind the address that knows it.
+    back_end: u64,
     /// None: all folders.
     folders: Option<Vec<String>>,
     kinds: Vec<String>,
@@ -94,6 +96,7 @@ impl Call<'_> {
             let told = of_watermark(text(request, "Watermark")).unwrap_or(place);
             let subscription = Subscription {
                 mailbox: self.mailbox.clone(),
+                back_end: self.back_end,
                 folders: (!everywhere).then_some(folders),
                 kinds: inside(request, "EventTypes").iter().filter_map(|kind| kind.text()).map(str::to_owned).collect(),
                 told,
@@ -161,6 +164,17 @@ impl Call<'_> {
                 "ErrorInvalidRequest",
                 "A stream takes 1 to 200 subscriptions and 1 to 30 minutes.",
             ));
+        }
+        let elsewhere = |id: &&String| {
+            let state = self.exchange.state();
+            state.subscriptions.all.get(*id).is_some_and(|known| known.back_end != self.back_end)
+        };
+        if let Some(id) = ids.iter().find(elsewhere) {
+            let problem = Problem::new("ErrorProxyRequestNotAllowed", "The subscription is on another server.");
+            let lost =
+                format!("<m:ErrorSubscriptionIds><m:SubscriptionId>{id}</m:SubscriptionId></m:ErrorSubscriptionIds>");
+            let body = envelope(&answer("GetStreamingEvents", &[Err(problem)], &lost));
+            return Ok(super::xml_answer(StatusCode::OK, body));
         }
         let (sender, receiver) = mpsc::channel(8);
         tokio::spawn(stream(exchange, ids, minutes, sender));
