@@ -8,9 +8,10 @@ use pairwise_plugin_api::{Class, Failure, Result, Value};
 
 use crate::desk::{Desk, Folder};
 use crate::kind::{FOLDER, Kind};
+use crate::read::next_offset;
 use crate::xml::{Node, Writer};
 
-/// The most folders of one request.
+/// Folders on one page.
 const PAGE: &str = "1000";
 
 /// A folder of a scope.
@@ -89,34 +90,17 @@ impl Desk<'_> {
     pub(crate) fn tree(&self, kind: Kind, path: &str) -> Result<Vec<Found>> {
         let (top, prefix) =
             if path.starts_with('/') { (Folder::Known("msgfolderroot"), "/") } else { (Folder::home(kind), "") };
-        let mut body = Writer::new();
-        body.start_with("m:FindFolder", &[("Traversal", "Deep")]).start("m:FolderShape").leaf("t:BaseShape", "IdOnly");
-        body.start("t:AdditionalProperties");
-        for uri in ["folder:DisplayName", "folder:ParentFolderId", "folder:FolderClass"] {
-            body.empty("t:FieldURI", &[("FieldURI", uri)]);
+        let mut folders = Vec::new();
+        let mut offset = Some(0);
+        while let Some(from) = offset {
+            offset = self.folders_from(from, &top, &mut folders)?;
         }
-        body.end().end();
-        body.empty(
-            "m:IndexedPageFolderView",
-            &[("MaxEntriesReturned", PAGE), ("Offset", "0"), ("BasePoint", "Beginning")],
-        );
-        body.start("m:ParentFolderIds");
-        self.write_folder(&mut body, &top);
-        let answer = self.read(&body.done())?;
-        let message = answer.one().map_err(|trouble| self.fail(&trouble))?;
-        let folders = message.at(&["RootFolder", "Folders"]).map(|all| all.children.as_slice()).unwrap_or_default();
-        let id = |folder: &Node, name: &str| folder.child(name).and_then(|id| id.attribute("Id")).map(str::to_owned);
-        let parent_of: Vec<(String, String, String)> = folders
-            .iter()
-            .filter_map(|folder| {
-                let name = folder.text_of("DisplayName").unwrap_or_default().to_owned();
-                Some((id(folder, "FolderId")?, id(folder, "ParentFolderId").unwrap_or_default(), name))
-            })
-            .collect();
+        let parent_of: Vec<(&str, &str, &str)> =
+            folders.iter().map(|[id, parent, name, _]| (id.as_str(), parent.as_str(), name.as_str())).collect();
         let path_of = |of: &str| {
             let mut names: Vec<&str> = Vec::new();
             let mut at = of;
-            while let Some((_, parent, name)) = parent_of.iter().find(|(id, _, _)| id == at) {
+            while let Some((_, parent, name)) = parent_of.iter().find(|(id, ..)| *id == at) {
                 names.push(name);
                 if names.len() > parent_of.len() {
                     break;
@@ -126,12 +110,37 @@ impl Desk<'_> {
             names.reverse();
             format!("{prefix}{}", names.join("/"))
         };
-        let found = folders.iter().filter_map(|folder| {
-            let id = id(folder, "FolderId")?;
-            let class = folder.text_of("FolderClass").unwrap_or_default().to_owned();
-            Some(Found { path: path_of(&id), id, class })
-        });
+        let found =
+            folders.iter().map(|[id, _, _, class]| Found { path: path_of(id), id: id.clone(), class: class.clone() });
         Ok(found.collect())
+    }
+
+    /// A page of the folders beneath one: id, parent, name and class of each; where the next one begins.
+    fn folders_from(&self, from: u64, top: &Folder, folders: &mut Vec<[String; 4]>) -> Result<Option<u64>> {
+        let mut body = Writer::new();
+        body.start_with("m:FindFolder", &[("Traversal", "Deep")]).start("m:FolderShape").leaf("t:BaseShape", "IdOnly");
+        body.start("t:AdditionalProperties");
+        for uri in ["folder:DisplayName", "folder:ParentFolderId", "folder:FolderClass"] {
+            body.empty("t:FieldURI", &[("FieldURI", uri)]);
+        }
+        body.end().end();
+        body.empty(
+            "m:IndexedPageFolderView",
+            &[("MaxEntriesReturned", PAGE), ("Offset", &from.to_string()), ("BasePoint", "Beginning")],
+        );
+        body.start("m:ParentFolderIds");
+        self.write_folder(&mut body, top);
+        let answer = self.read(&body.done())?;
+        let message = answer.one().map_err(|trouble| self.fail(&trouble))?;
+        let Some(root) = message.child("RootFolder") else { return Ok(None) };
+        let id = |folder: &Node, name: &str| folder.child(name).and_then(|id| id.attribute("Id")).map(str::to_owned);
+        let text = |folder: &Node, name: &str| folder.text_of(name).unwrap_or_default().to_owned();
+        for folder in root.child("Folders").map(|all| all.children.as_slice()).unwrap_or_default() {
+            let Some(own) = id(folder, "FolderId") else { continue };
+            let parent = id(folder, "ParentFolderId").unwrap_or_default();
+            folders.push([own, parent, text(folder, "DisplayName"), text(folder, "FolderClass")]);
+        }
+        Ok(next_offset(root).filter(|next| *next > from))
     }
 
     /// All folders of a kind, for people to choose from.

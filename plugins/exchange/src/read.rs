@@ -23,7 +23,7 @@ const MOST_CHANGES: usize = 512;
 const MOST_VALUES: usize = 25;
 /// The name by which the host looks for what was moved.
 const INCARNATION: &str = "incarnation";
-/// The most items of a listing that a search looks at.
+/// Items on one page of what a search finds.
 const MOST_FOUND: &str = "1000";
 
 /// How far each folder of a scope was told.
@@ -417,6 +417,23 @@ impl Desk<'_> {
 
     /// The ids of items whose properties have one of the values.
     fn search(&self, places: &[Place], uris: &[String], values: &[String]) -> Result<Vec<String>> {
+        let mut ids = Vec::new();
+        let mut offset = Some(0);
+        while let Some(from) = offset {
+            offset = self.search_from(from, places, uris, values, &mut ids)?;
+        }
+        Ok(ids)
+    }
+
+    /// A page of them; where the next one begins.
+    fn search_from(
+        &self,
+        from: u64,
+        places: &[Place],
+        uris: &[String],
+        values: &[String],
+        ids: &mut Vec<String>,
+    ) -> Result<Option<u64>> {
         let mut body = Writer::new();
         body.start_with("m:FindItem", &[("Traversal", "Shallow")])
             .start("m:ItemShape")
@@ -424,7 +441,7 @@ impl Desk<'_> {
             .end()
             .empty(
                 "m:IndexedPageItemView",
-                &[("MaxEntriesReturned", MOST_FOUND), ("Offset", "0"), ("BasePoint", "Beginning")],
+                &[("MaxEntriesReturned", MOST_FOUND), ("Offset", &from.to_string()), ("BasePoint", "Beginning")],
             )
             .start("m:Restriction");
         let single = uris.len() * values.len() == 1;
@@ -448,14 +465,22 @@ impl Desk<'_> {
             self.write_folder(&mut body, &place.folder);
         }
         let answer = self.read(&body.done())?;
-        let mut ids = Vec::new();
+        let mut next = None;
         for message in answer.messages() {
             let message = message.fine().map_err(|trouble| self.fail(&trouble))?;
-            let items = message.at(&["RootFolder", "Items"]).map(|items| items.children.as_slice()).unwrap_or_default();
+            let Some(root) = message.child("RootFolder") else { continue };
+            let items = root.child("Items").map(|items| items.children.as_slice()).unwrap_or_default();
             ids.extend(items.iter().filter_map(id_of).map(|(id, _)| id));
+            next = next.max(next_offset(root).filter(|next| *next > from));
         }
-        Ok(ids)
+        Ok(next)
     }
+}
+
+/// Where the next page of a view begins, if there is one.
+pub(crate) fn next_offset(root: &Node) -> Option<u64> {
+    let more = root.attribute("IncludesLastItemInRange").is_some_and(|last| !is_true(last));
+    root.attribute("IndexedPagingOffset").filter(|_| more)?.parse().ok()
 }
 
 /// An item that was read: none if it is of another kind; or what is wrong with it.

@@ -36,6 +36,13 @@ impl Trouble {
         for node in details.into_iter().flat_map(|details| &details.children) {
             match (node.name.as_str(), node.attribute("Name")) {
                 ("Value", Some("BackOffMilliseconds")) => self.back_off_ms = node.text().trim().parse().ok(),
+                // The error that another one hides: it says what to do.
+                ("Value", Some("InnerErrorResponseCode")) if self.is("ErrorInternalServerError") => {
+                    self.code = node.text().trim().to_owned();
+                }
+                ("Value", Some("InnerErrorMessageText")) if !node.text().is_empty() => {
+                    self.text = node.text().trim().to_owned();
+                }
                 ("FieldURI" | "IndexedFieldURI", _) => self.field = node.attribute("FieldURI").map(str::to_owned),
                 ("ExtendedFieldURI", _) => {
                     self.field = node.attribute("PropertyName").or(node.attribute("PropertyTag")).map(str::to_owned);
@@ -253,4 +260,27 @@ pub(crate) fn version(envelope: &Node) -> Option<(u32, u32)> {
     let info = envelope.at(&["Header", "ServerVersionInfo"])?;
     let part = |name: &str| info.attribute(name).and_then(|text| text.parse().ok());
     Some((part("MajorVersion")?, part("MinorVersion")?))
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test may panic")]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_that_another_one_hides_is_told() {
+        let envelope = format!(
+            "<s:Envelope xmlns:s=\"{SOAP}\" xmlns:m=\"{MESSAGES}\" xmlns:t=\"{TYPES}\"><s:Body><m:UpdateItemResponse>\
+             <m:ResponseMessages><m:UpdateItemResponseMessage ResponseClass=\"Error\">\
+             <m:MessageText>An internal server error occurred.</m:MessageText>\
+             <m:ResponseCode>ErrorInternalServerError</m:ResponseCode><m:MessageXml>\
+             <t:Value Name=\"InnerErrorMessageText\">The mailbox is full.</t:Value>\
+             <t:Value Name=\"InnerErrorResponseCode\">ErrorQuotaExceeded</t:Value></m:MessageXml>\
+             </m:UpdateItemResponseMessage></m:ResponseMessages></m:UpdateItemResponse></s:Body></s:Envelope>"
+        );
+        let node = Node::parse(&envelope).unwrap();
+        let trouble = messages(&node).pop().unwrap().fine().unwrap_err();
+        assert_eq!((trouble.code.as_str(), trouble.text.as_str()), ("ErrorQuotaExceeded", "The mailbox is full."));
+        assert_eq!((trouble.outcome().status, trouble.outcome().code.as_str()), (Status::Refused, "quota_exceeded"));
+    }
 }

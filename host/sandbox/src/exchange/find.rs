@@ -13,8 +13,8 @@ use super::times::{moment, zone};
 use super::xml::{Fault, Out, Problem, answer};
 use crate::store::{Fields, Item, Store};
 
-/// The largest page.
-const LARGEST: usize = 1_000;
+/// The largest page, unless a command says otherwise.
+pub(super) const LARGEST: usize = 1_000;
 /// The longest stretch of a calendar.
 const LONGEST_DAYS: i64 = 2 * 366;
 
@@ -44,7 +44,8 @@ impl Call<'_> {
 
     fn page(&self, store: &Store, folder: &Item, restriction: Option<Node<'_, '_>>, shape: &Shape) -> String {
         let paging = child(self.request, "IndexedPageItemView");
-        let most = paging.and_then(|paging| number(paging, "MaxEntriesReturned")).unwrap_or(LARGEST).min(LARGEST);
+        let largest = self.exchange.largest_page();
+        let most = paging.and_then(|paging| number(paging, "MaxEntriesReturned")).unwrap_or(largest).min(largest);
         let offset = paging.and_then(|paging| number(paging, "Offset")).unwrap_or(0);
         let mut found: Vec<&Item> = contents(store, folder)
             .filter(|item| restriction.is_none_or(|restriction| fits(restriction, &view(store, item))))

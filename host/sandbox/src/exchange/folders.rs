@@ -29,7 +29,8 @@ impl Call<'_> {
     pub(super) fn find_folder(&self) -> Body {
         let deep = self.request.attribute("Traversal") == Some("Deep");
         let view = child(self.request, "IndexedPageFolderView");
-        let most = view.and_then(|view| number(view, "MaxEntriesReturned")).unwrap_or(1_000).min(1_000);
+        let largest = self.exchange.largest_page();
+        let most = view.and_then(|view| number(view, "MaxEntriesReturned")).unwrap_or(largest).min(largest);
         let offset = view.and_then(|view| number(view, "Offset")).unwrap_or(0);
         let restriction = child(self.request, "Restriction");
         let results: Vec<Part> = self.exchange.core.read(|store| {

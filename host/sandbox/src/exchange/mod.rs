@@ -14,6 +14,7 @@
 //! | `drop_subscriptions` | – | no subscription is known any more |
 //! | `cut_streams` | – | open streams say that they are closed |
 //! | `auth` | `{basic, ntlm}` | which logins are taken |
+//! | `largest_page` | `{count}` | the most items or folders on one page of a search |
 //! | `back_ends` | `{count}` | so many servers stand behind the address, and each knows its own subscriptions alone |
 //! | `impersonation` | `{user?, allowed}` | the right to act for a mailbox, or for all |
 //! | `lose_mailbox` | `{user, lost}` | the mailbox was moved to the cloud |
@@ -116,6 +117,8 @@ struct Memory {
     stream_epoch: u64,
     /// Servers behind the address; 0 as well as 1 is one.
     back_ends: u64,
+    /// Of searches, where it is not the usual one.
+    largest_page: Option<usize>,
     may_not_impersonate: bool,
     not_impersonable: BTreeSet<String>,
     lost: BTreeSet<String>,
@@ -134,6 +137,11 @@ impl Exchange {
 
     fn sync_epoch(&self) -> u64 {
         self.state().sync_epoch
+    }
+
+    /// The most entries on a page of a search.
+    fn largest_page(&self) -> usize {
+        self.state().largest_page.unwrap_or(find::LARGEST)
     }
 
     /// Whether so many requests for a mailbox are under way that the server takes no more.
@@ -372,6 +380,10 @@ impl System for Exchange {
             "drop_sync_states" => self.state().sync_epoch += 1,
             "drop_subscriptions" => self.state().subscriptions.clear(),
             "cut_streams" => self.state().stream_epoch += 1,
+            "largest_page" => {
+                let count = arguments.get("count").and_then(Value::as_u64);
+                self.state().largest_page = count.and_then(|count| usize::try_from(count).ok());
+            }
             "back_ends" => {
                 self.state().back_ends = arguments.get("count").and_then(Value::as_u64).unwrap_or(1);
             }

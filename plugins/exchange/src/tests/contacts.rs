@@ -228,6 +228,22 @@ fn folders_are_named_by_their_paths() {
     assert_eq!(stage.changes_of(request_in("Nowhere")).unwrap_err().class, Class::NotFound);
 }
 
+/// What does not fit a page is on the next one: entries of a search as well as folders.
+#[test]
+fn searches_are_read_to_their_end() {
+    let stage = Stage::new(0);
+    let write = |number: usize| create("contact", &format!("KEY{number}"), &[("CompanyName", "Everybody's".into())]);
+    stage.write((0..7).map(write).collect());
+    for folder in ["CRM", "Leads", "Partners"] {
+        stage.edit("folder", None, json!({ "DisplayName": folder }), Some("contacts"));
+    }
+    stage.command("largest_page", json!({ "count": 2 }));
+    assert_eq!(stage.find("contact", &["CompanyName"], &["Everybody's", "Nobody's"])[0].len(), 7);
+    assert!(stage.changes_of(request_in("Partners")).is_ok());
+    let request = ContainersRequest { principal: Principal(LEE.into()), entity: "contact".into() };
+    assert_eq!(stage.exchange.containers(&stage.cx, request).unwrap().len(), 4);
+}
+
 fn request_in(folder: &str) -> ChangesRequest {
     ChangesRequest { scope: [("folder".to_owned(), folder.into())].into(), ..request("contact", None) }
 }
