@@ -259,7 +259,7 @@ pub struct Settlement {
     pub conflicts: Option<Vec<Conflict>>,
     /// Records that are set aside.
     pub aside: Vec<Aside>,
-    /// Records that the next run reads again and announces.
+    /// Records that the next run to which they answer reads again and announces.
     pub revisit: Vec<(Side, RecordRef)>,
 }
 
@@ -447,8 +447,8 @@ pub trait Store {
     /// Ends the doubt about all links that are marked in `seen`, and counts a whole listing of the side.
     fn swept(&mut self, lease: &Lease, side: Side, seen: &Seen) -> StoreResult<()>;
 
-    /// Records that a person wants read again, with their side.
-    fn revisits(&mut self, lease: &Lease, limit: usize) -> StoreResult<Vec<(Side, RecordRef)>>;
+    /// Records that are to be read again, with their side, behind the first `past` of them.
+    fn revisits(&mut self, lease: &Lease, past: usize, limit: usize) -> StoreResult<Vec<(Side, RecordRef)>>;
 
     /// Takes them off that list.
     fn visited(&mut self, lease: &Lease, at: &[(Side, RecordRef)]) -> StoreResult<()>;

@@ -112,6 +112,8 @@ fn removals_that_work(
 /// row in which both sides still stand as they were settled keeps them, too; one in which they are equal is settled; any
 /// other counts as never settled, and `reconcile` asks the policy for a change of the map. Where that is to send again, a row
 /// that goes one way counts as never settled also where both sides still stand as they were.
+///
+/// A pair of which one record does not answer is looked at as soon as both do: nothing else would tell of a row that is new.
 pub(super) fn remap(lane: &mut Lane<'_>) -> Result<(), Stop> {
     let unchanged = lane.map.unchanged_since(lane.memory.map.as_deref().unwrap_or_default());
     let mut after = 0;
@@ -132,7 +134,12 @@ pub(super) fn remap(lane: &mut Lane<'_>) -> Result<(), Stop> {
         }
         let mut batch = Vec::new();
         for (place, mut link) in links.into_iter().enumerate() {
-            let (Some(left), Some(right)) = (told.left[place].take(), told.right[place].take()) else { continue };
+            let (Some(left), Some(right)) = (told.left[place].take(), told.right[place].take()) else {
+                let ends = Side::BOTH.into_iter().filter(|_| link.state == LinkState::Live);
+                let revisit = ends.filter_map(|side| Some((side, link.ends[side].take()?.at))).collect();
+                batch.push(Settlement { revisit, ..Settlement::default() });
+                continue;
+            };
             // That another record bears the id is told, and counted, when the side is read.
             if is_displaced(&link, Side::Left, &left) || is_displaced(&link, Side::Right, &right) {
                 continue;

@@ -3,7 +3,7 @@
 //! A side with a feed tells its changes. A side without one is listed: ids and versions first, and only records whose version
 //! is not the one we know are read. Both ways end in the same announcements.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use pairwise_plugin_api::ops::{ChangesRequest, ListDetail, ListRequest};
 use pairwise_plugin_api::{Change, Class, Cursor, Failure, Level, Millis, Page, Reason, Record, RecordRef, Removed};
@@ -254,10 +254,12 @@ fn read(lane: &mut Lane<'_>, side: Side, fresh: Vec<(Record, Known)>) -> Result<
         .collect())
 }
 
-/// Records that somebody wants looked at again: decided conflicts, quarantine retries.
+/// Records that somebody wants looked at again: decided conflicts, quarantine retries. Those that neither answer nor are gone
+/// for certain are asked for again by the next run.
 pub(super) fn revisit(lane: &mut Lane<'_>) -> Result<(), Stop> {
+    let mut unanswered = 0;
     loop {
-        let wanted = lane.store.revisits(&lane.lease, lane.batch())?;
+        let mut wanted = lane.store.revisits(&lane.lease, unanswered, lane.batch())?;
         if wanted.is_empty() {
             return Ok(());
         }
@@ -270,16 +272,25 @@ pub(super) fn revisit(lane: &mut Lane<'_>) -> Result<(), Stop> {
             let found = lane.get(side, &at)?;
             let mut arrived = Vec::new();
             let mut removals = Vec::new();
+            let mut silent = HashSet::new();
             for ((at, known), found) in at.into_iter().zip(known).zip(found) {
-                if super::calls::is_gone(&found) {
-                    removals.push((at, Reason::Unknown));
-                } else if let Some(record) = found.record {
+                let is_gone = super::calls::is_gone(&found);
+                if let Some(record) = found.record {
                     arrived.push((record, known));
+                    continue;
+                }
+                silent.insert(at.clone());
+                if is_gone {
+                    removals.push((at, Reason::Unknown));
                 }
             }
             let mut staged = stage_all(lane, side, arrived)?;
-            staged.extend(absence::confirm(lane, side, removals)?);
+            let certain = absence::confirm(lane, side, removals)?;
+            silent.retain(|at| certain.iter().all(|gone| gone.at != *at));
+            staged.extend(certain);
             lane.store.stage(&lane.lease, &staged, None)?;
+            unanswered += silent.len();
+            wanted.retain(|(of, at)| *of != side || !silent.contains(at));
         }
         lane.store.visited(&lane.lease, &wanted)?;
         lane.breathe()?;

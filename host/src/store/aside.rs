@@ -240,10 +240,10 @@ mod tests {
         let mark = db.lane_mark(&key()).unwrap();
 
         assert!(db.retry_quarantined(list[0].id).unwrap());
-        assert_eq!(db.revisits(&lease, 10).unwrap(), [(Side::Left, at("a"))]);
+        assert_eq!(db.revisits(&lease, 0, 10).unwrap(), [(Side::Left, at("a"))]);
         assert!(!known(&mut db, &lease, "a"));
         db.visited(&lease, &[(Side::Left, at("a"))]).unwrap();
-        assert!(db.revisits(&lease, 10).unwrap().is_empty());
+        assert!(db.revisits(&lease, 0, 10).unwrap().is_empty());
 
         assert!(db.drop_quarantined(list[1].id).unwrap());
         assert!(db.quarantine(&key(), 0, 10).unwrap().is_empty());

@@ -237,7 +237,7 @@ mod tests {
         assert_eq!(db.conflict(rows[1].id).unwrap().as_ref(), Some(&rows[1]));
 
         assert_eq!(db.decide_conflicts(&Chosen::One(rows[0].id), Winner::Left).unwrap(), 1);
-        assert_eq!(db.revisits(&lease, 10).unwrap(), [(Side::Left, at("Ada")), (Side::Right, at("a.vcf"))]);
+        assert_eq!(db.revisits(&lease, 0, 10).unwrap(), [(Side::Left, at("Ada")), (Side::Right, at("a.vcf"))]);
         note(&mut db, &lease, &link, vec![conflict("title", "x"), conflict("note", "y")]);
         assert_eq!(db.conflict(rows[0].id).unwrap().unwrap().decision, Some(Winner::Left));
         stage(&mut db, &lease, &[here(Side::Left, "Ada", "2")]);
@@ -267,7 +267,7 @@ mod tests {
         assert_eq!(db.decide_conflicts(&Chosen::One(99), Winner::Latest).unwrap(), 0);
         let other = LaneKey { stream: "other".into(), ..key() };
         assert_eq!(db.decide_conflicts(&Chosen::Lane(other), Winner::Latest).unwrap(), 0);
-        assert_eq!(db.revisits(&lease, 10).unwrap().len(), 4);
+        assert_eq!(db.revisits(&lease, 0, 10).unwrap().len(), 4);
         settle(&mut db, &lease, Settlement { link: LinkChange::Retire(one.id), ..Settlement::default() });
         assert_eq!(db.conflicts(&key(), 0, 10).unwrap().len(), 1);
     }

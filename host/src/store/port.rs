@@ -95,8 +95,8 @@ impl Store for Db {
         })
     }
 
-    fn revisits(&mut self, lease: &Lease, limit: usize) -> StoreResult<Vec<(Side, RecordRef)>> {
-        self.read(lease.lane, |tx| revisits::list(tx, limit))
+    fn revisits(&mut self, lease: &Lease, past: usize, limit: usize) -> StoreResult<Vec<(Side, RecordRef)>> {
+        self.read(lease.lane, |tx| revisits::list(tx, past, limit))
     }
 
     fn visited(&mut self, lease: &Lease, at: &[(Side, RecordRef)]) -> StoreResult<()> {

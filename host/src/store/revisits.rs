@@ -1,4 +1,5 @@
-//! Records that are to be read again: because a person wants it, or because a write that was made of them came to nothing.
+//! Records that are to be read again: because a person wants it, because a write that was made of them came to nothing, or
+//! because they did not answer when the map had changed.
 
 use pairwise_plugin_api::RecordRef;
 
@@ -7,7 +8,8 @@ use crate::model::{LinkId, Side, Sides};
 
 statements! {
     ADD = "INSERT OR IGNORE INTO revisit (lane, side, entity, record) VALUES (?1, ?2, ?3, ?4)";
-    LIST = "SELECT side, entity, record FROM revisit WHERE lane = ?1 ORDER BY side, entity, record LIMIT ?2";
+    LIST = "SELECT side, entity, record FROM revisit WHERE lane = ?1 ORDER BY side, entity, record \
+            LIMIT ?2 OFFSET ?3";
     ENDS = "SELECT left_entity, left_id, right_entity, right_id FROM link WHERE id = ?1";
     REMOVE = "DELETE FROM revisit WHERE lane = ?1 AND side = ?2 AND entity = ?3 AND record = ?4";
 }
@@ -33,9 +35,9 @@ pub(super) fn add_ends(tx: &Tx<'_>, link: LinkId) -> Answer<()> {
     Ok(())
 }
 
-pub(super) fn list(tx: &Tx<'_>, limit: usize) -> Answer<Vec<(Side, RecordRef)>> {
+pub(super) fn list(tx: &Tx<'_>, past: usize, limit: usize) -> Answer<Vec<(Side, RecordRef)>> {
     let rows: Vec<(Side, i64, String)> =
-        tx.all(LIST, (tx.lane(), limit), |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
+        tx.all(LIST, (tx.lane(), limit, past), |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
     rows.into_iter().map(|(side, entity, record)| Ok((side, tx.at(entity, record)?))).collect()
 }
 

@@ -230,8 +230,8 @@ impl Store for Ledger<'_, '_> {
         self.transact(("sweep", "swept"), lease, |db, lease| db.swept(lease, side, seen))
     }
 
-    fn revisits(&mut self, lease: &Lease, limit: usize) -> StoreResult<Vec<(Side, RecordRef)>> {
-        self.db().revisits(lease, limit)
+    fn revisits(&mut self, lease: &Lease, past: usize, limit: usize) -> StoreResult<Vec<(Side, RecordRef)>> {
+        self.db().revisits(lease, past, limit)
     }
 
     fn visited(&mut self, lease: &Lease, at: &[(Side, RecordRef)]) -> StoreResult<()> {
