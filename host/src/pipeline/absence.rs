@@ -252,9 +252,13 @@ pub(super) fn gone_for_certain(lane: &mut Lane<'_>, side: Side, links: &[LinkId]
 }
 
 /// The same where nothing is deleted for it, because the counterpart is gone: that another record answers is not asked for.
+/// What a side that lists nothing does not show is not missed.
 pub(super) fn gone_twice(lane: &mut Lane<'_>, side: Side, links: &[LinkId]) -> Result<Vec<LinkId>, Stop> {
     if links.is_empty() || lane.abilities[side].authoritative_get {
         return Ok(links.to_vec());
+    }
+    if lane.emptied[side] && lane.guards(Guard::Emptied) {
+        return Ok(Vec::new());
     }
     let again = lane.store.doubt(&lane.lease, side, &lane.options.run, links)?;
     let grace = again.len() == links.len() || lane.guards(Guard::Grace);

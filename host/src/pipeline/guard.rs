@@ -1,7 +1,7 @@
 //! Stops a run from doing harm: more removals than the limit, or a side that was full and is empty, wait for a person. The
 //! rest of the lane goes on.
 
-use pairwise_plugin_api::{Reason, RecordRef};
+use pairwise_plugin_api::RecordRef;
 
 use super::pull::is_displaced;
 use super::reconcile::{Told, judge};
@@ -40,11 +40,9 @@ pub(super) fn hold_removals(lane: &mut Lane<'_>) -> Result<(), Stop> {
             for target in Side::BOTH {
                 let from = target.other();
                 let deletes = judgement.writes[target].as_ref().is_some_and(|planned| planned.removal.is_some());
-                // Of a side that lists nothing, nothing is made again, and no link is given up whose other end is still there,
-                // or on a side that lists nothing, either.
-                let is_there = !matches!(told[target], Told::Gone(reason) if reason != Reason::LeftScope);
-                let alone = lane.emptied[from] && (is_there || lane.emptied[target]);
-                let emptied = alone && lane.guards(Guard::Emptied);
+                // For what a side that lists nothing does not show nothing is made again, and no link is given up, also where
+                // the other end is gone, too: what returns would be a new record.
+                let emptied = lane.emptied[from] && lane.guards(Guard::Emptied);
                 let is_gone = |announced: &&Announced| matches!(announced.news, News::Gone(_));
                 let counts = |announced: &&Announced| deletes || emptied && is_gone(announced);
                 let Some(announced) = work.news[from].as_ref().filter(counts) else { continue };
