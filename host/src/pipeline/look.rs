@@ -55,6 +55,12 @@ impl Looked {
         self.is_gone(side) && self.told[side] != Told::Gone(Reason::LeftScope)
     }
 
+    /// Whether a side tells just this version of its record.
+    fn tells(&self, side: Side, record: &Record) -> bool {
+        let Told::Here(seen) = &self.told[side] else { return false };
+        record.version.is_some() && record.version == seen.record.version
+    }
+
     /// Lets go of what a side's record holds.
     pub(super) fn forget_fields(&mut self, side: Side) {
         if let Told::Here(seen) = &mut self.told[side] {
@@ -229,7 +235,10 @@ fn read_afresh(
             .filter(|record| set_aside(lane.spec, side, record).is_none() || !lane.guards(Guard::Unreadable))
             .and_then(|record| lane.seen(side, record))
         {
-            all[place].told[side] = Told::Here(seen);
+            // What was told of the same version may know better when it changed: a write of ours is later, but nobody's edit.
+            if !all[place].tells(side, &seen.record) {
+                all[place].told[side] = Told::Here(seen);
+            }
         } else {
             // It does not answer now, or cannot be read: nothing may be concluded, so it waits.
             settlements.push(Settlement { deferred: all[place].ids(), ..Settlement::default() });
