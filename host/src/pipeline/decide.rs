@@ -50,10 +50,10 @@ pub(super) fn decide(
     if waits {
         return;
     }
-    // The guard has not seen these removals yet.
+    // The guard has not seen these removals, and reused ids, yet.
     let uncounted = |(side, row): (Side, &Option<Row>)| {
         let is_new = row.as_ref().is_some_and(|row| row.id > lane.counted);
-        is_new && matches!(looked.told[side], Told::Gone(_))
+        is_new && looked.is_gone(side)
     };
     if looked.rows.iter().any(uncounted) {
         lane.again = true;

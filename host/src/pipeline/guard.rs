@@ -101,7 +101,7 @@ fn hold_if_too_many(
     lane.wait(Hold { kind, side: Some(target), summary, rows })
 }
 
-/// Those reused ids count, too, that an earlier run was told of and has not come to.
+/// Those reused ids count, too, that an earlier run, or an earlier round of this one, was told of and has not come to.
 pub(super) fn recall_displaced(lane: &mut Lane<'_>) -> Result<(), Stop> {
     let mut after = 0;
     loop {
@@ -126,7 +126,9 @@ pub(super) fn recall_displaced(lane: &mut Lane<'_>) -> Result<(), Stop> {
 /// Many reused ids at once mean that a side was swapped or restored, not that many people changed.
 pub(super) fn hold_displaced(lane: &mut Lane<'_>) -> Result<(), Stop> {
     for side in Side::BOTH {
-        if !(lane.too_many(lane.displaced[side].len() as u64) && lane.guards(Guard::Displaced)) {
+        // Together with what the run has removed for others already.
+        let count = lane.displaced[side].len() as u64 + lane.report.side(side.other()).deleted;
+        if !(lane.too_many(count) && lane.guards(Guard::Displaced)) {
             continue;
         }
         let at: Vec<RecordRef> = lane.displaced[side].iter().cloned().collect();

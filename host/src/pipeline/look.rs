@@ -7,12 +7,12 @@ use pairwise_plugin_api::{Fields, Name, Reason, Record, RecordRef};
 use super::absence::{gone_for_certain, gone_twice};
 use super::calls::is_gone;
 use super::membership;
-use super::pull::{gone as announced_gone, is_displaced, no_longer_wanted, quarantined, set_aside};
+use super::pull::{announce, gone as announced_gone, is_displaced, no_longer_wanted, quarantined, set_aside};
 use super::reconcile::{Seen, Told};
 use super::removal::is_echo;
 use super::{Lane, Stop};
 use crate::model::{
-    Announced, Aside, Conflict, Guard, InboxId, Link, LinkId, LinkState, News, Settlement, Side, Sides, Work,
+    Announced, Aside, Conflict, Guard, InboxId, Link, LinkId, LinkState, News, Settlement, Side, Sides, Staged, Work,
 };
 
 /// A row of the inbox whose content was taken out of it.
@@ -46,7 +46,7 @@ impl Looked {
     }
 
     /// Whether the linked record is gone: by what is told, or because another one bears its id.
-    fn is_gone(&self, side: Side) -> bool {
+    pub(super) fn is_gone(&self, side: Side) -> bool {
         matches!(self.told[side], Told::Gone(_)) || self.is_displaced(side)
     }
 
@@ -105,15 +105,23 @@ fn parted(lane: &Lane<'_>, work: &Work) -> Option<Settlement> {
         News::Here(record) => left_filter(lane, link, announced.side, record),
         News::Gone(_) => None,
     };
-    work.news.iter().find_map(|(_, announced)| left(announced.as_ref()?))
+    let left = work.news.iter().find_map(|(_, announced)| left(announced.as_ref()?))?;
+    Some(Settlement { announce: vec![left], ..Settlement::default() })
 }
 
-fn left_filter(lane: &Lane<'_>, link: &Link, side: Side, record: &Record) -> Option<Settlement> {
-    if is_displaced(link, side, record) || !no_longer_wanted(lane, side, record) {
-        return None;
-    }
-    let gone = announced_gone(side, record.at.clone(), Reason::LeftScope);
-    Some(Settlement { announce: vec![gone], ..Settlement::default() })
+fn left_filter(lane: &Lane<'_>, link: &Link, side: Side, record: &Record) -> Option<Staged> {
+    let left = !is_displaced(link, side, record) && no_longer_wanted(lane, side, record);
+    left.then(|| announced_gone(side, record.at.clone(), Reason::LeftScope))
+}
+
+/// What a fresh read has found that must be announced first, so that it is counted like any other before anything is deleted
+/// for it: a linked record that has left, and another one that bears its id.
+fn uncounted(lane: &Lane<'_>, looked: &Looked, side: Side, record: &Record) -> Option<Staged> {
+    let link = looked.link.as_ref()?;
+    let is_new = is_displaced(link, side, record) && !looked.is_displaced(side);
+    let other =
+        || (is_new && lane.guards(Guard::Displaced)).then(|| announce(lane, side, record.clone(), false, false));
+    left_filter(lane, link, side, record).or_else(other)
 }
 
 fn translated(lane: &Lane<'_>, work: Work) -> Result<Looked, Box<Aside>> {
@@ -224,10 +232,10 @@ fn read_afresh(
             });
             lane.again = true;
             waiting.push(place);
-        } else if let (Some(link), Some(record)) = (&all[place].link, &found.record)
-            && let Some(left) = left_filter(lane, link, side, record)
+        } else if let Some(uncounted) =
+            found.record.as_ref().and_then(|record| uncounted(lane, &all[place], side, record))
         {
-            settlements.push(left);
+            settlements.push(Settlement { announce: vec![uncounted], ..Settlement::default() });
             lane.again = true;
             waiting.push(place);
         } else if let Some(seen) = found

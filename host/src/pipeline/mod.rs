@@ -182,19 +182,20 @@ fn run_leased<'a>(
     pull::revisit(&mut lane)?;
     observer.stage(Stage::Match);
     matching::match_unlinked(&mut lane)?;
-    observer.stage(Stage::Guard);
-    guard::hold_displaced(&mut lane)?;
-    observer.stage(Stage::Settle);
     for _ in 0..ROUNDS {
         lane.again = false;
+        observer.stage(Stage::Guard);
+        guard::hold_displaced(&mut lane)?;
         guard::hold_removals(&mut lane)?;
+        observer.stage(Stage::Settle);
         apply::drain(&mut lane)?;
-        lane.displaced = Sides::default();
         if !lane.again {
             break;
         }
         recover::recover(&mut lane)?;
         matching::match_unlinked(&mut lane)?;
+        lane.displaced = Sides::default();
+        guard::recall_displaced(&mut lane)?;
     }
     observer.stage(Stage::Report);
     pull::hear_echoes(&mut lane)?;
