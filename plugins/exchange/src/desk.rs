@@ -10,7 +10,7 @@ use crate::kind::Kind;
 use crate::server::{Ask, Group, Login};
 use crate::settings::Access;
 use crate::soap::{Message, Trouble, envelope, messages};
-use crate::xml::{Node, Writer};
+use crate::xml::{Node, Tree, Writer};
 
 /// A mailbox to work in, during one call.
 #[derive(Debug)]
@@ -27,17 +27,17 @@ pub(crate) struct Desk<'a> {
 /// An answer.
 #[derive(Debug)]
 pub(crate) struct Answered {
-    pub(crate) envelope: Node,
+    pub(crate) envelope: Tree,
     pub(crate) server_time: Option<Millis>,
 }
 
 impl Answered {
     pub(crate) fn messages(&self) -> Vec<Message<'_>> {
-        messages(&self.envelope)
+        messages(self.envelope.root())
     }
 
     /// The only message.
-    pub(crate) fn one(&self) -> std::result::Result<&Node, Trouble> {
+    pub(crate) fn one(&self) -> std::result::Result<Node<'_>, Trouble> {
         let first = self.messages().into_iter().next();
         first.map_or_else(
             || {
@@ -102,7 +102,6 @@ impl<'a> Desk<'a> {
         Ask {
             login: &self.login,
             anchor: Some(self.mailbox.as_str()).filter(|mailbox| !mailbox.is_empty()),
-            items: body.matches("<t:ItemId ").count() + body.matches("<t:FieldURIOrConstant>").count(),
             body: envelope(&self.exchange.config.server_version, acts_for, body),
             effect,
             timeout,

@@ -41,7 +41,7 @@ pub(crate) fn needs_current(write: &Write) -> bool {
 }
 
 /// Reads what makes an event of an item into its record; of a series also which of its occurrences differ.
-pub(crate) fn read(item: &Node, mailbox: &str, record: &mut Record) -> Option<Series> {
+pub(crate) fn read(item: Node<'_>, mailbox: &str, record: &mut Record) -> Option<Series> {
     let text = |name: &str| item.text_of(name);
     let fields = &mut record.fields;
     let kind = text("CalendarItemType").unwrap_or("Single");
@@ -129,8 +129,8 @@ fn same_domain(a: &str, b: &str) -> bool {
     domain(a).is_some() && domain(a) == domain(b)
 }
 
-fn participants(item: &Node, organizer: Option<&Node>, mailbox: &str) -> Vec<Participant> {
-    let one = |person: &Node, role: Role, answer: Answer| {
+fn participants(item: Node<'_>, organizer: Option<Node<'_>>, mailbox: &str) -> Vec<Participant> {
+    let one = |person: Node<'_>, role: Role, answer: Answer| {
         let text = |name: &str| person.text_of(name).unwrap_or_default().to_owned();
         let address = text("EmailAddress");
         let kind = match role {

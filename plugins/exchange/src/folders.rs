@@ -133,9 +133,9 @@ impl Desk<'_> {
         let answer = self.read(&body.done())?;
         let message = answer.one().map_err(|trouble| self.fail(&trouble))?;
         let Some(root) = message.child("RootFolder") else { return Ok(None) };
-        let id = |folder: &Node, name: &str| folder.child(name).and_then(|id| id.attribute("Id")).map(str::to_owned);
-        let text = |folder: &Node, name: &str| folder.text_of(name).unwrap_or_default().to_owned();
-        for folder in root.child("Folders").map(|all| all.children.as_slice()).unwrap_or_default() {
+        let id = |folder: Node<'_>, name: &str| folder.child(name).and_then(|id| id.attribute("Id")).map(str::to_owned);
+        let text = |folder: Node<'_>, name: &str| folder.text_of(name).unwrap_or_default().to_owned();
+        for folder in root.child("Folders").into_iter().flat_map(Node::children) {
             let Some(own) = id(folder, "FolderId") else { continue };
             let parent = id(folder, "ParentFolderId").unwrap_or_default();
             folders.push([own, parent, text(folder, "DisplayName"), text(folder, "FolderClass")]);
@@ -197,7 +197,7 @@ impl Desk<'_> {
         let answer = self.write(&body.done())?;
         match answer.one() {
             Ok(message) => {
-                let folder = message.child("Folders").and_then(|folders| folders.children.first());
+                let folder = message.child("Folders").and_then(Node::first);
                 let id = folder.and_then(|folder| folder.child("FolderId")).and_then(|id| id.attribute("Id"));
                 id.map(str::to_owned).ok_or_else(|| Failure::new(Class::Protocol, "a new folder has no id"))
             }
@@ -220,7 +220,7 @@ impl Desk<'_> {
         let answer = self.read(&body.done())?;
         for (message, place) in answer.messages().into_iter().zip(places) {
             let message = message.fine().map_err(|trouble| self.fail(&trouble))?;
-            let folder = message.child("Folders").and_then(|folders| folders.children.first());
+            let folder = message.child("Folders").and_then(Node::first);
             let id = folder.and_then(|folder| folder.child("FolderId")).and_then(|id| id.attribute("Id"));
             if let Some(id) = id {
                 let key = (self.mailbox.clone(), id.to_owned());
@@ -237,7 +237,7 @@ impl Desk<'_> {
         self.write_folder(&mut body, folder);
         let answer = self.read(&body.done())?;
         let message = answer.one().map_err(|trouble| self.fail(&trouble))?;
-        let found = message.child("Folders").and_then(|folders| folders.children.first());
+        let found = message.child("Folders").and_then(Node::first);
         Ok(found.and_then(|found| found.child("FolderId")).and_then(|id| id.attribute("Id")).map(str::to_owned))
     }
 

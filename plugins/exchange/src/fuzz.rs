@@ -15,7 +15,7 @@ use crate::server::Login;
 use crate::soap::{self, Message, Trouble};
 use crate::times::zone;
 use crate::watch;
-use crate::xml::{Node, TYPES, Writer};
+use crate::xml::{Node, TYPES, Tree, Writer};
 
 /// No answer nests deeper.
 const DEEPEST: usize = 101;
@@ -35,7 +35,7 @@ pub fn ews(bytes: &[u8]) {
         Some((b'r', rule)) => {
             let rule = String::from_utf8_lossy(rule);
             if let Ok(xml) = recurrence::to_xml(&rule, date(2027, 3, 22), &zone("Europe/London").unwrap()) {
-                Node::parse(&spaced(&xml)).unwrap();
+                Tree::parse(&xml).unwrap();
             }
         }
         _ => document(bytes),
@@ -48,35 +48,35 @@ fn document(bytes: &[u8]) {
     while let Some(end) = watch::end_of_envelope(stream) {
         stream = &stream[end..];
     }
-    let Ok(document) = Node::parse(&String::from_utf8_lossy(bytes)) else { return };
-    let trouble = Trouble::of_fault(&document).unwrap_or_default();
-    let _ = (trouble.failure("lee@example.com", true), trouble.outcome(), soap::version(&document));
-    for message in soap::messages(&document) {
+    let Ok(document) = Tree::parse(&String::from_utf8_lossy(bytes)) else { return };
+    let trouble = Trouble::of_fault(document.root()).unwrap_or_default();
+    let _ = (trouble.failure("lee@example.com", true), trouble.outcome(), soap::version(document.root()));
+    for message in soap::messages(document.root()) {
         if let Message::Wrong(trouble) = message {
             let _ = (trouble.failure("lee@example.com", false), trouble.outcome());
         }
     }
-    element(&document, 1);
+    element(document.root(), 1);
 }
 
-fn element(node: &Node, depth: usize) {
+fn element(node: Node<'_>, depth: usize) {
     assert!(depth <= DEEPEST);
     let text: String =
         node.text().chars().filter(|char| *char >= ' ' && !matches!(char, '\u{fffe}' | '\u{ffff}')).collect();
     let mut out = Writer::new();
     out.start_with("t:A", &[("xmlns:t", TYPES)]).leaf_with("t:B", &[("Note", &text)], &text);
-    let again = Node::parse(&out.done()).unwrap();
-    let leaf = again.child("B").unwrap();
+    let again = Tree::parse(&out.done()).unwrap();
+    let leaf = again.root().child("B").unwrap();
     assert_eq!((leaf.text(), leaf.attribute("Note")), (text.as_str(), Some(text.as_str())));
     for kind in Kind::ALL {
         read_as(kind, node);
     }
     series(node);
-    node.children.iter().for_each(|child| element(child, depth + 1));
+    node.children().for_each(|child| element(child, depth + 1));
 }
 
 /// An item: what was read of it can be written.
-fn read_as(kind: Kind, node: &Node) {
+fn read_as(kind: Kind, node: Node<'_>) {
     let extended = ["Region".to_owned()];
     let Some(read) = item::read(&item::Telling::of(kind, &extended, &[]), node, "lee@example.com") else { return };
     for action in [Action::Create, Action::Update] {
@@ -91,26 +91,21 @@ fn read_as(kind: Kind, node: &Node) {
             _ => change.write_updates(kind, &mut out),
         }
         let written = out.done();
-        assert!(Node::parse(&written).is_ok(), "{written}");
+        assert!(Tree::parse(&written).is_ok(), "{written}");
     }
 }
 
 /// A rule that the server can hold comes back as it is.
-fn series(node: &Node) {
+fn series(node: Node<'_>) {
     let (start, london) = (Some("2027-03-22T09:00:00"), zone("Europe/London").unwrap());
     let Some(rule) = recurrence::from_xml(node, start, &london) else { return };
     let around = |rule: &str| {
         let xml = recurrence::to_xml(rule, date(2027, 3, 22), &london).ok()?;
-        recurrence::from_xml(&Node::parse(&spaced(&xml)).unwrap(), start, &london)
+        recurrence::from_xml(Tree::parse(&xml).unwrap().root(), start, &london)
     };
     if let Some(once) = around(&rule) {
         assert_eq!(around(&once).as_ref(), Some(&once), "{rule}");
     }
-}
-
-/// With the prefix that the envelope around it would declare.
-fn spaced(recurrence: &str) -> String {
-    recurrence.replacen("<t:Recurrence>", &format!("<t:Recurrence xmlns:t=\"{TYPES}\">"), 1)
 }
 
 #[cfg(test)]

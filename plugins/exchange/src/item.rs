@@ -22,7 +22,7 @@ pub(crate) struct Read {
 }
 
 /// Id and change key.
-pub(crate) fn id_of(item: &Node) -> Option<(String, Option<String>)> {
+pub(crate) fn id_of(item: Node<'_>) -> Option<(String, Option<String>)> {
     let id = item.child("ItemId")?;
     Some((id.attribute("Id")?.to_owned(), id.attribute("ChangeKey").map(str::to_owned)))
 }
@@ -57,9 +57,9 @@ impl Telling {
 }
 
 /// Reads an item of `GetItem`; `None` if it is of another kind. `mailbox` is whose it is.
-pub(crate) fn read(telling: &Telling, item: &Node, mailbox: &str) -> Option<Read> {
+pub(crate) fn read(telling: &Telling, item: Node<'_>, mailbox: &str) -> Option<Read> {
     let kind = telling.kind;
-    if item.name != kind.element() || !kind.takes(item.text_of("ItemClass").unwrap_or_default()) {
+    if item.name() != kind.element() || !kind.takes(item.text_of("ItemClass").unwrap_or_default()) {
         return None;
     }
     let (id, version) = id_of(item)?;
@@ -98,6 +98,14 @@ pub(crate) fn unreadable(kind: Kind, id: &str, version: Option<String>, text: &s
     }
 }
 
+/// A record as it was asked for. Of contacts nothing else was read.
+pub(crate) fn as_asked(kind: Kind, record: Record, wanted: &[Name]) -> Record {
+    match kind {
+        Kind::Contact => record,
+        Kind::Event => only(record, wanted),
+    }
+}
+
 /// Only these fields, if any are named.
 pub(crate) fn only(mut record: Record, wanted: &[Name]) -> Record {
     if !wanted.is_empty() {
@@ -107,12 +115,12 @@ pub(crate) fn only(mut record: Record, wanted: &[Name]) -> Record {
 }
 
 /// The value of a field; `None` if the server does not tell it.
-fn value(item: &Node, spec: &Spec) -> Option<Value> {
+fn value(item: Node<'_>, spec: &Spec) -> Option<Value> {
     let text = match spec.place {
         Place::Element(name) => {
             let Some(element) = item.child(name) else { return Some(Value::Null) };
             if spec.shape == Shape::Strings {
-                let texts: Vec<Value> = element.children.iter().map(|child| Value::from(child.text())).collect();
+                let texts: Vec<Value> = element.children().map(|child| Value::from(child.text())).collect();
                 return Some(if texts.is_empty() { Value::Null } else { Value::from(texts) });
             }
             element.text()
@@ -141,21 +149,21 @@ fn of_wire(spec: &Spec, text: &str) -> Value {
     }
 }
 
-fn entry<'a>(item: &'a Node, parent: &str, key: &str) -> Option<&'a Node> {
+fn entry<'a>(item: Node<'a>, parent: &str, key: &str) -> Option<Node<'a>> {
     item.child(parent)?.all("Entry").find(|entry| entry.attribute("Key") == Some(key))
 }
 
 /// A property that was asked for by its tag.
-fn tagged<'a>(item: &'a Node, tag: &str) -> Option<&'a str> {
+fn tagged<'a>(item: Node<'a>, tag: &str) -> Option<&'a str> {
     extended(item, |uri| uri.attribute("PropertyTag").is_some_and(|known| known.eq_ignore_ascii_case(tag)))
 }
 
 /// A property of our own set.
-fn own_property(item: &Node, name: &str) -> Option<String> {
+fn own_property(item: Node<'_>, name: &str) -> Option<String> {
     extended(item, |uri| uri.attribute("PropertyName") == Some(name)).map(str::to_owned)
 }
 
-fn extended(item: &Node, is: impl Fn(&Node) -> bool) -> Option<&str> {
+fn extended(item: Node<'_>, is: impl Fn(Node<'_>) -> bool) -> Option<&str> {
     let property = item.all("ExtendedProperty").find(|property| property.child("ExtendedFieldURI").is_some_and(&is))?;
     property.text_of("Value")
 }

@@ -14,7 +14,7 @@ use crate::read::Result2;
 use crate::series::field_of;
 use crate::soap::Trouble;
 use crate::write::{Batch, lost, sends};
-use crate::xml::Writer;
+use crate::xml::{Node, Writer};
 
 /// An occurrence that is to be changed.
 #[derive(Debug)]
@@ -46,7 +46,7 @@ impl Desk<'_> {
             for ((at, original, _), message) in chunk.iter().zip(answer.messages()) {
                 let Some(Ok(Some(read))) = items.get_mut(*at) else { continue };
                 let occurrence = match message.fine() {
-                    Ok(message) => message.child("Items").and_then(|items| items.children.first()),
+                    Ok(message) => message.child("Items").and_then(Node::first),
                     // It went meanwhile: the series is told again.
                     Err(trouble) if trouble.is("ErrorItemNotFound") => None,
                     Err(trouble) => return Err(self.fail(&trouble)),
@@ -215,9 +215,9 @@ impl Desk<'_> {
         self.write_folder(&mut out, &folder);
         let answer = self.read(&out.done())?;
         let message = answer.one().map_err(|trouble| self.fail(&trouble))?;
-        let items = message.at(&["RootFolder", "Items"]).map(|items| items.children.as_slice()).unwrap_or_default();
+        let mut items = message.at(&["RootFolder", "Items"]).into_iter().flat_map(Node::children);
         let uid = series.record.fields.text("UID");
-        let found = items.iter().find(|item| {
+        let found = items.find(|item| {
             item.text_of("UID") == uid && item.text_of("Start").and_then(crate::times::moment) == Some(original)
         });
         Ok(found.and_then(item::id_of).map(|(id, _)| id))

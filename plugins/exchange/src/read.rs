@@ -12,7 +12,7 @@ use serde_json::json;
 use crate::desk::{Desk, Folder};
 use crate::fields::{KEY, Place as Where, SEARCH_KEY, UID, write_own_uri};
 use crate::folders::Place;
-use crate::item::{self, Read, Telling, id_of, only, unreadable};
+use crate::item::{self, Read, Telling, as_asked, id_of, only, unreadable};
 use crate::kind::{EXTENDED, Kind, property_of};
 use crate::soap::{Trouble, is_stumble};
 use crate::xml::{Node, Writer, is_true};
@@ -185,17 +185,17 @@ impl Desk<'_> {
         body.leaf("m:MaxChangesReturned", &most.to_string());
         let answer = self.read(&body.done())?;
         let message = answer.one().map_err(|trouble| self.fail(&trouble))?;
-        let changes = message.child("Changes").map(|changes| changes.children.as_slice()).unwrap_or_default();
-        let line = |change: &Node| match change.name.as_str() {
+        let changes = message.child("Changes").into_iter().flat_map(Node::children);
+        let line = |change: Node<'_>| match change.name() {
             "Create" | "Update" => {
-                let item = change.children.iter().find(|item| item.name == place.kind.element())?;
+                let item = change.child(place.kind.element())?;
                 id_of(item).map(|(id, version)| Line::Here(id, version))
             }
             "Delete" => change.child("ItemId")?.attribute("Id").map(|id| Line::Gone(id.to_owned())),
             _ => None,
         };
         Ok(Told {
-            lines: changes.iter().filter_map(line).collect(),
+            lines: changes.filter_map(line).collect(),
             state: message.text_of("SyncState").unwrap_or_default().to_owned(),
             last: message.text_of("IncludesLastItemInRange").is_none_or(is_true),
             server_time: answer.server_time,
@@ -246,7 +246,7 @@ impl Desk<'_> {
                 Line::Here(id, version) => match read.remove(&id) {
                     Some(Ok(Some(found))) => {
                         let record = Record { container: container.clone(), ..found.record };
-                        changes.push(Change::upsert(only(record, fields)));
+                        changes.push(Change::upsert(as_asked(place.kind, record, fields)));
                     }
                     // Another kind of item; or it went meanwhile, which the next round tells.
                     Some(Ok(None)) | None => {}
@@ -271,7 +271,7 @@ impl Desk<'_> {
             let ids: Vec<&str> = places.iter().map(|place| request.at[*place].id.as_str()).collect();
             for (place, read) in places.iter().zip(self.items(kind, &ids, &request.fields)?) {
                 found[*place] = match read {
-                    Ok(Some(read)) => Found::here(only(self.placed(read), &request.fields)),
+                    Ok(Some(read)) => Found::here(as_asked(kind, self.placed(read), &request.fields)),
                     Ok(None) => Found::gone(),
                     Err(trouble) if is_gone(&trouble) => Found::gone(),
                     Err(trouble) if trouble.is("ErrorAccessDenied") => Found { record: None, absent: Absent::Hidden },
@@ -332,8 +332,8 @@ impl Desk<'_> {
             return Err(Failure::new(Class::Protocol, text));
         }
         let telling = Telling::of(kind, &self.exchange.config.extended, fields);
-        let read = |message: &Node| {
-            let item = message.child("Items").and_then(|items| items.children.first())?;
+        let read = |message: Node<'_>| {
+            let item = message.child("Items").and_then(Node::first)?;
             item::read(&telling, item, self.name())
         };
         let mut items: Vec<Result2> = messages.into_iter().map(|message| message.fine().map(read)).collect();
@@ -469,8 +469,8 @@ impl Desk<'_> {
         for message in answer.messages() {
             let message = message.fine().map_err(|trouble| self.fail(&trouble))?;
             let Some(root) = message.child("RootFolder") else { continue };
-            let items = root.child("Items").map(|items| items.children.as_slice()).unwrap_or_default();
-            ids.extend(items.iter().filter_map(id_of).map(|(id, _)| id));
+            let items = root.child("Items").into_iter().flat_map(Node::children);
+            ids.extend(items.filter_map(id_of).map(|(id, _)| id));
             next = next.max(next_offset(root).filter(|next| *next > from));
         }
         Ok(next)
@@ -478,7 +478,7 @@ impl Desk<'_> {
 }
 
 /// Where the next page of a view begins, if there is one.
-pub(crate) fn next_offset(root: &Node) -> Option<u64> {
+pub(crate) fn next_offset(root: Node<'_>) -> Option<u64> {
     let more = root.attribute("IncludesLastItemInRange").is_some_and(|last| !is_true(last));
     root.attribute("IndexedPagingOffset").filter(|_| more)?.parse().ok()
 }

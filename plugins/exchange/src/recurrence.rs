@@ -215,9 +215,9 @@ fn until_day(text: &str, zone: &TimeZone) -> Option<Date> {
 }
 
 /// The rule of a `Recurrence` in this zone; `None` if it is of a kind that we do not know.
-pub(crate) fn from_xml(recurrence: &Node, start: Option<&str>, zone: &TimeZone) -> Option<String> {
-    let pattern = recurrence.children.iter().find(|part| part.child("StartDate").is_none())?;
-    let range = recurrence.children.iter().find(|part| part.child("StartDate").is_some())?;
+pub(crate) fn from_xml(recurrence: Node<'_>, start: Option<&str>, zone: &TimeZone) -> Option<String> {
+    let pattern = recurrence.children().find(|part| part.child("StartDate").is_none())?;
+    let range = recurrence.children().find(|part| part.child("StartDate").is_some())?;
     let text = |name: &str| pattern.text_of(name).unwrap_or_default();
     let codes = || {
         let names = text("DaysOfWeek").split_whitespace();
@@ -238,7 +238,7 @@ pub(crate) fn from_xml(recurrence: &Node, start: Option<&str>, zone: &TimeZone) 
         })
     };
     let month = || MONTHS.iter().position(|month| *month == text("Month")).map(|place| place + 1);
-    let mut rule = match pattern.name.as_str() {
+    let mut rule = match pattern.name() {
         "DailyRecurrence" => "FREQ=DAILY".to_owned(),
         "WeeklyRecurrence" => {
             let mut rule = format!("FREQ=WEEKLY;BYDAY={}", codes().join(","));
@@ -277,13 +277,12 @@ pub(crate) fn from_xml(recurrence: &Node, start: Option<&str>, zone: &TimeZone) 
 #[allow(clippy::unwrap_used, reason = "a test may panic")]
 mod tests {
     use super::*;
-    use crate::xml::TYPES;
+    use crate::xml::Tree;
 
     fn around(rule: &str) -> Result<String, Why> {
         let start = "2027-03-22".parse().unwrap();
         let xml = to_xml(rule, start, &TimeZone::UTC)?;
-        let xml = xml.replacen("<t:Recurrence>", &format!("<t:Recurrence xmlns:t=\"{TYPES}\">"), 1);
-        Ok(from_xml(&Node::parse(&xml).unwrap(), Some("2027-03-22T09:00:00"), &TimeZone::UTC).unwrap())
+        Ok(from_xml(Tree::parse(&xml).unwrap().root(), Some("2027-03-22T09:00:00"), &TimeZone::UTC).unwrap())
     }
 
     #[test]
@@ -311,8 +310,7 @@ mod tests {
         let xml = |rule: &str| to_xml(rule, start, &zone).unwrap();
         let summer = xml("FREQ=DAILY;UNTIL=20270630T225959Z");
         assert!(summer.contains("<t:EndDate>2027-06-30</t:EndDate>"), "{summer}");
-        let typed = summer.replacen("<t:Recurrence>", &format!("<t:Recurrence xmlns:t=\"{TYPES}\">"), 1);
-        let rule = from_xml(&Node::parse(&typed).unwrap(), Some("2027-03-22T09:00:00"), &zone).unwrap();
+        let rule = from_xml(Tree::parse(&summer).unwrap().root(), Some("2027-03-22T09:00:00"), &zone).unwrap();
         assert_eq!(rule, "FREQ=DAILY;UNTIL=20270630T225959Z");
     }
 

@@ -38,12 +38,12 @@ pub(crate) struct Series {
 
 impl Series {
     /// Reads what the series tells by itself: occurrences that were taken out of it are added to the record.
-    pub(crate) fn of(master: &Node, clock: Clock, record: &mut Record) -> Series {
+    pub(crate) fn of(master: Node<'_>, clock: Clock, record: &mut Record) -> Series {
         let within = |list: &str, name: &'static str| {
             let list = master.child(list);
             list.map(|list| list.all(name).collect::<Vec<_>>()).unwrap_or_default()
         };
-        let start = |one: &Node, name: &str| one.text_of(name).and_then(moment);
+        let start = |one: Node<'_>, name: &str| one.text_of(name).and_then(moment);
         let excluded = within("DeletedOccurrences", "DeletedOccurrence");
         let exceptions = within("ModifiedOccurrences", "Occurrence");
         let exceptions = exceptions
@@ -91,7 +91,7 @@ impl Series {
 
     /// Adds to a series what one of its occurrences does otherwise. `occurrence` is what was read of it, `item` the same as the
     /// server tells it.
-    pub(crate) fn add(&self, record: &mut Record, original: Timestamp, occurrence: &Fields, item: &Node) {
+    pub(crate) fn add(&self, record: &mut Record, original: Timestamp, occurrence: &Fields, item: Node<'_>) {
         let plain = self.plain(&record.fields, original);
         let all_day = occurrence.get(ALL_DAY) == Some(&Value::Bool(true));
         let time = |name: &str| item.text_of(name).and_then(moment).map(|time| self.clock.told(time, all_day));

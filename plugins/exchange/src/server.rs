@@ -11,7 +11,7 @@ use pairwise_plugin_api::{Class, Context, Failure, Result, tracing};
 
 use crate::ntlm;
 use crate::soap::{Trouble, version};
-use crate::xml::Node;
+use crate::xml::Tree;
 
 /// How often a request is repeated while the server is busy, before the host hears of it.
 const TRIES: u32 = 3;
@@ -75,8 +75,6 @@ pub(crate) struct Ask<'a> {
     /// The mailbox that it is about, for the server's own routing.
     pub(crate) anchor: Option<&'a str>,
     pub(crate) body: String,
-    /// How many items it is about.
-    pub(crate) items: usize,
     pub(crate) effect: Effect,
     pub(crate) timeout: Option<Duration>,
     /// The group that the request belongs to.
@@ -114,6 +112,13 @@ impl Group {
         if let Some((_, value)) = named.into_iter().find(|(name, _)| name.eq_ignore_ascii_case(BACK_END)) {
             *lock(&self.cookie) = Some(value.to_owned());
         }
+    }
+}
+
+impl Ask<'_> {
+    /// How many items it is about.
+    fn items(&self) -> usize {
+        ["<t:ItemId ", "<t:FieldURIOrConstant>"].iter().map(|one| self.body.matches(one).count()).sum()
     }
 }
 
@@ -157,7 +162,7 @@ impl Server {
     }
 
     /// Sends a request and reads the answer; again while the server is busy and the pause is short.
-    pub(crate) fn ask(&self, cx: &Context, ask: &Ask<'_>) -> Result<(Node, Option<i64>)> {
+    pub(crate) fn ask(&self, cx: &Context, ask: &Ask<'_>) -> Result<(Tree, Option<i64>)> {
         let mailbox = ask.anchor.unwrap_or(&ask.login.user);
         let mut sent = 0;
         loop {
@@ -178,7 +183,7 @@ impl Server {
             };
             let Some(trouble) = trouble else { return Err(self.failure(&answer)) };
             if trouble.is("ErrorTimeoutExpired") {
-                self.spare(ask.items);
+                self.spare(ask.items());
             }
             let failure = trouble.failure(mailbox, ask.effect != Effect::None);
             if failure.class != Class::Throttled {
@@ -353,8 +358,8 @@ impl Server {
         )
     }
 
-    fn read(&self, answer: &Answer) -> Result<Node> {
-        let envelope = Node::parse(&answer.text()).map_err(|error| {
+    fn read(&self, answer: &Answer) -> Result<Tree> {
+        let envelope = Tree::parse(&answer.text()).map_err(|error| {
             let text = format!("{} is not the address of Exchange Web Services: {error}", self.url);
             if answer.text().trim_start().starts_with("<?xml") {
                 let mut failure =
@@ -366,7 +371,7 @@ impl Server {
             }
             Failure::config("url", text)
         })?;
-        match version(&envelope) {
+        match version(envelope.root()) {
             Some((major, _)) if major < 15 => Err(Failure::config(
                 "url",
                 format!("{} is Exchange of version {major}; 2013 SP1 (version 15) or newer is needed", self.url),
@@ -377,7 +382,7 @@ impl Server {
 
     /// What an answer of status 500 says.
     fn fault(answer: &Answer) -> Option<Trouble> {
-        Trouble::of_fault(&Node::parse(&answer.text()).ok()?)
+        Trouble::of_fault(Tree::parse(&answer.text()).ok()?.root())
     }
 
     fn failure(&self, answer: &Answer) -> Failure {

@@ -2,7 +2,7 @@
 
 use pairwise_plugin_api::{Certainty, Class, Failure, Outcome, Status};
 
-use crate::xml::{MESSAGES, Node, SOAP, Space, TYPES, Writer};
+use crate::xml::{MESSAGES, Node, SOAP, TYPES, Writer};
 
 /// A request, ready to be sent.
 pub(crate) fn envelope(version: &str, mailbox: Option<&str>, body: &str) -> String {
@@ -32,9 +32,9 @@ pub(crate) struct Trouble {
 }
 
 impl Trouble {
-    fn with_details(mut self, details: Option<&Node>) -> Self {
-        for node in details.into_iter().flat_map(|details| &details.children) {
-            match (node.name.as_str(), node.attribute("Name")) {
+    fn with_details(mut self, details: Option<Node<'_>>) -> Self {
+        for node in details.into_iter().flat_map(Node::children) {
+            match (node.name(), node.attribute("Name")) {
                 ("Value", Some("BackOffMilliseconds")) => self.back_off_ms = node.text().trim().parse().ok(),
                 // The error that another one hides: it says what to do.
                 ("Value", Some("InnerErrorResponseCode")) if self.is("ErrorInternalServerError") => {
@@ -54,7 +54,7 @@ impl Trouble {
     }
 
     /// Reads a fault.
-    pub(crate) fn of_fault(envelope: &Node) -> Option<Trouble> {
+    pub(crate) fn of_fault(envelope: Node<'_>) -> Option<Trouble> {
         let fault = envelope.at(&["Body", "Fault"])?;
         let detail = fault.child("detail").or_else(|| fault.child("Detail"));
         let said = |name: &str| detail.and_then(|detail| detail.text_of(name)).map(str::to_owned);
@@ -67,7 +67,7 @@ impl Trouble {
         Some(trouble.with_details(detail.and_then(|detail| detail.child("MessageXml"))))
     }
 
-    fn of_message(message: &Node) -> Trouble {
+    fn of_message(message: Node<'_>) -> Trouble {
         let said = |name: &str| message.text_of(name).unwrap_or_default().to_owned();
         let trouble = Trouble { code: said("ResponseCode"), text: said("MessageText"), ..Trouble::default() };
         trouble.with_details(message.child("MessageXml"))
@@ -225,13 +225,13 @@ fn snake(code: &str) -> String {
 /// One response message.
 #[derive(Debug)]
 pub(crate) enum Message<'a> {
-    Fine(&'a Node),
+    Fine(Node<'a>),
     Wrong(Trouble),
 }
 
 impl<'a> Message<'a> {
     /// Its payload, or what is wrong.
-    pub(crate) fn fine(self) -> Result<&'a Node, Trouble> {
+    pub(crate) fn fine(self) -> Result<Node<'a>, Trouble> {
         match self {
             Message::Fine(node) => Ok(node),
             Message::Wrong(trouble) => Err(trouble),
@@ -240,13 +240,12 @@ impl<'a> Message<'a> {
 }
 
 /// The response messages of an answer, in the order of what was asked.
-pub(crate) fn messages(envelope: &Node) -> Vec<Message<'_>> {
-    let answer = envelope.child("Body").and_then(|body| body.children.first());
-    let messages = answer.and_then(|answer| answer.child("ResponseMessages")).map(|all| all.children.as_slice());
+pub(crate) fn messages(envelope: Node<'_>) -> Vec<Message<'_>> {
+    let answer = envelope.child("Body").and_then(Node::first);
+    let messages = answer.and_then(|answer| answer.child("ResponseMessages"));
     messages
-        .unwrap_or_default()
-        .iter()
-        .filter(|message| message.space == Space::Messages)
+        .into_iter()
+        .flat_map(Node::children)
         .map(|message| match message.attribute("ResponseClass") {
             Some("Success") => Message::Fine(message),
             _ if message.text_of("ResponseCode") == Some("NoError") => Message::Fine(message),
@@ -256,7 +255,7 @@ pub(crate) fn messages(envelope: &Node) -> Vec<Message<'_>> {
 }
 
 /// The server's version, if it told it: `(15, 2)`.
-pub(crate) fn version(envelope: &Node) -> Option<(u32, u32)> {
+pub(crate) fn version(envelope: Node<'_>) -> Option<(u32, u32)> {
     let info = envelope.at(&["Header", "ServerVersionInfo"])?;
     let part = |name: &str| info.attribute(name).and_then(|text| text.parse().ok());
     Some((part("MajorVersion")?, part("MinorVersion")?))
@@ -266,6 +265,7 @@ pub(crate) fn version(envelope: &Node) -> Option<(u32, u32)> {
 #[allow(clippy::unwrap_used, reason = "a test may panic")]
 mod tests {
     use super::*;
+    use crate::xml::Tree;
 
     #[test]
     fn an_error_that_another_one_hides_is_told() {
@@ -278,8 +278,8 @@ mod tests {
              <t:Value Name=\"InnerErrorResponseCode\">ErrorQuotaExceeded</t:Value></m:MessageXml>\
              </m:UpdateItemResponseMessage></m:ResponseMessages></m:UpdateItemResponse></s:Body></s:Envelope>"
         );
-        let node = Node::parse(&envelope).unwrap();
-        let trouble = messages(&node).pop().unwrap().fine().unwrap_err();
+        let tree = Tree::parse(&envelope).unwrap();
+        let trouble = messages(tree.root()).pop().unwrap().fine().unwrap_err();
         assert_eq!((trouble.code.as_str(), trouble.text.as_str()), ("ErrorQuotaExceeded", "The mailbox is full."));
         assert_eq!((trouble.outcome().status, trouble.outcome().code.as_str()), (Status::Refused, "quota_exceeded"));
     }

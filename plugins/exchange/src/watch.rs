@@ -15,7 +15,7 @@ use crate::desk::Desk;
 use crate::server::{Ask, Group};
 use crate::settings::Notifications;
 use crate::soap::{Message, messages};
-use crate::xml::{Node, Writer};
+use crate::xml::{Node, Tree, Writer};
 
 /// Minutes that a stream stays open.
 const OPEN_MINUTES: u64 = 10;
@@ -221,8 +221,8 @@ fn listen(
     let mut changed: Vec<&Principal> = Vec::new();
     for (number, envelope) in &said {
         heard[*number] = Instant::now();
-        let Some(Ok(envelope)) = envelope.as_deref().map(Node::parse) else { return Ok(Some(false)) };
-        for message in messages(&envelope) {
+        let Some(Ok(envelope)) = envelope.as_deref().map(Tree::parse) else { return Ok(Some(false)) };
+        for message in messages(envelope.root()) {
             match message {
                 Message::Wrong(trouble) => {
                     return Err(Failure::new(Class::NotFound, format!("a subscription was lost ({})", trouble.code)));
@@ -231,7 +231,7 @@ fn listen(
                     return Ok(Some(false));
                 }
                 Message::Fine(message) => {
-                    let all = message.child("Notifications").into_iter().flat_map(|all| &all.children);
+                    let all = message.child("Notifications").into_iter().flat_map(Node::children);
                     for id in all.filter_map(|one| one.text_of("SubscriptionId")) {
                         changed.extend(subscriptions.get(id).filter(|of| !changed.contains(of)));
                     }
@@ -271,11 +271,11 @@ fn pull(exchange: &Exchange, cx: &Context, request: &WatchRequest, hear: Hear<'_
             let answer = desk.read_in(group, &body.done())?;
             let Ok(message) = answer.one() else { return Ok(false) };
             let Some(notification) = message.child("Notification") else { continue };
-            let events = || notification.children.iter().filter(|child| child.name.ends_with("Event"));
-            if let Some(last) = events().filter_map(|event| event.text_of("Watermark")).next_back() {
+            let events = || notification.children().filter(|child| child.name().ends_with("Event"));
+            if let Some(last) = events().filter_map(|event| event.text_of("Watermark")).last() {
                 *watermark = last.to_owned();
             }
-            if events().any(|event| event.name != "StatusEvent") && !announce_all(hear, [principal.clone()]) {
+            if events().any(|event| event.name() != "StatusEvent") && !announce_all(hear, [principal.clone()]) {
                 return Ok(true);
             }
         }

@@ -11,7 +11,7 @@ use crate::change::{Change, field_of};
 use crate::desk::{Answered, Desk, Folder};
 use crate::event::{self, Times};
 use crate::folders::Place;
-use crate::item::{Read, id_of, only};
+use crate::item::{Read, as_asked, id_of};
 use crate::kind::Kind;
 use crate::read::{Result2, is_gone};
 use crate::soap::Trouble;
@@ -316,7 +316,7 @@ impl Desk<'_> {
             for ((place, change), message) in chunk.iter().zip(answer.messages()) {
                 let outcome = match message.fine() {
                     Ok(message) => {
-                        let item = message.child("Items").and_then(|items| items.children.first());
+                        let item = message.child("Items").and_then(Node::first);
                         let (id, version) = item.and_then(id_of).unwrap_or((batch.writes[*place].at.id.clone(), None));
                         batch.done.push((*place, kind, id.clone(), version.clone()));
                         let at = RecordRef::new(kind.entity(), id);
@@ -386,7 +386,7 @@ impl Desk<'_> {
                             self.exchange.written.note(&self.mailbox, &read.record.at.id, version);
                         }
                         let container = self.path_of(read.folder.as_deref());
-                        outcome.record = Some(only(Record { container, ..read.record }, fields));
+                        outcome.record = Some(as_asked(kind, Record { container, ..read.record }, fields));
                     }
                     (Status::Conflict, Err(trouble)) if is_gone(&trouble) => *outcome = Outcome::of(Status::Gone),
                     _ => {}
@@ -396,8 +396,8 @@ impl Desk<'_> {
     }
 }
 
-fn moved(message: &Node) -> Option<(String, Option<String>)> {
-    id_of(message.child("Items")?.children.first()?)
+fn moved(message: Node<'_>) -> Option<(String, Option<String>)> {
+    id_of(message.child("Items")?.first()?)
 }
 
 fn delete_body(ids: &[&str], action: Action, invite: bool) -> String {

@@ -1,11 +1,10 @@
 //! XML as EWS speaks it: a small tree that answers are read into, and a writer that keeps the order of what it is given.
 
 use std::borrow::Cow;
+use std::ops::Range;
 
+use quick_xml::Reader;
 use quick_xml::events::{BytesStart, Event};
-use quick_xml::name::ResolveResult;
-use quick_xml::reader::NsReader;
-use smol_str::SmolStr;
 
 /// Elements within elements; the answers of EWS need about twenty.
 const DEEPEST: usize = 100;
@@ -15,44 +14,26 @@ const MOST: usize = 2_000_000;
 /// Bytes that most of what is written has at most: a property of an item.
 const USUAL: usize = 256;
 
-/// The namespaces of EWS, as far as they tell elements apart.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Space {
-    Soap,
-    Messages,
-    Types,
-    Errors,
-    Other,
-}
-
 pub(crate) const SOAP: &str = "http://schemas.xmlsoap.org/soap/envelope/";
 pub(crate) const MESSAGES: &str = "http://schemas.microsoft.com/exchange/services/2006/messages";
 pub(crate) const TYPES: &str = "http://schemas.microsoft.com/exchange/services/2006/types";
-const ERRORS: &str = "http://schemas.microsoft.com/exchange/services/2006/errors";
 
-impl Space {
-    fn of(namespace: ResolveResult<'_>) -> Self {
-        let ResolveResult::Bound(namespace) = namespace else { return Space::Other };
-        let is = |known: &str| namespace.as_ref() == known;
-        match () {
-            () if is(TYPES) => Space::Types,
-            () if is(MESSAGES) => Space::Messages,
-            () if is(SOAP) => Space::Soap,
-            () if is(ERRORS) => Space::Errors,
-            () => Space::Other,
-        }
-    }
+/// A document. Its elements stand one after the other as they begin, and their names and texts in one text: answers hold many
+/// thousand of them, which are not worth memory of their own.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Tree {
+    elements: Vec<Element>,
+    attributes: Vec<(Range<usize>, Range<usize>)>,
+    text: String,
 }
 
-/// An element.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Node {
-    pub(crate) space: Space,
-    // Names and most texts are short: they lie within.
-    pub(crate) name: SmolStr,
-    attributes: Vec<(SmolStr, SmolStr)>,
-    pub(crate) children: Vec<Node>,
-    text: SmolStr,
+struct Element {
+    name: Range<usize>,
+    attributes: Range<usize>,
+    text: Range<usize>,
+    /// The first element that does not lie within it.
+    end: usize,
 }
 
 /// Text that is no answer of EWS.
@@ -70,53 +51,49 @@ pub(crate) enum Unreadable {
     Short,
 }
 
-impl Node {
-    /// Reads a whole document.
-    pub(crate) fn parse(text: &str) -> Result<Node, Unreadable> {
-        let broken = |error: &dyn std::fmt::Display| Unreadable::Broken(error.to_string());
-        let mut reader = NsReader::from_str(text);
-        let mut open: Vec<Node> = Vec::new();
-        let mut count = 0;
+impl Unreadable {
+    fn broken(error: impl std::fmt::Display) -> Self {
+        Unreadable::Broken(error.to_string())
+    }
+}
+
+impl Tree {
+    /// Reads a whole document. Prefixes are left out: no name of EWS means two things.
+    pub(crate) fn parse(text: &str) -> Result<Tree, Unreadable> {
+        let mut reader = Reader::from_str(text);
+        let mut tree = Tree { text: String::with_capacity(text.len() / 2), ..Tree::default() };
+        let mut open: Vec<usize> = Vec::new();
         loop {
-            let (namespace, event) = reader.read_resolved_event().map_err(|error| broken(&error))?;
-            match event {
-                Event::Start(start) | Event::Empty(start) if count >= MOST => {
-                    drop(start);
-                    return Err(Unreadable::Large);
-                }
+            match reader.read_event().map_err(Unreadable::broken)? {
                 Event::Start(start) => {
-                    count += 1;
                     if open.len() >= DEEPEST {
                         return Err(Unreadable::Deep);
                     }
-                    open.push(Node::opened(Space::of(namespace), &start)?);
+                    open.push(tree.elements.len());
+                    tree.opens(&start)?;
                 }
                 Event::Empty(start) => {
-                    count += 1;
-                    let node = Node::opened(Space::of(namespace), &start)?;
-                    match open.last_mut() {
-                        Some(parent) => parent.children.push(node),
-                        None => return Ok(node),
+                    tree.opens(&start)?;
+                    if open.is_empty() {
+                        return Ok(tree);
                     }
                 }
                 Event::End(_) => {
-                    let Some(node) = open.pop() else { return Err(Unreadable::Short) };
-                    match open.last_mut() {
-                        Some(parent) => parent.children.push(node),
-                        None => return Ok(node),
+                    let Some(at) = open.pop() else { return Err(Unreadable::Short) };
+                    tree.elements[at].end = tree.elements.len();
+                    if open.is_empty() {
+                        return Ok(tree);
                     }
                 }
-                Event::Text(text) => open.last_mut().into_iter().for_each(|node| node.says(&text.xml10_content())),
-                Event::CData(text) => open.last_mut().into_iter().for_each(|node| node.says(&text.xml10_content())),
-                Event::GeneralRef(name) => {
-                    let char = match name.resolve_char_ref().map_err(|error| broken(&error))? {
-                        Some(char) => Some(char.to_string()),
-                        None => quick_xml::escape::resolve_xml_entity(&name).map(str::to_owned),
-                    };
-                    let char =
-                        char.ok_or_else(|| Unreadable::Broken("an entity that it does not define".to_owned()))?;
-                    open.last_mut().into_iter().for_each(|node| node.says(&char));
-                }
+                Event::Text(text) => tree.says(&open, &text.xml10_content()),
+                Event::CData(text) => tree.says(&open, &text.xml10_content()),
+                Event::GeneralRef(name) => match name.resolve_char_ref().map_err(Unreadable::broken)? {
+                    Some(char) => tree.says(&open, char.encode_utf8(&mut [0; 4])),
+                    None => match quick_xml::escape::resolve_xml_entity(&name) {
+                        Some(text) => tree.says(&open, text),
+                        None => return Err(Unreadable::broken("an entity that it does not define")),
+                    },
+                },
                 Event::DocType(_) => return Err(Unreadable::Doctype),
                 Event::Eof => return Err(Unreadable::Short),
                 Event::Decl(_) | Event::PI(_) | Event::Comment(_) => {}
@@ -124,52 +101,103 @@ impl Node {
         }
     }
 
-    fn opened(space: Space, start: &BytesStart<'_>) -> Result<Node, Unreadable> {
-        let broken = |error: &dyn std::fmt::Display| Unreadable::Broken(error.to_string());
-        let mut attributes = Vec::new();
-        for attribute in start.attributes() {
-            let attribute = attribute.map_err(|error| broken(&error))?;
-            let name = SmolStr::new(attribute.key.local_name().as_ref());
-            let value = quick_xml::escape::unescape(&attribute.value).map_err(|error| broken(&error))?;
-            attributes.push((name, SmolStr::new(value)));
+    fn opens(&mut self, start: &BytesStart<'_>) -> Result<(), Unreadable> {
+        if self.elements.len() >= MOST {
+            return Err(Unreadable::Large);
         }
-        let name = SmolStr::new(start.local_name().as_ref());
-        Ok(Node { space, name, attributes, children: Vec::new(), text: SmolStr::default() })
+        let name = self.keep(start.local_name().as_ref());
+        let first = self.attributes.len();
+        for attribute in start.attributes() {
+            let attribute = attribute.map_err(Unreadable::broken)?;
+            let value = quick_xml::escape::unescape(&attribute.value).map_err(Unreadable::broken)?;
+            let pair = (self.keep(attribute.key.local_name().as_ref()), self.keep(&value));
+            self.attributes.push(pair);
+        }
+        let end = self.elements.len() + 1;
+        self.elements.push(Element { name, attributes: first..self.attributes.len(), text: 0..0, end });
+        Ok(())
     }
 
-    /// Adds to its text, which mostly comes in one piece.
-    fn says(&mut self, more: &str) {
-        self.text = if self.text.is_empty() { SmolStr::new(more) } else { SmolStr::from_iter([&*self.text, more]) };
+    /// Adds to the text of the innermost of the open elements. Behind an element within it nothing of meaning stands.
+    fn says(&mut self, open: &[usize], more: &str) {
+        let Some(at) = open.last().filter(|at| **at + 1 == self.elements.len()) else { return };
+        let said = self.keep(more);
+        let text = &mut self.elements[*at].text;
+        *text = if Range::is_empty(text) { said } else { text.start..said.end };
+    }
+
+    fn keep(&mut self, text: &str) -> Range<usize> {
+        let start = self.text.len();
+        self.text.push_str(text);
+        start..self.text.len()
+    }
+
+    /// The outermost element.
+    pub(crate) fn root(&self) -> Node<'_> {
+        Node { tree: self, at: 0 }
+    }
+}
+
+/// An element.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Node<'a> {
+    tree: &'a Tree,
+    at: usize,
+}
+
+impl<'a> Node<'a> {
+    fn element(self) -> &'a Element {
+        &self.tree.elements[self.at]
+    }
+
+    /// Its name, without a prefix.
+    pub(crate) fn name(self) -> &'a str {
+        &self.tree.text[self.element().name.clone()]
+    }
+
+    /// Its text as it stands.
+    pub(crate) fn text(self) -> &'a str {
+        &self.tree.text[self.element().text.clone()]
+    }
+
+    /// The elements within it, not those within these.
+    pub(crate) fn children(self) -> impl Iterator<Item = Node<'a>> {
+        let (tree, end) = (self.tree, self.element().end);
+        let first = Some(self.at + 1).filter(|at| *at < end);
+        let next = move |at: &usize| Some(tree.elements[*at].end).filter(|at| *at < end);
+        std::iter::successors(first, next).map(move |at| Node { tree, at })
+    }
+
+    /// The first child.
+    pub(crate) fn first(self) -> Option<Node<'a>> {
+        self.children().next()
     }
 
     /// The first child of this name.
-    pub(crate) fn child(&self, name: &str) -> Option<&Node> {
-        self.children.iter().find(|child| child.name == name)
+    pub(crate) fn child(self, name: &str) -> Option<Node<'a>> {
+        self.children().find(|child| child.name() == name)
     }
 
     /// The element at the end of a path of names.
-    pub(crate) fn at(&self, path: &[&str]) -> Option<&Node> {
+    pub(crate) fn at(self, path: &[&str]) -> Option<Node<'a>> {
         path.iter().try_fold(self, |node, name| node.child(name))
     }
 
     /// All children of this name.
-    pub(crate) fn all<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a Node> {
-        self.children.iter().filter(move |child| child.name == name)
-    }
-
-    /// Its text as it stands.
-    pub(crate) fn text(&self) -> &str {
-        &self.text
+    pub(crate) fn all(self, name: &str) -> impl Iterator<Item = Node<'a>> {
+        self.children().filter(move |child| child.name() == name)
     }
 
     /// The text of a child, if it is there and not empty.
-    pub(crate) fn text_of(&self, name: &str) -> Option<&str> {
+    pub(crate) fn text_of(self, name: &str) -> Option<&'a str> {
         self.child(name).map(Node::text).filter(|text| !text.is_empty())
     }
 
     /// An attribute.
-    pub(crate) fn attribute(&self, name: &str) -> Option<&str> {
-        self.attributes.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
+    pub(crate) fn attribute(self, name: &str) -> Option<&'a str> {
+        let attributes = &self.tree.attributes[self.element().attributes.clone()];
+        let found = attributes.iter().find(|(known, _)| &self.tree.text[known.clone()] == name);
+        found.map(|(_, value)| &self.tree.text[value.clone()])
     }
 }
 
@@ -311,27 +339,36 @@ mod tests {
             .leaf("t:CompanyName", "Söhne & <Co>\r\n\u{1}zwei")
             .empty("t:Empty", &[])
             .end();
-        let node = Node::parse(&writer.done()).unwrap();
-        assert_eq!(
-            (node.space, node.name.as_str(), node.attribute("Note")),
-            (Space::Types, "Contact", Some("a \"b\" <c>"))
-        );
+        let tree = Tree::parse(&writer.done()).unwrap();
+        let node = tree.root();
+        assert_eq!((node.name(), node.attribute("Note")), ("Contact", Some("a \"b\" <c>")));
         assert_eq!(node.text_of("CompanyName"), Some("Söhne & <Co>\r\nzwei"));
         assert_eq!(node.text_of("Empty"), None);
     }
 
     #[test]
     fn prefixes_do_not_matter() {
-        let node = Node::parse(&format!("<a:x xmlns:a='{MESSAGES}'><y xmlns='{TYPES}'>1</y></a:x>")).unwrap();
-        assert_eq!((node.space, node.children[0].space), (Space::Messages, Space::Types));
+        let tree = Tree::parse(&format!("<a:x xmlns:a='{MESSAGES}'><y xmlns='{TYPES}'>1</y></a:x>")).unwrap();
+        let names: Vec<&str> = [tree.root()].into_iter().chain(tree.root().children()).map(Node::name).collect();
+        assert_eq!(names, ["x", "y"]);
+    }
+
+    #[test]
+    fn elements_lie_where_they_began() {
+        let tree =
+            Tree::parse("<a> <b>1<c/><c>2</c> </b><!-- 3 --><b>4<![CDATA[<5>]]>&amp;<!-- 6 -->7</b> </a>").unwrap();
+        let root = tree.root();
+        assert_eq!(root.all("b").map(Node::text).collect::<Vec<_>>(), ["1", "4<5>&7"]);
+        assert_eq!(root.first().map(|b| b.children().map(Node::text).collect()), Some(vec!["", "2"]));
+        assert_eq!((root.text_of("c"), root.at(&["b", "c"]).map(Node::text)), (None, Some("")));
     }
 
     #[test]
     fn what_cannot_be_an_answer_is_refused() {
-        assert_eq!(Node::parse(&"<a>".repeat(200)), Err(Unreadable::Deep));
-        assert_eq!(Node::parse("<!DOCTYPE a [<!ENTITY b 'c'>]><a>&b;</a>"), Err(Unreadable::Doctype));
-        assert_eq!(Node::parse("<a><b></b>"), Err(Unreadable::Short));
-        assert!(matches!(Node::parse("<a>&b;</a>"), Err(Unreadable::Broken(_))));
-        assert!(matches!(Node::parse("no XML"), Err(Unreadable::Short | Unreadable::Broken(_))));
+        assert_eq!(Tree::parse(&"<a>".repeat(200)), Err(Unreadable::Deep));
+        assert_eq!(Tree::parse("<!DOCTYPE a [<!ENTITY b 'c'>]><a>&b;</a>"), Err(Unreadable::Doctype));
+        assert_eq!(Tree::parse("<a><b></b>"), Err(Unreadable::Short));
+        assert!(matches!(Tree::parse("<a>&b;</a>"), Err(Unreadable::Broken(_))));
+        assert!(matches!(Tree::parse("no XML"), Err(Unreadable::Short | Unreadable::Broken(_))));
     }
 }

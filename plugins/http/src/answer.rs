@@ -45,7 +45,11 @@ impl Answer {
     /// The body as text.
     #[must_use]
     pub fn text(&self) -> std::borrow::Cow<'_, str> {
-        String::from_utf8_lossy(&self.body)
+        // To look whether it is right is faster than to look for what is wrong.
+        match std::str::from_utf8(&self.body) {
+            Ok(text) => text.into(),
+            Err(_) => String::from_utf8_lossy(&self.body),
+        }
     }
 
     /// The server's clock when it answered.
