@@ -79,7 +79,7 @@ impl Connector for Exchange {
             Auth::Ntlm => Some(Scheme::Ntlm("NTLM")),
         };
         let options = Options { ca_file: config.ca_file.clone(), proxy: config.proxy.clone(), ..Options::default() };
-        let server = Server::new(url, scheme, options, config.connections as usize)?;
+        let server = Server::new(url, scheme, options, config.connections as usize, config.channel_binding)?;
         Ok(Exchange {
             config,
             server,

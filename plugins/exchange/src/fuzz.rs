@@ -30,7 +30,7 @@ pub fn ews(bytes: &[u8]) {
         }
         Some((b'n', message)) => {
             let login = Login { user: "EXAMPLE\\lee".into(), password: "secret".into() };
-            ntlm::answer(message, &login);
+            ntlm::answer(message, &login, None);
         }
         Some((b'r', rule)) => {
             let rule = String::from_utf8_lossy(rule);

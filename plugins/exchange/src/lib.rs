@@ -7,6 +7,7 @@
 //! What happens to a record: `server` carries requests, `soap` reads what they say, `desk` is one mailbox; `read` and `write`
 //! are the operations; `fields` tells where EWS keeps each field, `item` and `event` read it, `change` writes it.
 
+mod binding;
 mod change;
 mod connector;
 mod desk;

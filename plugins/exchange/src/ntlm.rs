@@ -1,9 +1,11 @@
 //! The two messages of an NTLM client, version 2.
 
 use ntlmclient::{
-    Credentials, Flags, Message, NegotiateMessage, OsVersion, TargetInfoType, get_ntlm_time, respond_challenge_ntlm_v2,
+    Credentials, Flags, Message, NegotiateMessage, OsVersion, TargetInfoEntry, TargetInfoType, get_ntlm_time,
+    respond_challenge_ntlm_v2,
 };
 
+use crate::binding::Binding;
 use crate::server::Login;
 
 fn flags() -> Flags {
@@ -25,8 +27,8 @@ pub(crate) fn hello() -> Vec<u8> {
     message.to_bytes().unwrap_or_default()
 }
 
-/// The third message; `None` if the second one is none.
-pub(crate) fn answer(challenge: &[u8], login: &Login) -> Option<Vec<u8>> {
+/// The third message; `None` if the second one is none. `binding` ties it to the connection.
+pub(crate) fn answer(challenge: &[u8], login: &Login, binding: Option<Binding>) -> Option<Vec<u8>> {
     let Ok(Message::Challenge(challenge)) = Message::try_from(challenge) else { return None };
     let (domain, username) = login.user.split_once('\\').unwrap_or(("", &login.user));
     let credentials =
@@ -35,7 +37,10 @@ pub(crate) fn answer(challenge: &[u8], login: &Login) -> Option<Vec<u8>> {
         .target_information
         .iter()
         .filter(|entry| entry.entry_type != TargetInfoType::Terminator)
-        .flat_map(|entry| entry.to_bytes())
+        .flat_map(TargetInfoEntry::to_bytes)
+        .chain(binding.into_iter().flat_map(|binding| {
+            TargetInfoEntry { entry_type: TargetInfoType::ChannelBindings, data: binding.to_vec() }.to_bytes()
+        }))
         .chain([0, 0, 0, 0])
         .collect();
     let response = respond_challenge_ntlm_v2(challenge.challenge, &target, get_ntlm_time(), &credentials);
@@ -51,6 +56,6 @@ mod tests {
     fn the_messages_have_their_form() {
         assert!(hello().starts_with(b"NTLMSSP\0\x01\0\0\0"));
         let login = Login { user: "EXAMPLE\\lee".into(), password: "x".into() };
-        assert_eq!(answer(b"nonsense", &login), None);
+        assert_eq!(answer(b"nonsense", &login, None), None);
     }
 }

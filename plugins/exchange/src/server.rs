@@ -9,6 +9,7 @@ use base64::engine::general_purpose::STANDARD;
 use pairwise_http::{Answer, Client, Effect, Gate, Options, Patience, Request, Streaming};
 use pairwise_plugin_api::{Class, Context, Failure, Result, tracing};
 
+use crate::binding::{self, Binding};
 use crate::ntlm;
 use crate::soap::{Trouble, version};
 use crate::xml::Tree;
@@ -64,6 +65,10 @@ pub(crate) struct Server {
     refused: Mutex<Vec<Login>>,
     /// Items that one request may hold, where a larger one took the server too long.
     bearable: AtomicUsize,
+    /// What ties NTLM logins to the server's certificate, once it was found out.
+    binding: Mutex<Option<Binding>>,
+    /// Whether they are to be tied at all.
+    binds: bool,
     /// Logins that worked: the server may refuse one of these for a moment, when it is overloaded.
     worked: Mutex<Vec<String>>,
 }
@@ -128,7 +133,13 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 impl Server {
     /// A server that was not asked yet.
-    pub(crate) fn new(url: String, scheme: Option<Scheme>, options: Options, connections: usize) -> Result<Self> {
+    pub(crate) fn new(
+        url: String,
+        scheme: Option<Scheme>,
+        options: Options,
+        connections: usize,
+        binds: bool,
+    ) -> Result<Self> {
         let options =
             Options { idle_connections: 1, patience: Patience::NONE, max_body: LARGEST, redirects: 0, ..options };
         // Whatever cannot be used in the options is told now.
@@ -142,6 +153,8 @@ impl Server {
             busy_until: Mutex::default(),
             refused: Mutex::default(),
             bearable: AtomicUsize::new(usize::MAX),
+            binding: Mutex::default(),
+            binds,
             worked: Mutex::default(),
         })
     }
@@ -283,6 +296,8 @@ impl Server {
                 }
                 return Ok(answer);
             }
+            // The server's certificate may be another one by now.
+            lock(&self.binding).take();
             // The connection was closed and made anew, or the server is overloaded: once more, and no loop.
             let may_pass = was_known || lock(&self.worked).contains(&ask.login.user);
             if tries > 1 || !may_pass {
@@ -299,7 +314,7 @@ impl Server {
         }
         let answer = self.hello(cx, line, login, "NTLM")?;
         let offers = |word: &str| offers(&answer, word);
-        let (scheme, ready) = if let Some(ready) = authenticate(&answer, login, "NTLM") {
+        let (scheme, ready) = if let Some(ready) = self.authenticate(&answer, login, "NTLM") {
             (Scheme::Ntlm("NTLM"), Some(ready))
         } else if offers("NTLM") {
             (Scheme::Ntlm("NTLM"), None)
@@ -335,12 +350,34 @@ impl Server {
     /// The first two messages of NTLM; what the third one says.
     fn shake_hands(&self, cx: &Context, line: &Line, login: &Login, word: &str) -> Result<String> {
         let answer = self.hello(cx, line, login, word)?;
-        authenticate(&answer, login, word).ok_or_else(|| {
+        self.authenticate(&answer, login, word).ok_or_else(|| {
             if offers(&answer, word) {
                 return Failure::new(Class::Transient, format!("{}: the server broke an {word} login off", self.url));
             }
             Failure::config("auth", format!("{} does not take NTLM logins; say `auth = \"basic\"`", self.url))
         })
+    }
+
+    /// The third message of NTLM, if the answer holds the second.
+    fn authenticate(&self, answer: &Answer, login: &Login, word: &str) -> Option<String> {
+        let prefix = format!("{word} ");
+        let challenges = answer.headers.iter().filter(|(name, _)| name == "www-authenticate");
+        let challenge = challenges.filter_map(|(_, value)| value.strip_prefix(&prefix)).next()?;
+        let message = ntlm::answer(&STANDARD.decode(challenge.trim()).ok()?, login, self.binding())?;
+        Some(format!("{word} {}", STANDARD.encode(message)))
+    }
+
+    /// What ties a login to the server's certificate. Where it cannot be found out, the login goes without: most servers take
+    /// it so.
+    fn binding(&self) -> Option<Binding> {
+        let mut known = lock(&self.binding);
+        if known.is_none() && self.binds {
+            *known = binding::of_server(&self.url, self.options.proxy.as_deref()).unwrap_or_else(|error| {
+                tracing::warn!("the certificate that ties NTLM logins to a connection was not told: {error}");
+                None
+            });
+        }
+        *known
     }
 
     fn refuse(&self, login: &Login) -> Failure {
@@ -352,7 +389,7 @@ impl Server {
             Class::Auth,
             format!(
                 "{} refused the login of `{}`: check name and password; a server with Extended Protection refuses right ones, too, \
-                 unless it takes Basic logins over TLS",
+                 where the address is not its own https address: that of something between that has a certificate of its own",
                 self.url, login.user
             ),
         )
@@ -418,15 +455,6 @@ impl Server {
 fn offers(answer: &Answer, word: &str) -> bool {
     let offered = answer.headers.iter().filter(|(name, _)| name == "www-authenticate");
     offered.flat_map(|(_, value)| value.split([' ', ','])).any(|offer| offer.eq_ignore_ascii_case(word))
-}
-
-/// The third message of NTLM, if the answer holds the second.
-fn authenticate(answer: &Answer, login: &Login, word: &str) -> Option<String> {
-    let prefix = format!("{word} ");
-    let challenges = answer.headers.iter().filter(|(name, _)| name == "www-authenticate");
-    let challenge = challenges.filter_map(|(_, value)| value.strip_prefix(&prefix)).next()?;
-    let message = ntlm::answer(&STANDARD.decode(challenge.trim()).ok()?, login)?;
-    Some(format!("{word} {}", STANDARD.encode(message)))
 }
 
 fn basic(login: &Login) -> String {

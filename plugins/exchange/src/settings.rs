@@ -17,6 +17,10 @@ pub struct Config {
     /// How it logs in.
     #[serde(default)]
     pub auth: Auth,
+    /// Whether NTLM logins are tied to the server's certificate, as servers with Extended Protection demand. To be switched off
+    /// where something between shows a certificate of its own.
+    #[serde(default = "default_binding")]
+    pub channel_binding: bool,
     /// How the account gets into the mailboxes of others.
     #[serde(default)]
     pub access: Access,
@@ -73,6 +77,10 @@ fn default_batch() -> u32 {
 
 fn default_pull() -> u32 {
     30
+}
+
+fn default_binding() -> bool {
+    true
 }
 
 fn default_silence() -> u32 {

@@ -25,6 +25,7 @@ const KIM: &str = "kim@example.com";
 mod contacts;
 mod events;
 mod notices;
+mod tls;
 mod troubles;
 
 /// A server with some mailboxes, and the connector to it.

@@ -7,7 +7,7 @@ use axum::response::{IntoResponse, Response};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use hmac::{Hmac, KeyInit, Mac};
-use md5::Md5;
+use md5::{Digest, Md5};
 use ntlmclient::{ChallengeMessage, Credentials, Flags, Message, TargetInfoEntry, TargetInfoType};
 
 /// The domain that logins belong to: `EXAMPLE\lee`.
@@ -19,6 +19,8 @@ pub(super) struct Doorman {
     passwords: HashMap<String, String>,
     pub(super) no_basic: bool,
     pub(super) no_ntlm: bool,
+    /// Extended Protection: what NTLM logins must be bound to, as MD5 of the channel bindings.
+    binding: Option<[u8; 16]>,
     /// By connection: what was asked of the client, then who it is.
     challenges: HashMap<u64, [u8; 8]>,
     known: HashMap<u64, String>,
@@ -28,6 +30,15 @@ pub(super) struct Doorman {
 impl Doorman {
     pub(super) fn add(&mut self, login: &str, password: &str) {
         self.passwords.insert(login.to_lowercase(), password.to_owned());
+    }
+
+    /// Extended Protection: NTLM logins must be bound to the certificate with this hash (RFC 5929, `tls-server-end-point`).
+    pub(super) fn demand_binding(&mut self, hash: Option<&[u8]>) {
+        self.binding = hash.map(|hash| {
+            let data = [b"tls-server-end-point:", hash].concat();
+            let length = u32::try_from(data.len()).unwrap_or_default().to_le_bytes();
+            Md5::digest([[0; 16].as_slice(), &length, &data].concat()).into()
+        });
     }
 
     /// Who asks, or the answer that asks for a login.
@@ -64,7 +75,8 @@ impl Doorman {
         let proven = challenge
             .zip(self.passwords.get(&login))
             .is_some_and(|(challenge, password)| proof.holds(challenge, password));
-        if !proven {
+        let bound = self.binding.is_none() || self.binding == proof.binding();
+        if !proven || !bound {
             return Err(self.ask());
         }
         self.known.insert(connection, login.clone());
@@ -159,6 +171,23 @@ impl Proof {
             String::from_utf16(&units).ok()
         };
         Some(Proof { response: part(20)?.to_vec(), domain: text(28)?, user: text(36)? })
+    }
+
+    /// What it is bound to, which the proof covers as well.
+    fn binding(&self) -> Option<[u8; 16]> {
+        const CHANNEL_BINDINGS: u16 = 10;
+        // Behind the proof: versions, a time, a challenge; then pairs of a number and a value.
+        let mut pairs = self.response.get(44..)?;
+        loop {
+            let (head, rest) = pairs.split_at_checked(4)?;
+            let (number, length) = (u16::from_le_bytes([head[0], head[1]]), u16::from_le_bytes([head[2], head[3]]));
+            let (value, rest) = rest.split_at_checked(length.into())?;
+            match number {
+                0 => return None,
+                CHANNEL_BINDINGS => return value.try_into().ok(),
+                _ => pairs = rest,
+            }
+        }
     }
 
     /// Whether it was made with this password. Only version 2 is taken.

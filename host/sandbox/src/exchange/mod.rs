@@ -16,6 +16,7 @@
 //! | `auth` | `{basic, ntlm}` | which logins are taken |
 //! | `largest_page` | `{count}` | the most items or folders on one page of a search |
 //! | `back_ends` | `{count}` | so many servers stand behind the address, and each knows its own subscriptions alone |
+//! | `extended_protection` | `{hash}` | NTLM logins must be bound to the certificate with this hash, as hexadecimal digits |
 //! | `impersonation` | `{user?, allowed}` | the right to act for a mailbox, or for all |
 //! | `lose_mailbox` | `{user, lost}` | the mailbox was moved to the cloud |
 //! | `touch` | `{user}` | the server moves the change keys of all items of a mailbox |
@@ -391,6 +392,13 @@ impl System for Exchange {
                 let mut state = self.state();
                 state.doorman.no_basic = !says("basic", true);
                 state.doorman.no_ntlm = !says("ntlm", true);
+            }
+            "extended_protection" => {
+                let digits = arguments.get("hash").and_then(Value::as_str).unwrap_or_default();
+                let byte = |at: usize| u8::from_str_radix(digits.get(at..at + 2)?, 16).ok();
+                let hash: Option<Vec<u8>> = (0..digits.len()).step_by(2).map(byte).collect();
+                let hash = hash.ok_or_else(|| Complaint::Senseless("`hash` is no hexadecimal number".to_owned()))?;
+                self.state().doorman.demand_binding(Some(hash.as_slice()).filter(|hash| !hash.is_empty()));
             }
             "impersonation" if user.is_empty() => self.state().may_not_impersonate = !says("allowed", true),
             "impersonation" if says("allowed", true) => drop(self.state().not_impersonable.remove(&user)),
