@@ -11,10 +11,8 @@ use crate::query::{entry, url};
 use crate::server::Server;
 use crate::wire::{self, Diagnosis, Entry, unquoted};
 
-/// The most items in one batch.
-pub(crate) const LARGEST: usize = 50;
-/// Writes in one call: several batches, so that a group that new records join is written once for all of them.
-pub(crate) const LARGEST_CALL: usize = 4 * LARGEST;
+/// Batches in one call of writes: several, so that a group that new records join is written once for all of them.
+pub(crate) const BATCHES_IN_CALL: u32 = 4;
 
 /// One request.
 #[derive(Debug, Clone)]
@@ -52,7 +50,7 @@ pub(crate) fn execute(
     feed: &str,
     items: &[Item],
 ) -> Vec<std::result::Result<Done, Failure>> {
-    let chunks: Vec<&[Item]> = items.chunks(LARGEST).collect();
+    let chunks: Vec<&[Item]> = items.chunks(server.config.batch.max(1) as usize).collect();
     let answers = abreast(&chunks, server.config.parallel as usize, |items| chunk(server, cx, login, feed, items));
     answers.into_iter().flatten().collect()
 }

@@ -51,7 +51,7 @@ impl Connector for InforCrm {
                 uid: true,
                 membership: true,
                 server_time: true,
-                largest_batch: u32::try_from(batch::LARGEST_CALL).unwrap_or(1),
+                largest_batch: self.server.config.batch.max(1).saturating_mul(batch::BATCHES_IN_CALL),
                 max_parallel: parallel * LOGINS_AT_ONCE,
                 max_parallel_per_principal: parallel,
                 ..Capabilities::default()

@@ -54,7 +54,7 @@ pub(crate) fn find(server: &Server, cx: &Context, request: &FindRequest) -> Resu
             + AROUND
             + width(&select)
             + properties.iter().map(|property| property.len() + 24).sum::<usize>();
-        for values in fitting(&wanted, around, properties.len(), server.config.page as usize) {
+        for values in fitting(&server.config, &wanted, around, properties.len()) {
             let conditions: Vec<String> = properties
                 .iter()
                 .map(|property| match request.case_sensitive {

@@ -73,7 +73,8 @@ fn entry_of(kind: &'static Kind, config: &Config, entry: &Entry) {
     let version = Version::of(entry);
     assert_eq!(version.as_ref().map(Version::to_string), record.version);
     assert_eq!(version.as_ref().map(|version| Version::parse(&version.to_string())), version);
-    let identity = Identity { user: "U1".into(), edition: Edition::V8, version: "8.5".into(), admin: false };
+    let identity =
+        Identity { user: "U1".into(), name: "Lee".into(), edition: Edition::V8, version: "8.5".into(), admin: false };
     for action in [Action::Create, Action::Update] {
         let write = Write { action, fields: record.fields.clone(), ..Write::default() };
         let _ = payload(kind, config, &identity, 0, &write);

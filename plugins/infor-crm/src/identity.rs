@@ -14,6 +14,8 @@ use crate::wire::text;
 pub(crate) struct Identity {
     /// The key of its user.
     pub(crate) user: String,
+    /// What people call the user.
+    pub(crate) name: String,
     pub(crate) edition: Edition,
     /// The version as far as the server tells it.
     pub(crate) version: String,
@@ -64,7 +66,8 @@ pub(crate) fn identity(server: &Server, cx: &Context, login: &Login) -> Result<I
         let text = format!("the server is version {version}, `edition` says otherwise: correct it, or leave it out");
         return Err(Failure::config("edition", text));
     }
-    let identity = Identity { user: user.to_owned(), edition, version, admin };
+    let name = text(me, "prettyName").or_else(|| text(me, "userName")).unwrap_or_default().to_owned();
+    let identity = Identity { user: user.to_owned(), name, edition, version, admin };
     login.known().identity = Some(identity.clone());
     Ok(identity)
 }

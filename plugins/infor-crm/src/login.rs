@@ -25,6 +25,8 @@ pub(crate) struct Login {
     /// Basic may be read by nobody on the way.
     private: bool,
     scheme: Mutex<Scheme>,
+    /// Cookies by which the web client knows who has logged in: name and value.
+    cookies: Mutex<Vec<(String, String)>>,
     known: Mutex<Known>,
     turn: Mutex<()>,
 }
@@ -83,6 +85,7 @@ impl Login {
             kind,
             private,
             scheme: Mutex::new(scheme),
+            cookies: Mutex::default(),
             known: Mutex::default(),
             turn: Mutex::default(),
         }
@@ -99,6 +102,34 @@ impl Login {
 
     fn scheme(&self) -> MutexGuard<'_, Scheme> {
         self.scheme.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The cookies that go in the place of a login, if the server has given any.
+    pub(crate) fn cookies(&self) -> Option<String> {
+        let cookies = self.cookies.lock().unwrap_or_else(PoisonError::into_inner);
+        let pairs: Vec<String> = cookies.iter().map(|(name, value)| format!("{name}={value}")).collect();
+        (!pairs.is_empty()).then(|| pairs.join("; "))
+    }
+
+    /// Keeps the cookies of an answer; one without a value is no more.
+    pub(crate) fn keep_cookies(&self, answer: &Answer) {
+        let mut cookies = self.cookies.lock().unwrap_or_else(PoisonError::into_inner);
+        for (_, cookie) in answer.headers.iter().filter(|(name, _)| name == "set-cookie") {
+            let pair = cookie.split(';').next().unwrap_or_default();
+            let Some((name, value)) = pair.split_once('=').map(|(name, value)| (name.trim(), value.trim())) else {
+                continue;
+            };
+            cookies.retain(|(known, _)| known != name);
+            if !value.is_empty() {
+                cookies.push((name.to_owned(), value.to_owned()));
+            }
+        }
+    }
+
+    /// The server does not know them any more. False if there are none.
+    pub(crate) fn forget_cookies(&self) -> bool {
+        let mut cookies = self.cookies.lock().unwrap_or_else(PoisonError::into_inner);
+        !std::mem::take(&mut *cookies).is_empty()
     }
 
     /// The header of the next request, if the server's way is known.

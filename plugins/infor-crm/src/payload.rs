@@ -103,6 +103,9 @@ fn note(config: &Config, identity: &Identity, now: Millis, note: &mut Entry) {
     };
     put("Type", config.history_type.as_str().into());
     put("UserId", identity.user.as_str().into());
+    if !identity.name.is_empty() {
+        put("UserName", identity.name.as_str().into());
+    }
     put("CompletedUser", identity.user.as_str().into());
     put("CompletedDate", wire::date(now));
     put("Duration", 0.into());
@@ -188,7 +191,13 @@ mod tests {
     use crate::tests::config;
 
     fn me() -> Identity {
-        Identity { user: "UDEMOA000001".into(), edition: Edition::V8, version: "8.0".into(), admin: false }
+        Identity {
+            user: "UDEMOA000001".into(),
+            name: "Hunter, Lee".into(),
+            edition: Edition::V8,
+            version: "8.0".into(),
+            admin: false,
+        }
     }
 
     fn of(entity: &str, action: Action, fields: &[(&str, Value)]) -> Result<Payload, Box<Outcome>> {
@@ -242,6 +251,7 @@ mod tests {
                               "Account": { "$key": "A1", "AccountName": "Abbott Ltd." } });
         about(&mut note, &HashMap::from([("C1".to_owned(), contact.as_object().unwrap().clone())]));
         assert_eq!((note["Type"].as_str(), note["UserId"].as_str()), (Some("atNote"), Some("UDEMOA000001")));
+        assert_eq!(note["UserName"].as_str(), Some("Hunter, Lee"));
         assert_eq!(note["Notes"].as_str().map(str::len), Some(250));
         assert_eq!((note["ContactName"].as_str(), note["AccountId"].as_str()), (Some("Abbott, John"), Some("A1")));
         assert_eq!((note["AccountName"].as_str(), note.get("LeadId")), (Some("Abbott Ltd."), None));

@@ -4,8 +4,7 @@ use jiff::Timestamp;
 use pairwise_plugin_api::Millis;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
-/// Longer addresses do not pass every server and proxy on the way.
-pub(crate) const LONGEST_URL: usize = 1_950;
+use crate::settings::Config;
 
 /// What stays as it is in a query: the server's literals need it, and no `+`, which is not a blank here.
 const PLAIN: &AsciiSet = &NON_ALPHANUMERIC
@@ -65,10 +64,10 @@ pub(crate) fn width(text: &str) -> usize {
     utf8_percent_encode(text, PLAIN).map(str::len).sum()
 }
 
-/// Cuts values into lists that each fit an address; `around` is what the rest of it takes, `times` how often each value
-/// stands in it.
-pub(crate) fn fitting(values: &[String], around: usize, times: usize, most: usize) -> Vec<&[String]> {
-    let room = LONGEST_URL.saturating_sub(around);
+/// Cuts values into lists that each fit an address of this configuration, and a page; `around` is what the rest of it takes,
+/// `times` how often each value stands in it.
+pub(crate) fn fitting<'v>(config: &Config, values: &'v [String], around: usize, times: usize) -> Vec<&'v [String]> {
+    let (room, most) = ((config.longest_url as usize).saturating_sub(around), config.page as usize);
     let mut lists = Vec::new();
     let (mut start, mut used) = (0, 0);
     for (index, value) in values.iter().enumerate() {
@@ -88,6 +87,7 @@ pub(crate) fn fitting(values: &[String], around: usize, times: usize, most: usiz
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::tests::config;
 
     #[test]
     fn literals_are_quoted() {
@@ -110,11 +110,17 @@ mod tests {
     #[test]
     fn lists_fit_an_address() {
         let ids: Vec<String> = (0..250).map(|number| format!("CDEMOA{number:06}")).collect();
-        let lists = fitting(&ids, 220, 1, 500);
-        assert_eq!(lists.iter().map(|list| list.len()).sum::<usize>(), 250);
-        assert!(lists.iter().all(|list| 200 + width(&within("Id", list.iter().map(String::as_str))) <= LONGEST_URL));
-        assert_eq!(fitting(&ids[..3], 200, 1, 2).len(), 2);
+        let config = |page, longest_url| Config { page, longest_url, ..config("http://crm.example.com") };
+        for longest in [1_000, 1_950, 4_000] {
+            let config = config(500, longest);
+            let lists = fitting(&config, &ids, 220, 1);
+            assert_eq!(lists.iter().map(|list| list.len()).sum::<usize>(), 250);
+            let fits =
+                |list: &&[String]| 200 + width(&within("Id", list.iter().map(String::as_str))) <= longest as usize;
+            assert!(lists.iter().all(fits), "{longest}");
+        }
+        assert_eq!(fitting(&config(2, 1_950), &ids[..3], 200, 1).len(), 2);
         let long = vec!["x".repeat(5_000)];
-        assert_eq!(fitting(&long, 0, 1, 5).len(), 1, "a value that never fits is tried alone");
+        assert_eq!(fitting(&config(5, 1_950), &long, 0, 1).len(), 1, "a value that never fits is tried alone");
     }
 }

@@ -67,7 +67,7 @@ pub(crate) fn selected_by_keys(
     let mut found = HashMap::with_capacity(keys.len());
     let place = server.place.dynamic(feed);
     let doing = format!("reading {feed}");
-    let lists = fitting(keys, place.len() + width(select) + AROUND, 1, server.config.page as usize);
+    let lists = fitting(&server.config, keys, place.len() + width(select) + AROUND, 1);
     let feeds = abreast(&lists, server.config.parallel as usize, |list| {
         let wanted = within("Id", list.iter().map(String::as_str));
         let count = list.len().to_string();

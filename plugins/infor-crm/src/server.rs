@@ -84,10 +84,12 @@ impl Server {
         let _permit = self.gate.pass(cx, &login.user, 1)?;
         let mut tries = 0;
         loop {
-            let header = login.authorization(request.method.name(), &request.url);
-            let authorized = match &header {
-                Some(header) => request.clone().header("Authorization", header.as_str()),
-                None => request.clone(),
+            let cookies = if self.place.is_web_client() { login.cookies() } else { None };
+            let header = login.authorization(request.method.name(), &request.url).filter(|_| cookies.is_none());
+            let authorized = match (&cookies, &header) {
+                (Some(cookies), _) => request.clone().header("Cookie", cookies.as_str()),
+                (None, Some(header)) => request.clone().header("Authorization", header.as_str()),
+                (None, None) => request.clone(),
             };
             let answer = self.client.send(cx, &authorized)?;
             // A search of many values takes many requests: each answer is a step.
@@ -95,8 +97,15 @@ impl Server {
             if let Some(time) = answer.server_time() {
                 *self.clock.lock().unwrap_or_else(PoisonError::into_inner) = Some(time);
             }
+            if self.place.is_web_client() {
+                login.keep_cookies(&answer);
+            }
             if answer.status != 401 {
                 return Ok(answer);
+            }
+            // The session is over: the login itself counts again.
+            if cookies.is_some() && login.forget_cookies() {
+                continue;
             }
             tries += 1;
             if tries > 2 || !login.learn(&answer, header.as_deref()) {
@@ -179,6 +188,13 @@ impl Server {
     }
 
     fn not_sdata(&self, doing: &str) -> String {
+        if self.place.is_web_client() {
+            return format!(
+                "{doing}: no feed answers at the web client's address ({}), which may want the login of a browser: give the site \
+                 alone, so that its SData portal is asked",
+                self.place.root()
+            );
+        }
         format!(
             "{doing}: SData is not enabled at this address ({}): check the address, or ask the server's administrator to deploy \
              the SData portal",

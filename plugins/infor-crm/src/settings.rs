@@ -36,6 +36,14 @@ pub struct Config {
     #[serde(default = "default_page")]
     #[schemars(range(min = 1, max = 500))]
     pub page: u32,
+    /// Records in one batch of writes.
+    #[serde(default = "default_batch")]
+    #[schemars(range(min = 1, max = 500))]
+    pub batch: u32,
+    /// Characters of the longest address that a request may have: not every server and proxy on the way takes more.
+    #[serde(default = "default_longest_url")]
+    #[schemars(range(min = 1_000, max = 16_000))]
+    pub longest_url: u32,
     /// Seconds by which two looks for changes overlap, for servers whose clocks differ and for work that takes its time.
     #[serde(default = "default_overlap")]
     pub overlap_seconds: u32,
@@ -101,6 +109,12 @@ pub enum LoginKind {
 fn default_page() -> u32 {
     100
 }
+fn default_batch() -> u32 {
+    50
+}
+fn default_longest_url() -> u32 {
+    1_950
+}
 fn default_overlap() -> u32 {
     120
 }
@@ -130,8 +144,10 @@ pub(crate) struct Place {
     root: String,
 }
 
+/// The web client's own way to the feeds: its login counts there.
+const WEB_CLIENT: &str = "slxdata.ashx";
 /// Path segments under which an SData application lies.
-const PORTALS: &[&str] = &["sdata", "slxdata.ashx"];
+const PORTALS: &[&str] = &["sdata", WEB_CLIENT];
 /// The application of this product.
 const APPLICATION: &str = "slx";
 
@@ -177,6 +193,11 @@ impl Place {
         format!("{}/system/-/{feed}", self.root)
     }
 
+    /// The feeds are those of the web client, which knows whoever has logged in by a cookie.
+    pub(crate) fn is_web_client(&self) -> bool {
+        self.root.rsplit('/').nth(1).is_some_and(|portal| portal.eq_ignore_ascii_case(WEB_CLIENT))
+    }
+
     /// Nobody can read what is sent there: it is encrypted, or never leaves the machine.
     pub(crate) fn is_private(&self) -> bool {
         self.root.starts_with("https://")
@@ -207,7 +228,9 @@ mod tests {
             client.dynamic("contacts"),
             "http://crm.example.com:81/slxclient/slxdata.ashx/slx/dynamic/-/contacts"
         );
-        assert_eq!(Place::of("https://company.example.net").unwrap().root(), "https://company.example.net/sdata/slx");
+        let cloud = Place::of("https://company.example.net").unwrap();
+        assert_eq!(cloud.root(), "https://company.example.net/sdata/slx");
+        assert!(client.is_web_client() && !cloud.is_web_client());
     }
 
     #[test]

@@ -281,6 +281,9 @@ impl Writer<'_> {
 
     /// What a status that is no success means for a write.
     pub(crate) fn refusal(&self, kind: &'static Kind, write: &Write, done: &Done) -> Outcome {
+        if let Some(outcome) = of_diagnosis(done) {
+            return outcome;
+        }
         let said = done.diagnosis.message.as_str();
         let text = if said.is_empty() { format!("the server answered {}", done.status) } else { said.to_owned() };
         let refused = |code: &str| {
@@ -479,6 +482,12 @@ fn named_field(done: &Done, own: &Entry) -> Option<Text> {
     let word = |name: &str| diagnosis.message.split(|c: char| !c.is_alphanumeric()).any(|word| word == name);
     let named = own.keys().find(|name| in_path == Some(name.as_str()) || word(name));
     named.filter(|_| own.len() > 1).cloned()
+}
+
+/// What the server itself says of a refusal: that it may go better the next time.
+pub(crate) fn of_diagnosis(done: &Done) -> Option<Outcome> {
+    let passes = (400..500).contains(&done.status) && done.diagnosis.severity == "Transient";
+    passes.then(|| Outcome { text: done.diagnosis.message.clone(), ..Outcome::of(Status::NotSent) })
 }
 
 /// The field that a member of an entry belongs to.

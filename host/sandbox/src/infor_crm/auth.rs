@@ -138,6 +138,11 @@ impl Logins {
         given.sessions.get(session).and_then(|login| settings.user(login))
     }
 
+    /// No session counts any more.
+    pub(super) fn end_sessions(&self) {
+        self.given.lock().unwrap_or_else(PoisonError::into_inner).sessions.clear();
+    }
+
     /// A session for a cookie.
     pub(super) fn session(&self, user: &User) -> String {
         let mut given = self.given.lock().unwrap_or_else(PoisonError::into_inner);

@@ -140,6 +140,10 @@ pub(super) fn command(crm: &InforCrm, name: &str, arguments: &Value) -> Result<V
                 contact.map(|id| json!({ "id": id })).map_err(complaint)
             })
         }
+        "end_sessions" => {
+            crm.logins.end_sessions();
+            Ok(json!({}))
+        }
         "touch" => {
             let id = text("id")?;
             let touched = crm.core.write(|store, now| store.touch(now, &id).is_some());

@@ -19,6 +19,7 @@
 //! | `field` | `user`, `field` (`contacts.WorkPhone`), `access` | what a user may do with a field |
 //! | `join`, `leave` | `user`, `group` (key or name), `ids` | a person changes who is in a group |
 //! | `convert` | `user`, `id` | a person makes a lead a contact; answers its `id` |
+//! | `end_sessions` | – | the cookies of the web client count no more |
 //! | `touch` | `id` | moves a record's etag although nothing changed |
 
 mod answer;

@@ -56,6 +56,9 @@ pub(super) async fn serve(crm: Arc<InforCrm>, request: Request) -> Response {
         )
             .into_response();
     }
+    if settings.forms && parts.uri.path().to_lowercase().starts_with("/slxclient") {
+        return (StatusCode::FOUND, [(header::LOCATION, "/slxclient/Login.aspx")]).into_response();
+    }
     let (method, path) = asked(&parts, &body);
     let query = Query::parse(path.split_once('?').map_or("", |(_, query)| query));
     let json = query.wants_json() && !settings.is_ancient();

@@ -34,6 +34,8 @@ pub(super) struct Settings {
     pub(super) refuse_read_only: bool,
     /// Whether a login on the web client's path gives a cookie that can be sent instead.
     pub(super) cookie: bool,
+    /// Whether the web client's path knows nobody but whom its form has logged in.
+    pub(super) forms: bool,
     /// Minutes that this server's local time is ahead of UTC.
     pub(super) zone_minutes: i64,
     /// Whether SData is not there at all.
@@ -111,6 +113,7 @@ impl Default for Settings {
             respell: true,
             refuse_read_only: false,
             cookie: false,
+            forms: false,
             zone_minutes: 60,
             off: false,
             kinds_off: BTreeSet::new(),

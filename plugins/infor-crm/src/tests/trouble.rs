@@ -35,6 +35,35 @@ fn both_ways_to_log_in_work() {
     }
 }
 
+/// On the web client's path its cookie goes in the place of the login, until the session is over.
+#[test]
+fn the_web_client_knows_who_has_logged_in() {
+    for cookie in [true, false] {
+        let world = World::of(5);
+        world.server(json!({ "cookie": cookie }));
+        let web = format!("{}/slxclient/slxdata.ashx", world.sandbox.info(CRM).base_url);
+        let world = World { crm: connect(&web, json!({})), ..world };
+        world.log_in("lee", "lee-secret");
+        assert!(visit(&world).is_ok());
+        assert_eq!(world.pull(&in_group(), "contacts", None).unwrap().0.len(), 5);
+        let logins = |since: u64| {
+            let asked = world.sandbox.requests(CRM, since);
+            asked.iter().filter(|request| request.user.is_some() && request.status == Some(200)).count()
+        };
+        assert_eq!(logins(0) == 1, cookie, "{} requests with a login", logins(0));
+        world.command("end_sessions", json!({}));
+        let before = world.sandbox.core(CRM).journal().last();
+        assert_eq!(world.pull(&in_group(), "contacts", None).unwrap().0.len(), 5);
+        assert_eq!(logins(before) == 1, cookie, "{} requests with a login", logins(before));
+
+        // Where a form is all that counts, the way that is left is told.
+        world.server(json!({ "forms": true }));
+        let told = failure(visit(&world));
+        assert_eq!((told.class, told.setting.as_deref()), (Class::Config, Some("url")), "{told}");
+        assert!(told.text.contains("give the site alone"), "{told}");
+    }
+}
+
 /// IC-10: each person's own login.
 #[test]
 fn rule_ic_10_each_principal_has_its_own_login() {
@@ -189,4 +218,14 @@ fn a_batch_fails_in_parts() {
         let statuses: Vec<Status> = outcomes.iter().map(|outcome| outcome.status).collect();
         assert_eq!(statuses, [Status::Applied, outcome, Status::Applied, Status::Applied], "{status}");
     }
+}
+
+/// What a server says will pass is no refusal for good.
+#[test]
+fn a_transient_diagnosis_is_tried_again_later() {
+    let diagnosis = json!({ "$diagnoses": [{ "severity": "Transient", "sdataCode": "ApplicationDiagnosis",
+                                             "message": "try again" }], "$httpStatus": 409 });
+    let done = crate::batch::done(serde_json::from_value(diagnosis).unwrap()).unwrap();
+    assert_eq!((done.status, done.diagnosis.severity.as_str()), (409, "Transient"));
+    assert_eq!(crate::write::of_diagnosis(&done).map(|outcome| outcome.status), Some(Status::NotSent));
 }

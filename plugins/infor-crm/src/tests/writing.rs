@@ -78,6 +78,24 @@ fn a_batch_takes_few_requests() {
     assert_eq!(world.members().len(), 52);
 }
 
+/// What servers and the proxies before them take is a setting.
+#[test]
+fn batches_and_addresses_are_as_long_as_the_settings_say() {
+    let world = World::with(40, json!({ "batch": 10, "longest_url": 1000 }));
+    assert_eq!(world.crm.describe(&world.cx).unwrap().capabilities.largest_batch, 40);
+    let (changes, _) = world.pull(&in_group(), "contacts", None).unwrap();
+    let writes = upserts(&changes).into_iter().map(|record| update(record, fields([("Title", "Dr")]))).collect();
+    let outcomes = world.write(&in_group(), writes).unwrap();
+    assert!(outcomes.iter().all(|outcome| outcome.status == Status::Applied));
+    let asked = world.sandbox.requests(CRM, 0);
+    let parts = |number: u64| asked.iter().filter(|request| request.part_of == Some(number)).count();
+    let batches: Vec<usize> =
+        asked.iter().filter(|request| request.path.contains("batch")).map(|request| parts(request.number)).collect();
+    assert_eq!(batches, [10; 4]);
+    let base = world.sandbox.info(CRM).base_url.len();
+    assert!(asked.iter().filter(|request| request.part_of.is_none()).all(|request| base + request.path.len() <= 1_000));
+}
+
 /// IC-2, IC-7: only what changed is sent.
 #[test]
 fn rule_ic_2_an_update_sends_its_fields_alone() {
