@@ -1,16 +1,23 @@
-//! Connections that can be cut.
+//! Connections: each is served on a thread of its own, and can be cut.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::TcpStream as Accepted;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::task::{Context, Poll};
 
-use axum::extract::connect_info::Connected;
-use axum::serve::{IncomingStream, Listener};
+use axum::Router;
+use axum::extract::{ConnectInfo, Extension};
+use axum::serve::Listener;
+use hyper::server::conn::http1;
+use hyper_util::rt::TokioIo;
+use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::runtime::Builder;
+use tokio::sync::watch;
+use tokio::task::spawn_blocking;
 
 /// The connection that a request came on.
 #[derive(Debug, Clone)]
@@ -27,33 +34,40 @@ impl Connection {
     }
 }
 
-impl Connected<IncomingStream<'_, Cuttable>> for Connection {
-    fn connect_info(stream: IncomingStream<'_, Cuttable>) -> Self {
-        stream.io().connection.clone()
+static CONNECTIONS: AtomicU64 = AtomicU64::new(1);
+
+/// Serves whoever connects, until `open` tells something. A simulator looks through its records without a pause; a
+/// real server answers several requests meanwhile, and so do threads.
+pub(crate) async fn serve(mut listener: TcpListener, router: Router, open: watch::Receiver<()>) {
+    loop {
+        let (stream, _) = Listener::accept(&mut listener).await;
+        let (router, mut open) = (router.clone(), open.clone());
+        spawn_blocking(move || {
+            let thread = Builder::new_current_thread().enable_all().build()?;
+            let stream = stream.into_std()?;
+            thread.block_on(async {
+                let talk = tokio::spawn(converse(stream, router));
+                let end = talk.abort_handle();
+                tokio::spawn(async move {
+                    let _ = open.changed().await;
+                    end.abort();
+                });
+                // A client that goes away is no error of ours.
+                let _ = talk.await;
+            });
+            io::Result::Ok(())
+        });
     }
 }
 
-/// A listener whose connections can be cut.
-#[derive(Debug)]
-pub(crate) struct Cuttable(pub(crate) TcpListener);
-
-static CONNECTIONS: AtomicU64 = AtomicU64::new(1);
-
-impl Listener for Cuttable {
-    type Io = Wire;
-    type Addr = SocketAddr;
-
-    async fn accept(&mut self) -> (Wire, SocketAddr) {
-        let (stream, address) = Listener::accept(&mut self.0).await;
-        // Small answers must not wait for one another.
-        let _ = stream.set_nodelay(true);
-        let connection = Connection { id: CONNECTIONS.fetch_add(1, Ordering::Relaxed), cut: Arc::default() };
-        (Wire { stream, connection }, address)
-    }
-
-    fn local_addr(&self) -> io::Result<SocketAddr> {
-        self.0.local_addr()
-    }
+async fn converse(stream: Accepted, router: Router) -> io::Result<()> {
+    let stream = TcpStream::from_std(stream)?;
+    // Small answers must not wait for one another.
+    stream.set_nodelay(true)?;
+    let connection = Connection { id: CONNECTIONS.fetch_add(1, Ordering::Relaxed), cut: Arc::default() };
+    let service = TowerToHyperService::new(router.layer(Extension(ConnectInfo(connection.clone()))));
+    let wire = TokioIo::new(Wire { stream, connection });
+    http1::Builder::new().serve_connection(wire, service).await.map_err(io::Error::other)
 }
 
 /// One connection.

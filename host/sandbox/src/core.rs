@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::sync::atomic::{AtomicI64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, PoisonError, RwLock};
 
 use tokio::sync::watch;
 
@@ -21,7 +21,8 @@ struct Ground {
     seed: u64,
     clock: Arc<Clock>,
     skew: AtomicI64,
-    store: Mutex<Store>,
+    // As many as like may look at the same time, as at a real server.
+    store: RwLock<Store>,
     changed: watch::Sender<u64>,
     faults: Faults,
     journal: Journal,
@@ -42,7 +43,7 @@ impl Core {
             seed,
             clock,
             skew: AtomicI64::new(0),
-            store: Mutex::default(),
+            store: RwLock::default(),
             changed: watch::Sender::new(0),
             faults: Faults::new(seed),
             journal: Journal::default(),
@@ -80,13 +81,13 @@ impl Core {
 
     /// Looks into the store.
     pub fn read<T>(&self, look: impl FnOnce(&Store) -> T) -> T {
-        look(&self.0.store.lock().unwrap_or_else(PoisonError::into_inner))
+        look(&self.0.store.read().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Changes the store at this system's time, in one step for everybody else, and wakes who waits for changes.
     pub fn write<T>(&self, work: impl FnOnce(&mut Store, i64) -> T) -> T {
         let (done, before, after) = {
-            let mut store = self.0.store.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut store = self.0.store.write().unwrap_or_else(PoisonError::into_inner);
             let before = store.version();
             (work(&mut store, self.now()), before, store.version())
         };

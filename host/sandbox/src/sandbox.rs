@@ -12,9 +12,9 @@ use serde_json::Value;
 use thiserror::Error;
 use tokio::net::TcpListener;
 use tokio::runtime::{Builder, Runtime};
+use tokio::sync::watch;
 
 use crate::clock::Clock;
-use crate::connection::{Connection, Cuttable};
 use crate::core::Core;
 use crate::faults::Fault;
 use crate::journal::Entry;
@@ -22,7 +22,7 @@ use crate::population::{Options, Population};
 use crate::store::Item;
 use crate::system::{Complaint, Edit, Login, System};
 use crate::systems::{Entry as SystemEntry, SYSTEMS};
-use crate::{control, wire};
+use crate::{connection, control, wire};
 
 /// How long requests that are under way may take when the sandbox stops.
 const LAST_WORDS: Duration = Duration::from_secs(1);
@@ -32,6 +32,8 @@ pub struct Sandbox {
     world: Arc<World>,
     control_url: String,
     runtime: Option<Runtime>,
+    /// Connections are open until it tells something.
+    open: watch::Sender<()>,
 }
 
 /// What runs: the clock and the systems.
@@ -97,6 +99,9 @@ impl Sandbox {
         let people = Population::new(&options);
         let clock = Arc::new(Clock::new(options.clock));
         let control = bind(&runtime, options.port)?;
+        let open = watch::Sender::new(());
+        // Simulators send notifications from here.
+        let home = runtime.enter();
         let mut systems = Vec::new();
         for (index, (name, build)) in (1..).zip(wanted) {
             let port = if options.port == 0 { 0 } else { options.port.saturating_add(index) };
@@ -104,14 +109,15 @@ impl Sandbox {
             let core = Core::new(base_url, Arc::clone(&clock), options.seed);
             let running = Running { name, core: core.clone(), system: build(core) };
             running.system.populate(&people);
-            running.serve(&runtime, listener);
+            running.serve(&runtime, listener, open.subscribe());
             systems.push(running);
         }
         let world = Arc::new(World { clock, systems });
         let (listener, control_url) = control;
         let router = control::router(Arc::clone(&world));
         runtime.spawn(async move { axum::serve(listener, router).await });
-        Ok(Sandbox { world, control_url, runtime: Some(runtime) })
+        drop(home);
+        Ok(Sandbox { world, control_url, runtime: Some(runtime), open })
     }
 
     /// Where the control API is: `http://127.0.0.1:PORT`, its paths begin with `/control`.
@@ -222,6 +228,7 @@ impl fmt::Debug for Sandbox {
 
 impl Drop for Sandbox {
     fn drop(&mut self) {
+        self.open.send_replace(());
         if let Some(runtime) = self.runtime.take() {
             runtime.shutdown_timeout(LAST_WORDS);
         }
@@ -246,11 +253,10 @@ impl World {
 }
 
 impl Running {
-    fn serve(&self, runtime: &Runtime, listener: TcpListener) {
+    fn serve(&self, runtime: &Runtime, listener: TcpListener, open: watch::Receiver<()>) {
         let router =
             Arc::clone(&self.system).router().layer(middleware::from_fn_with_state(self.clone(), wire::handle));
-        let service = router.into_make_service_with_connect_info::<Connection>();
-        runtime.spawn(async move { axum::serve(Cuttable(listener), service).await });
+        runtime.spawn(connection::serve(listener, router, open));
     }
 
     fn info(&self) -> SystemInfo {

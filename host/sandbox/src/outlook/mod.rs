@@ -37,7 +37,7 @@ mod people;
 mod subscriptions;
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use axum::Router;
 use axum::body::to_bytes;
@@ -95,7 +95,7 @@ pub(crate) struct Graph {
     core: Core,
     state: Mutex<State>,
     /// What runs the servers: notifications are sent from there, whoever caused them.
-    runtime: OnceLock<Handle>,
+    runtime: Option<Handle>,
 }
 
 /// As [`SYSTEMS`](crate::systems::SYSTEMS) asks for it.
@@ -110,7 +110,7 @@ pub fn build(core: Core) -> Arc<dyn System> {
         subscriptions: HashMap::new(),
         told: HashMap::new(),
     };
-    Arc::new(Graph { core, state: Mutex::new(state), runtime: OnceLock::new() })
+    Arc::new(Graph { core, state: Mutex::new(state), runtime: Handle::try_current().ok() })
 }
 
 impl System for Graph {
@@ -253,7 +253,6 @@ impl Graph {
     }
 
     async fn serve(self: Arc<Self>, request: Request) -> Response {
-        self.runtime.get_or_init(Handle::current);
         let (parts, body) = request.into_parts();
         let body = to_bytes(body, usize::MAX).await.unwrap_or_default();
         let call = Call::of(&parts, &body, self.core.base_url());

@@ -114,7 +114,7 @@ impl Graph {
             state.subscriptions.clear();
         }
         drop(state);
-        let Some(runtime) = self.runtime.get() else { return };
+        let Some(runtime) = &self.runtime else { return };
         for (id, known) in all.into_iter().filter(|(_, known)| !known.lifecycle_url.is_empty()) {
             let notice = json!({
                 "subscriptionId": id,
@@ -155,7 +155,7 @@ impl Graph {
                 });
                 lines.collect()
             });
-            if let (false, Some(runtime)) = (lines.is_empty(), self.runtime.get()) {
+            if let (false, Some(runtime)) = (lines.is_empty(), &self.runtime) {
                 let body = json!({ "value": lines }).to_string();
                 runtime.spawn(async move { post(&known.url, "application/json", &body).await });
             }
