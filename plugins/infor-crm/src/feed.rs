@@ -7,7 +7,7 @@
 
 use std::collections::BTreeMap;
 
-use pairwise_http::Json;
+use pairwise_http::{Json, abreast};
 use pairwise_plugin_api::{Change, Context, Millis, Name, Page, Reason, RecordRef, Result};
 
 use crate::batch;
@@ -168,13 +168,17 @@ impl Reader<'_> {
                 _ => None,
             };
             let property = part.by_marker.then_some(self.server.config.sync_marker_property.as_str());
-            let rows = self.window(&Source::records(kind, property), &mut part.records)?;
-            let mut changed: Keys = rows.keys().cloned().collect();
-            let mut addresses = BTreeMap::new();
-            if let Some(source) = Source::addresses(kind) {
-                addresses = self.window(&source, &mut part.addresses)?;
-                changed.0.extend(addresses.keys().cloned());
+            // At the same time: after a run that wrote much, both tell all of it, page by page.
+            let mut looks = vec![(Source::records(kind, property), &part.records)];
+            looks.extend(Source::addresses(kind).map(|source| (source, &part.addresses)));
+            let parallel = self.server.config.parallel as usize;
+            let seen = abreast(&looks, parallel, |(source, window)| self.window(source, window));
+            let (mut rows, mut addresses) = (BTreeMap::new(), BTreeMap::new());
+            let windows = [(&mut rows, &mut part.records), (&mut addresses, &mut part.addresses)];
+            for ((fresh, window), seen) in windows.into_iter().zip(seen) {
+                (*fresh, *window) = seen?;
             }
+            let mut changed: Keys = rows.keys().chain(addresses.keys()).cloned().collect();
             if let (Some(name), Some(property)) = (&part.group, property) {
                 members = Some(self.marked(kind, name, property, part, &rows)?);
             }
@@ -226,11 +230,11 @@ impl Reader<'_> {
         Ok(feed.entries.first().and_then(|entry| entry.get("ModifyDate")).and_then(millis))
     }
 
-    /// Rows of the window that were not seen in it before, by the records that they concern. The window moves on.
-    fn window(&self, source: &Source, window: &mut Window) -> Result<BTreeMap<String, Fresh>> {
-        window.since = window.since.min(self.settled(Millis::MAX));
+    /// Rows of the window that were not seen in it before, by the records that they concern, and where the window moves on to.
+    fn window(&self, source: &Source, window: &Window) -> Result<(BTreeMap<String, Fresh>, Window)> {
+        let since = window.since.min(self.settled(Millis::MAX));
         let place = self.server.place.dynamic(source.feed);
-        let wanted = format!("{} ge {}", source.date, at(window.since));
+        let wanted = format!("{} ge {}", source.date, at(since));
         let count = ROWS.to_string();
         let (mut fresh, mut added, mut rows) = (BTreeMap::new(), 0, 0);
         let mut now: BTreeMap<String, (Millis, u64)> = BTreeMap::new();
@@ -278,12 +282,11 @@ impl Reader<'_> {
             self.cx.progress(rows as u64, total);
         }
         let newest = now.values().map(|(date, _)| *date).max().unwrap_or(0);
-        window.since = window.since.max(self.settled(newest));
-        let mut seen = std::mem::take(&mut window.seen);
+        let since = since.max(self.settled(newest));
+        let mut seen = window.seen.clone();
         seen.extend(now);
-        seen.retain(|_, (date, _)| *date >= window.since.div_euclid(1000) * 1000);
-        window.seen = seen;
-        Ok(fresh)
+        seen.retain(|_, (date, _)| *date >= since.div_euclid(1000) * 1000);
+        Ok((fresh, Window { since, seen }))
     }
 
     /// Who belongs to the group.

@@ -25,6 +25,7 @@ pub(crate) struct Login {
     /// Basic may be read by nobody on the way.
     private: bool,
     scheme: Mutex<Scheme>,
+    first: Mutex<()>,
     /// Cookies by which the web client knows who has logged in: name and value.
     cookies: Mutex<Vec<(String, String)>>,
     known: Mutex<Known>,
@@ -85,6 +86,7 @@ impl Login {
             kind,
             private,
             scheme: Mutex::new(scheme),
+            first: Mutex::default(),
             cookies: Mutex::default(),
             known: Mutex::default(),
             turn: Mutex::default(),
@@ -98,6 +100,12 @@ impl Login {
     /// The right to change a group.
     pub(crate) fn turn(&self) -> MutexGuard<'_, ()> {
         self.turn.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The right to ask for the server's way, as long as it is not known. Whoever waits for it meanwhile need not be refused.
+    pub(crate) fn first(&self) -> Option<MutexGuard<'_, ()>> {
+        let unknown = matches!(*self.scheme(), Scheme::Open);
+        unknown.then(|| self.first.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     fn scheme(&self) -> MutexGuard<'_, Scheme> {

@@ -82,6 +82,7 @@ impl Server {
     /// but 401.
     pub(crate) fn send(&self, cx: &Context, login: &Login, request: &Request) -> Result<Answer> {
         let _permit = self.gate.pass(cx, &login.user, 1)?;
+        let _first = login.first();
         let mut tries = 0;
         loop {
             let cookies = if self.place.is_web_client() { login.cookies() } else { None };
