@@ -190,7 +190,7 @@ impl Learnt {
     /// Looks at an answer.
     fn hear(&mut self, path: &str, body: &[u8]) {
         let is_group = path.contains("/groups");
-        if !is_group && !path.contains("/accounts/$batch") {
+        if !is_group && !path.contains("/accounts") {
             return;
         }
         let answer: Value = serde_json::from_slice(body).unwrap();
