@@ -8,8 +8,8 @@
 //! it.
 //!
 //! `cargo bench -p pairwise-tests --bench office`; `PAIRWISE_CONTACTS` changes their number (5,000), `PAIRWISE_ROUNDS` how often
-//! each is measured (3; the medians are told), `PAIRWISE_CASES` picks some of `outlook`, `exchange` and `many` (with `only`:
-//! nothing but that).
+//! each is measured (3; the medians are told), `PAIRWISE_CASES` picks some of `outlook`, `exchange`, `many` (many people) and
+//! `book` (one person with ten times as many contacts, for the memory that it takes); with `only` nothing but the last two.
 #![allow(clippy::unwrap_used, reason = "a benchmark may panic")]
 
 use std::collections::{BTreeMap, HashMap};
@@ -52,7 +52,12 @@ fn main() {
         }
     }
     for mail in mails.iter().filter(|_| cases.contains("many")) {
-        many(mail, 50, contacts / 5);
+        // Where contacts are on both sides, most of the time goes into the simulated CRM's searches through those of everybody.
+        many(mail, 50, contacts / 5, Spread::Crm);
+    }
+    for mail in mails.iter().filter(|_| cases.contains("book")) {
+        many(mail, 1, contacts * 10, Spread::Crm);
+        many(mail, 1, contacts * 10, Spread::Mailbox);
     }
 }
 
@@ -94,11 +99,11 @@ fn measure(mail: &str, contacts: u32, spread: Spread) -> Figures {
     Figures { ours, around, bare, per_hundred }
 }
 
-/// Many people with an empty mailbox each: the first run fills them, the second has nothing to do.
-fn many(mail: &str, users: u32, contacts: u32) {
+/// Many people, or one with many contacts, all of them on one side: the first run fills the other one, the second has nothing to
+/// do, and the third lists everything.
+fn many(mail: &str, users: u32, contacts: u32, spread: Spread) {
     let systems = vec![CRM.to_owned(), mail.to_owned()];
-    // Where contacts are on both sides, most of the time goes into the simulated CRM's searches through those of everybody.
-    let office = Office::start(Options { systems, users, contacts, spread: Spread::Crm, ..Options::default() });
+    let office = Office::start(Options { systems, users, contacts, spread, ..Options::default() });
     office.pair(
         "infor-crm-outlook",
         CRM,
@@ -106,11 +111,11 @@ fn many(mail: &str, users: u32, contacts: u32) {
         &["contact_sync"],
         "[streams.contacts]\nscope.left.group = \"Contact Sync\"",
     );
-    println!("\n{mail}: {users} users with {contacts} contacts each");
-    for what in ["first", "quiet"] {
+    println!("\n{mail}: {users} users with {contacts} contacts each, {spread:?}");
+    for (what, args) in [("first", ["sync"].as_slice()), ("quiet", &["sync"]), ("full", &["sync", "--full"])] {
         let before = [CRM, mail].map(|system| office.sandbox.core(system).journal().last());
         let began = Instant::now();
-        let (code, memory) = peak_memory(office.world.start(["sync"]));
+        let (code, memory) = peak_memory(office.world.start(args));
         let took = began.elapsed().as_secs_f64();
         let [crm, mailboxes] = [(CRM, before[0]), (mail, before[1])].map(|(system, before)| {
             let mut requests = office.sandbox.requests(system, before);
