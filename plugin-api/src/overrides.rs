@@ -2,13 +2,13 @@
 //!
 //! A member is named after the original start of its occurrence, on the clocks of the series, and the canonical path of what
 //! differs there: `recurrenceOverrides/2027-03-29T09:00:00/title`. An occurrence that does not take place has the one member
-//! `excluded`. What an occurrence does as its series does has no member, so that an exception that became like the others
-//! again is one no more.
+//! `excluded`; what one lacks although its series has it is named by the member `cleared`. What an occurrence does as its
+//! series does has no member, so that an exception that became like the others again is one no more.
 
 use std::collections::BTreeMap;
 
 use crate::fields::Fields;
-use crate::value::Name;
+use crate::value::{Name, Value};
 use crate::{Field, FieldType};
 
 /// What the names of all members start with.
@@ -16,6 +16,52 @@ const FAMILY: &str = "recurrenceOverrides/";
 
 /// The path of an occurrence that does not take place; its value is true.
 pub const EXCLUDED: &str = "excluded";
+
+/// The path of what an occurrence lacks although its series has it: canonical paths in their order, with blanks between them.
+pub const CLEARED: &str = "cleared";
+
+/// Where an occurrence with these members differs from its series.
+pub fn paths(members: &Fields) -> impl Iterator<Item = &str> {
+    let own = members.iter().map(|(path, _)| &**path).filter(|path| ![EXCLUDED, CLEARED].contains(path));
+    own.chain(cleared(members))
+}
+
+fn cleared(members: &Fields) -> impl Iterator<Item = &str> {
+    members.text(CLEARED).unwrap_or_default().split_whitespace()
+}
+
+/// What an occurrence with these members holds at a path where its series holds `plain`.
+///
+/// ```
+/// use pairwise_plugin_api::{Fields, Value, overrides};
+/// let members: Fields = [("title", "Planning"), (overrides::CLEARED, "locations/1/name")].into_iter().collect();
+/// let held = |path| overrides::held(&members, path, Some(&Value::from("as usual")));
+/// assert_eq!((held("title"), held("locations/1/name")), (Value::from("Planning"), Value::Null));
+/// assert_eq!(held("description"), Value::from("as usual"));
+/// ```
+#[must_use]
+pub fn held(members: &Fields, path: &str, plain: Option<&Value>) -> Value {
+    if cleared(members).any(|cleared| cleared == path) {
+        return Value::Null;
+    }
+    members.get(path).or(plain).cloned().unwrap_or_default()
+}
+
+/// Notes what an occurrence holds at a path where its series holds `plain`: nothing, where both hold the same.
+pub fn note(members: &mut Fields, path: &str, value: Value, plain: Option<&Value>) {
+    let is_plain = plain.map_or(value.is_empty(), |plain| *plain == value || (plain.is_empty() && value.is_empty()));
+    if is_plain {
+        return;
+    }
+    if value.is_empty() {
+        let mut all: Vec<&str> = cleared(members).chain([path]).collect();
+        all.sort_unstable();
+        let all = all.join(" ");
+        members.set(CLEARED, all);
+    } else {
+        members.set(path, value);
+    }
+}
 
 /// The open family, for a catalogue.
 #[must_use]

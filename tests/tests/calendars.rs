@@ -132,6 +132,39 @@ fn single_occurrences_travel_both_ways() {
     calendars.quiet();
 }
 
+/// One day without the room and the agenda of the others, on either side.
+#[test]
+fn what_one_occurrence_lacks_is_lacking_there_too() {
+    let calendars = Calendars::new();
+    calendars.series();
+    let id = calendars.event("exchange").id;
+    let without = json!({ "Location": "Room 1", "Body": "As always", "Exceptions": { nine(4): { "Location": null } } });
+    calendars.edit("exchange", Some(&id), without);
+    calendars.sync();
+    let there = calendars.event("outlook");
+    assert_eq!(there.fields["location"]["displayName"], "Room 1");
+    let exception = &there.fields["#exceptions"][day(4).to_string()];
+    assert_eq!(exception["location"]["displayName"], "", "{exception}");
+    calendars.sync();
+    calendars.quiet();
+
+    calendars.office.sandbox.core("outlook").write(|store, now| {
+        store.change(now, &there.id, |fields| {
+            let (room, body) = (json!({ "displayName": "" }), json!({ "contentType": "text", "content": "" }));
+            let days = json!({ day(4).to_string(): { "location": room }, day(5).to_string(): { "body": body } });
+            fields.insert("#exceptions".into(), days);
+        });
+    });
+    calendars.sync();
+    let exceptions = calendars.event("exchange").fields["Exceptions"].clone();
+    assert_eq!(
+        (exceptions[nine(4)].get("Location"), exceptions[nine(5)].get("Body")),
+        (Some(&Value::Null), Some(&Value::Null))
+    );
+    calendars.sync();
+    calendars.quiet();
+}
+
 /// The series was made, and the answer to one of its occurrences was lost: the next run completes it, and nobody has it twice.
 #[test]
 fn a_series_that_was_made_in_part_is_completed() {

@@ -187,9 +187,9 @@ impl Desk<'_> {
     ) -> std::result::Result<Change, crate::change::Refused> {
         let mut fields = Fields::new();
         let mut whole = plain.clone();
-        for (path, _) in wanted.iter().chain(held.iter()) {
+        for path in overrides::paths(wanted).chain(overrides::paths(held)) {
             let Some(spec) = field_of(path) else { continue };
-            let value = wanted.get(path).or_else(|| plain.get(spec.name)).cloned().unwrap_or_default();
+            let value = overrides::held(wanted, path, plain.get(spec.name));
             whole.set(spec.name, value.clone());
             fields.set(spec.name, value);
         }

@@ -95,13 +95,18 @@ impl Series {
         let plain = self.plain(&record.fields, original);
         let all_day = occurrence.get(ALL_DAY) == Some(&Value::Bool(true));
         let time = |name: &str| item.text_of(name).and_then(moment).map(|time| self.clock.told(time, all_day));
+        let mut members = Fields::new();
         for spec in PATHS.iter().filter_map(|path| field_of(path)) {
             let value = match spec.name {
                 START | END => time(spec.name),
                 name => occurrence.get(name).cloned(),
             };
-            let Some(value) = value.filter(|value| plain.get(spec.name) != Some(value)) else { continue };
-            record.fields.set(overrides::name(&self.key(original), spec.path), value);
+            if let Some(value) = value {
+                overrides::note(&mut members, spec.path, value, plain.get(spec.name));
+            }
+        }
+        for (path, value) in members {
+            record.fields.set(overrides::name(&self.key(original), &path), value);
         }
     }
 }

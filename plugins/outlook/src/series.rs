@@ -59,9 +59,14 @@ pub(crate) fn add(fields: &mut Fields, series: &Json, read: impl Fn(&Json) -> Fi
         };
         let Some((key, plain)) = key.and_then(|key| Some((key.clone(), plain(fields, &key)?))) else { continue };
         let told = read(occurrence);
+        let mut members = Fields::new();
         for (path, field) in MEMBERS {
-            let Some(value) = told.get(field).filter(|value| plain.get(field) != Some(value)) else { continue };
-            fields.set(overrides::name(&key, path), value.clone());
+            if let Some(value) = told.get(field) {
+                overrides::note(&mut members, path, value.clone(), plain.get(field));
+            }
+        }
+        for (path, value) in members {
+            fields.set(overrides::name(&key, &path), value);
         }
     }
 }
@@ -116,9 +121,9 @@ pub(crate) fn plain(series: &Fields, key: &str) -> Option<Fields> {
 /// What makes an occurrence of what it `held` what it is `wanted` to be: its new values, and all that it then holds.
 pub(crate) fn change(wanted: &Fields, held: &Fields, plain: &Fields) -> (Fields, Fields) {
     let (mut fields, mut whole) = (Fields::new(), plain.clone());
-    for (path, _) in wanted.iter().chain(held.iter()) {
+    for path in overrides::paths(wanted).chain(overrides::paths(held)) {
         let Some(field) = field_of(path) else { continue };
-        let value = wanted.get(path).or_else(|| plain.get(field)).cloned().unwrap_or_default();
+        let value = overrides::held(wanted, path, plain.get(field));
         whole.set(field, value.clone());
         fields.set(field, value);
     }

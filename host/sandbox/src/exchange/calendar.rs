@@ -97,6 +97,7 @@ pub(super) fn occurrences(item: &Item) -> Vec<Occurrence> {
         fields.insert("End".into(), json!(stored(original + length)));
         fields.insert("OriginalStart".into(), json!(key));
         fields.extend(changed.into_iter().flatten().map(|(name, value)| (name.clone(), value.clone())));
+        fields.retain(|_, value| !value.is_null());
         fields.insert("RecurrenceId".into(), json!(key));
         let kind = if changed.is_some() { "Exception" } else { "Occurrence" };
         let start = time(&fields, "Start").unwrap_or(original);

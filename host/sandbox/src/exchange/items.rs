@@ -368,7 +368,10 @@ fn apply(update: Node<'_, '_>, fields: &mut Fields) -> Result<(), Problem> {
 
 /// Keeps what differs from the series as an exception.
 fn except(master: &mut Fields, start: &str, before: &Fields, after: Fields) {
-    let changed: Fields = after.into_iter().filter(|(key, value)| before.get(key) != Some(value)).collect();
+    // What the series has and the occurrence has not is kept as such.
+    let gone = before.keys().filter(|key| !after.contains_key(*key)).map(|key| (key.clone(), Value::Null));
+    let mut changed: Fields = gone.collect();
+    changed.extend(after.into_iter().filter(|(key, value)| before.get(key) != Some(value)));
     let all = master.entry(EXCEPTIONS).or_insert_with(|| json!({}));
     if let Some(all) = all.as_object_mut() {
         let one = all.entry(start).or_insert_with(|| json!({}));

@@ -201,6 +201,30 @@ fn single_occurrences_are_written() {
     assert_eq!(stage.one(stale).status, Status::Conflict);
 }
 
+/// What one occurrence lacks although its series has it.
+#[test]
+fn an_occurrence_may_lack_what_its_series_has() {
+    let stage = Stage::new(0);
+    let cleared = of("15", "cleared");
+    let mut fields: Fields = series().into_iter().collect();
+    fields.set(cleared.as_str(), "description locations/1/name");
+    let made = stage.one(Write { fields, ..create("event", "E1", &[]) });
+    assert_eq!((made.status, made.refused_fields.len()), (Status::Applied, 0), "{made:?}");
+    let record = made.record.unwrap();
+    assert_eq!(overridden(&record), [(cleared.clone(), "description locations/1/name".to_owned())]);
+    let exception = stage.items("event")[0].fields["Exceptions"]["2026-12-15T09:00:00Z"].clone();
+    assert_eq!((&exception["Location"], &exception["Body"]), (&Json::Null, &Json::Null), "{exception}");
+    assert_eq!(exception["Subject"], Json::Null, "which is as in the series");
+
+    // One of the two comes back.
+    let less: Fields = [(cleared.as_str(), "description")].into_iter().collect();
+    let record = stage.one(Write { fields: less, ..update(&record, &[]) }).record.unwrap();
+    assert_eq!(overridden(&record), [(cleared.clone(), "description".to_owned())]);
+    let none: Fields = [(cleared.as_str(), Value::Null)].into_iter().collect();
+    let record = stage.one(Write { fields: none, ..update(&record, &[]) }).record.unwrap();
+    assert_eq!(overridden(&record), []);
+}
+
 #[test]
 fn an_answer_lost_between_a_series_and_its_occurrences_is_told_as_unknown() {
     let stage = Stage::new(0);

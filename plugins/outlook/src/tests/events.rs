@@ -217,6 +217,33 @@ fn single_occurrences_are_written() {
     assert_eq!(world.write(vec![update(&stale, late)])[0].status, Status::Conflict);
 }
 
+/// What one occurrence lacks although its series has it.
+#[test]
+fn an_occurrence_may_lack_what_its_series_has() {
+    let world = World::of(0);
+    let cleared = of(4, "cleared");
+    let fields = [
+        ("subject", "Daily".into()),
+        ("start", nine(2).into()),
+        ("end", ten(2).into()),
+        ("timeZone", "Europe/Berlin".into()),
+        ("location", "R1".into()),
+        ("body", "agenda".into()),
+        ("reminder", Value::Int(15)),
+        ("recurrence", Value::from(vec!["RRULE:FREQ=DAILY;COUNT=5".into()])),
+        (cleared.as_str(), "alerts/1/minutes description locations/1/name".into()),
+    ];
+    let outcome = world.write(vec![event("K", &fields)]).remove(0);
+    assert_eq!((outcome.status, outcome.refused_fields.len()), (Status::Applied, 0), "{outcome:?}");
+    let record = outcome.record.unwrap();
+    let told = |paths: &str| [(cleared.clone(), paths.to_owned())];
+    assert_eq!(overridden(&record), told("alerts/1/minutes description locations/1/name"));
+    assert_eq!(record.fields.text("location"), Some("R1"));
+    let less: Fields = [(cleared.as_str(), "locations/1/name")].into_iter().collect();
+    let record = world.write(vec![update(&record, less)]).remove(0).record.unwrap();
+    assert_eq!(overridden(&record), told("locations/1/name"));
+}
+
 #[test]
 fn rules_go_there_and_back() {
     let world = World::of(0);
