@@ -18,7 +18,7 @@ pub(crate) const LARGEST: usize = 20;
 const ROUNDS: u32 = 5;
 
 /// The longest pause between two rounds; a server that wants more is told to the host.
-const LONGEST_PAUSE: Duration = Duration::from_secs(20);
+pub(crate) const LONGEST_PAUSE: Duration = Duration::from_secs(20);
 
 /// One request of a batch.
 #[derive(Debug, Clone)]
@@ -159,6 +159,7 @@ impl Graph {
             let again = |at: &usize| replies[*at].as_ref().is_some_and(|reply| parts[*at].repeats(reply));
             open.retain(again);
             let asked = open.iter().filter_map(|at| replies[*at].as_ref()?.retry_after).max();
+            self.leave_alone(principal, asked);
             let pause = asked.unwrap_or(Duration::from_millis(200) * round);
             if open.is_empty() || round == ROUNDS || pause > LONGEST_PAUSE {
                 break;

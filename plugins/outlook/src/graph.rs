@@ -1,10 +1,15 @@
 //! Requests to Microsoft Graph: addresses, headers, logins, and what refusals mean.
 
+use std::collections::HashMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
 use pairwise_http::{Answer, Client, Gate, Json, Options, Permit, Request, base_url};
 use pairwise_plugin_api::{Class, Context, Failure, Principal, Result};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
 use crate::auth::{Issuer, Tokens};
+use crate::batch::LONGEST_PAUSE;
 use crate::settings::Config;
 
 /// The protocol allows four requests at a time for each mailbox; parts of a batch count one by one.
@@ -36,6 +41,8 @@ pub(crate) struct Graph {
     config: Config,
     tokens: Tokens,
     gate: Gate,
+    /// Mailboxes that want to be left alone, and until when.
+    busy: Mutex<HashMap<String, Instant>>,
     /// `https://graph.microsoft.com`
     url: String,
     login_url: String,
@@ -92,6 +99,7 @@ impl Graph {
             client: Client::new(options)?,
             tokens: Tokens::default(),
             gate: Gate::new(IN_FLIGHT),
+            busy: Mutex::default(),
             config,
             url,
             login_url,
@@ -122,9 +130,33 @@ impl Graph {
         }
     }
 
-    /// Waits until so many requests to the mailbox may start.
+    /// Waits until so many requests to the mailbox may start. One that wants to be left alone for long is not asked at all:
+    /// what is refused counts, too.
     pub(crate) fn pass(&self, cx: &Context, principal: &Principal, share: usize) -> Result<Permit<'_>> {
-        self.gate.pass(cx, &self.mailbox(principal), share)
+        let mailbox = self.mailbox(principal);
+        let until = self.busy().get(&mailbox).copied();
+        let pause = until.map(|until| until.saturating_duration_since(Instant::now())).unwrap_or_default();
+        if pause > LONGEST_PAUSE {
+            let text = format!("the server has asked for a pause of {} s for this mailbox", pause.as_secs());
+            let mut failure = Failure::new(Class::Throttled, text);
+            failure.retry_after_ms = u64::try_from(pause.as_millis()).ok();
+            return Err(failure);
+        }
+        if !pause.is_zero() && cx.wait(pause) {
+            return Err(Failure::new(Class::Cancelled, "the host asked to stop"));
+        }
+        self.gate.pass(cx, &mailbox, share)
+    }
+
+    /// The mailbox wants to be left alone for so long. Short pauses are kept by whoever was told of them.
+    pub(crate) fn leave_alone(&self, principal: &Principal, pause: Option<Duration>) {
+        if let Some(pause) = pause.filter(|pause| *pause > LONGEST_PAUSE) {
+            self.busy().insert(self.mailbox(principal), Instant::now() + pause);
+        }
+    }
+
+    fn busy(&self) -> MutexGuard<'_, HashMap<String, Instant>> {
+        self.busy.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Sends a request with the principal's token; a token that is refused is renewed once. `at` is a path, or a whole
@@ -142,6 +174,9 @@ impl Graph {
             let token = self.tokens.token(cx, &self.issuer(), principal)?;
             let sent = request.clone().header("Authorization", format!("Bearer {token}"));
             let answer = self.client.send(cx, &sent)?;
+            if answer.status == 429 {
+                self.leave_alone(principal, answer.retry_after());
+            }
             if answer.status != 401 || tried.is_some() {
                 return Ok(answer);
             }

@@ -117,6 +117,30 @@ fn parts_that_were_throttled_are_sent_again_alone() {
     assert_eq!(world.sandbox.records("outlook", Some("contact"), Some(LEE)).len(), 4);
 }
 
+/// A mailbox has ten thousand requests in ten minutes, and refused ones count.
+#[test]
+fn a_mailbox_that_wants_to_be_left_alone_is_not_asked() {
+    let world = World::of(0);
+    let limit = Fault { status: Some(429), retry_after: Some(300), skip: 25, times: Some(0), ..Fault::default() };
+    fault(&world, "POST contacts", limit);
+    let some =
+        |count: usize| (0..count).map(|number| create(&format!("K{number}"), &[("surname", "Meitner")])).collect();
+    let outcomes = world.write(some(80));
+    let of = |status: Status| outcomes.iter().filter(|outcome| outcome.status == status).count();
+    assert_eq!((of(Status::Applied), of(Status::Throttled)), (25, 55), "{outcomes:?}");
+    let posts = |requests: &[pairwise_sandbox::journal::Entry]| {
+        requests.iter().filter(|request| request.operation.as_deref() == Some("POST contacts")).count()
+    };
+    assert_eq!(posts(&world.sandbox.requests("outlook", 0)), 40, "two batches, and none after the refusal");
+
+    let before = world.requests(0).len();
+    let request = pairwise_plugin_api::ops::WriteRequest { principal: lee(), writes: some(1), ..Default::default() };
+    let failure = world.outlook.write(&world.cx, request).unwrap_err();
+    assert_eq!((failure.class, failure.certainty), (Class::Throttled, Certainty::NotSent));
+    assert!(failure.retry_after_ms.is_some_and(|pause| pause > 200_000), "{failure}");
+    assert_eq!(world.requests(0).len(), before);
+}
+
 #[test]
 fn a_lost_answer_leaves_the_write_unknown_and_its_key_tells() {
     let world = World::of(0);
