@@ -12,7 +12,7 @@ use pairwise_plugin_api::{Class, Cursor, Reason, Record, RecordRef};
 use super::calls::is_gone;
 use super::pull::{gone, is_another};
 use super::{Lane, Stop};
-use crate::model::{End, Guard, Known, LinkChange, LinkId, News, Seen, Settlement, Side, Staged};
+use crate::model::{End, Guard, Known, Link, LinkChange, LinkId, LinkState, News, Seen, Settlement, Side, Staged};
 
 /// What a listing showed.
 #[derive(Debug, Default)]
@@ -72,7 +72,7 @@ pub(super) fn conclude(
         return Ok(());
     }
     let missing = follow_moves(lane, side, missing, hidden)?;
-    lane.emptied[side] = sighted.count == 0 && !missing.is_empty();
+    lane.emptied[side] = sighted.count == 0 && had_any(lane, side)?;
     let mut believed = missing;
     if !(lane.abilities[side].authoritative_get && listing.same_store) {
         let answers = sighted.count > 0 || !left.is_empty();
@@ -117,6 +117,20 @@ pub(super) fn incomplete(lane: &mut Lane<'_>, side: Side) {
          records of the other side wait",
         lane.spec.connections[side]
     ));
+}
+
+/// Whether a side had any record that is linked, and has not left: also one whose counterpart has left is expected there.
+fn had_any(lane: &mut Lane<'_>, side: Side) -> Result<bool, Stop> {
+    let mut after = 0;
+    loop {
+        let links = lane.store.links(&lane.lease, after, lane.batch())?;
+        let Some(last) = links.last() else { return Ok(false) };
+        after = last.id;
+        let stayed = |link: &Link, end: &End| link.state == LinkState::Live || end.version.is_some();
+        if links.iter().any(|link| link.ends[side].as_ref().is_some_and(|end| stayed(link, end))) {
+            return Ok(true);
+        }
+    }
 }
 
 /// Linked records that a listing did not show, by what a point read says of them.
