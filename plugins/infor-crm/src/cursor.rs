@@ -6,7 +6,7 @@ use pairwise_plugin_api::serde::{Deserialize, Deserializer, Serialize, Serialize
 use pairwise_plugin_api::{Class, Cursor, Failure, Millis, Result};
 
 /// The present form of cursors.
-const FORM: u32 = 1;
+const FORM: u32 = 2;
 
 /// Where reading goes on.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -41,9 +41,13 @@ pub(crate) struct Part {
 pub(crate) struct Window {
     /// Its beginning, by the server's clock.
     pub(crate) since: Millis,
-    /// What was seen in it: when it changed, and a print of its state.
-    pub(crate) seen: BTreeMap<String, (Millis, u64)>,
+    pub(crate) seen: Seen,
 }
+
+/// What was seen in a window, by its key: when it changed, and a print of its state. Written down it takes few characters, too:
+/// after an import the recent past may be most of what there is.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(crate) struct Seen(pub(crate) BTreeMap<String, (Millis, u64)>);
 
 /// What is still to be told.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -115,6 +119,41 @@ impl<'de> Deserialize<'de> for Keys {
     }
 }
 
+/// Where the print of what was seen is its date it is left out; dates are told by the one before.
+impl Serialize for Seen {
+    fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
+        let mut packed = String::with_capacity(self.0.len() * 28);
+        let (mut before, mut last) = ("", 0);
+        for (key, (date, print)) in &self.0 {
+            let same = shared(before, key);
+            packed.extend(char::from_digit(same as u32, 36));
+            let print = if *print == date.unsigned_abs() { String::new() } else { format!("{print:x}") };
+            packed.push_str(&format!("{}|{}|{print}\n", &key[same..], date.wrapping_sub(last)));
+            (before, last) = (key, *date);
+        }
+        serializer.serialize_str(&packed)
+    }
+}
+
+impl<'de> Deserialize<'de> for Seen {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Self, D::Error> {
+        let packed = String::deserialize(deserializer)?;
+        let mut seen = BTreeMap::new();
+        let (mut before, mut last) = (String::new(), 0_i64);
+        for line in packed.lines() {
+            let mut parts = line.rsplitn(3, '|');
+            let (print, date, key) = (parts.next().unwrap_or_default(), parts.next(), parts.next().unwrap_or_default());
+            let same = key.chars().next().and_then(|digit| digit.to_digit(36)).unwrap_or(0) as usize;
+            before.truncate(before.floor_char_boundary(same.min(before.len())));
+            before.push_str(key.get(1..).unwrap_or_default());
+            last = last.wrapping_add(date.and_then(|date| date.parse().ok()).unwrap_or_default());
+            let print = u64::from_str_radix(print, 16).unwrap_or(last.unsigned_abs());
+            seen.insert(before.clone(), (last, print));
+        }
+        Ok(Seen(seen))
+    }
+}
+
 impl State {
     pub(crate) fn new(parts: Vec<Part>) -> Self {
         State { form: FORM, parts, todo: VecDeque::new() }
@@ -122,6 +161,18 @@ impl State {
 
     pub(crate) fn cursor(&self) -> Result<Cursor> {
         serde_json::to_vec(self).map(Cursor).map_err(|error| Failure::new(Class::Protocol, error.to_string()))
+    }
+
+    /// The cursor of a page that is not the last. It leaves out what was seen, which would be written down with each page: whoever
+    /// goes on from it without this state is told some of it twice.
+    pub(crate) fn midway(&mut self) -> Result<Cursor> {
+        let take = |part: &mut Part| (std::mem::take(&mut part.records.seen), std::mem::take(&mut part.addresses.seen));
+        let seen: Vec<(Seen, Seen)> = self.parts.iter_mut().map(take).collect();
+        let cursor = self.cursor();
+        for (part, seen) in self.parts.iter_mut().zip(seen) {
+            (part.records.seen, part.addresses.seen) = seen;
+        }
+        cursor
     }
 
     /// What a cursor holds.
@@ -161,6 +212,27 @@ mod tests {
         let other = State::of(&cursor).unwrap().checked(&entities, Some("Other")).unwrap_err();
         assert_eq!(other.class, Class::CursorExpired);
         assert_eq!(State::of(&Cursor(b"x".to_vec())).unwrap_err().class, Class::CursorExpired);
+    }
+
+    #[test]
+    fn what_was_seen_goes_and_comes_back() {
+        let row = |number: u64| {
+            let date = 1_795_391_002_000 + number as Millis * 1_000 - 7;
+            let print =
+                if number.is_multiple_of(2) { date.unsigned_abs() } else { number.wrapping_mul(0x9e37_79b9_7f4a_7c15) };
+            (format!("CDEMOA{number:06}"), (date, print))
+        };
+        let all: BTreeMap<String, (Millis, u64)> =
+            (0..2_000).map(row).chain([("Ünique|".to_owned(), (-5, 7))]).collect();
+        let mut part = Part { entity: "contacts".into(), ..Part::default() };
+        part.records.seen = Seen(all);
+        let mut state = State::new(vec![part]);
+        let cursor = state.cursor().unwrap();
+        assert!(cursor.0.len() < 2_000 * 28, "{} bytes", cursor.0.len());
+        assert_eq!(State::of(&cursor).unwrap(), state);
+        // Between two pages it stays where it is.
+        assert!(state.midway().unwrap().0.len() < 300);
+        assert_eq!(State::of(&cursor).unwrap(), state);
     }
 
     #[test]

@@ -42,14 +42,18 @@ struct Source {
     date: &'static str,
     order: &'static str,
     select: String,
+    /// The property that holds the words of groups, where these are asked for.
+    marker: Option<String>,
     addresses: bool,
 }
 
-/// A row that was not seen before.
+/// A row that was not seen before; there may be many.
 struct Fresh {
     /// The key of the row.
     key: String,
-    entry: Entry,
+    /// Of a record.
+    etag: Option<String>,
+    words: Option<String>,
     date: Millis,
     /// False where a later change could bear the same date.
     settled: bool,
@@ -68,7 +72,8 @@ struct Row {
 impl Source {
     fn records(kind: &'static Kind, marker: Option<&str>) -> Source {
         let select = marker.map_or("ModifyDate".to_owned(), |property| format!("ModifyDate,{property}"));
-        Source { feed: kind.entity, date: "ModifyDate", order: "ModifyDate desc,Id", select, addresses: false }
+        let (date, order, marker) = ("ModifyDate", "ModifyDate desc,Id", marker.map(str::to_owned));
+        Source { feed: kind.entity, date, order, select, marker, addresses: false }
     }
 
     /// A change of an address does not show in its owner's date.
@@ -78,7 +83,7 @@ impl Source {
             AddressKind::Own => ("addresses", "ModifyDate", "ModifyDate desc,Id", "EntityId,ModifyDate"),
             AddressKind::Nested => (kind.entity, "Address.ModifyDate", "Id", "Address/ModifyDate"),
         };
-        Some(Source { feed, date, order, select: select.to_owned(), addresses: true })
+        Some(Source { feed, date, order, select: select.to_owned(), marker: None, addresses: true })
     }
 
     /// What a row shows.
@@ -125,7 +130,7 @@ impl Reader<'_> {
             page.changes = self.tell(&mut state, todo, limit)?;
         }
         page.more = !state.todo.is_empty();
-        page.next = Some(state.cursor()?);
+        page.next = Some(if page.more { state.midway()? } else { state.cursor()? });
         page.server_time = self.server.clock();
         Ok((page, state))
     }
@@ -211,7 +216,7 @@ impl Reader<'_> {
     fn is_own(&self, key: &str, record: Option<&Fresh>, address: Option<&Fresh>) -> bool {
         let (written, user) = (&self.server.written, &self.login.user);
         written.knows(user, key)
-            && record.is_none_or(|row| etag(&row.entry).is_some_and(|etag| written.left(user, key, etag)))
+            && record.is_none_or(|row| row.etag.as_ref().is_some_and(|etag| written.left(user, key, etag)))
             && address.is_none_or(|row| row.settled && written.left(user, &row.key, &row.date.to_string()))
     }
 
@@ -253,7 +258,7 @@ impl Reader<'_> {
             let mut old = 0;
             for entry in feed.entries {
                 let Some(Row { key, concerns, date, print }) = source.row(&entry) else { continue };
-                let known = window.seen.get(&key);
+                let known = window.seen.0.get(&key);
                 // Dates in whole seconds cannot tell two changes of one second apart: such a row is not settled yet.
                 let coarse =
                     source.addresses && date % 1000 == 0 && self.server.clock().is_some_and(|now| now - date < 2000);
@@ -261,7 +266,9 @@ impl Reader<'_> {
                     old += 1;
                 } else {
                     added += u64::from(known.is_none() && !now.contains_key(&key));
-                    let row = Fresh { key: key.clone(), entry, date, settled: !coarse };
+                    let etag = etag(&entry).filter(|_| !source.addresses).map(str::to_owned);
+                    let words = source.marker.as_ref().and_then(|property| text(&entry, property)).map(str::to_owned);
+                    let row = Fresh { key: key.clone(), etag, words, date, settled: !coarse };
                     // Of two addresses of one record it is not asked who wrote them.
                     if let Some(other) = fresh.insert(concerns.clone(), row)
                         && other.key != key
@@ -275,7 +282,7 @@ impl Reader<'_> {
             rows += told;
             let total = feed.total.unwrap_or(0);
             // Everything else is as it was: the number fits, and the row before it was known.
-            let settled = old > 0 && source.order != "Id" && total == window.seen.len() as u64 + added;
+            let settled = old > 0 && source.order != "Id" && total == window.seen.0.len() as u64 + added;
             if told == 0 || rows as u64 >= total || settled {
                 break;
             }
@@ -284,8 +291,8 @@ impl Reader<'_> {
         let newest = now.values().map(|(date, _)| *date).max().unwrap_or(0);
         let since = since.max(self.settled(newest));
         let mut seen = window.seen.clone();
-        seen.extend(now);
-        seen.retain(|_, (date, _)| *date >= since.div_euclid(1000) * 1000);
+        seen.0.extend(now);
+        seen.0.retain(|_, (date, _)| *date >= since.div_euclid(1000) * 1000);
         Ok((fresh, Window { since, seen }))
     }
 
@@ -311,7 +318,7 @@ impl Reader<'_> {
         let marker = marker(name);
         let mut members = part.members.clone();
         for (key, row) in rows {
-            if text(&row.entry, property).is_some_and(|words| is_marked(words, &marker)) {
+            if row.words.as_ref().is_some_and(|words| is_marked(words, &marker)) {
                 members.0.insert(key.clone());
             } else {
                 members.0.remove(key);
@@ -402,12 +409,12 @@ impl Reader<'_> {
             let dated = |json: Option<&Json>| json.and_then(millis);
             if let Some(date) = dated(entry.get("ModifyDate")).filter(|date| *date >= part.records.since) {
                 let state = (date, etag(&entry).map_or(0, print));
-                part.records.seen.insert(record.at.id.clone(), state);
+                part.records.seen.0.insert(record.at.id.clone(), state);
             }
             for address in RELATIONS.iter().filter_map(|relation| related(&entry, relation)) {
                 let date = dated(address.get("ModifyDate")).filter(|date| *date >= part.addresses.since);
                 if let Some((key, date)) = key(address).zip(date) {
-                    part.addresses.seen.insert(key.to_owned(), (date, date.unsigned_abs()));
+                    part.addresses.seen.0.insert(key.to_owned(), (date, date.unsigned_abs()));
                 }
             }
             changes.push(Change::upsert(record));
