@@ -2,7 +2,6 @@
 
 use std::collections::HashMap;
 use std::sync::{Condvar, Mutex, PoisonError};
-use std::thread;
 use std::time::Duration;
 
 use pairwise_plugin_api::{Class, Context, Failure, Result};
@@ -62,7 +61,5 @@ impl Drop for Permit<'_> {
         }
         drop(passing);
         self.gate.left.notify_all();
-        // Who waits has a request ready: the server shall have it before this one goes on with the answer.
-        thread::yield_now();
     }
 }
