@@ -26,6 +26,8 @@ use crate::{connection, control, wire};
 
 /// How long requests that are under way may take when the sandbox stops.
 const LAST_WORDS: Duration = Duration::from_secs(1);
+/// Each connection has a thread: more than these wait.
+const MOST_CONNECTIONS: usize = 2_000;
 
 /// Simulators that run until this is dropped.
 pub struct Sandbox {
@@ -92,6 +94,7 @@ impl Sandbox {
         let wanted = choose(&options.systems, systems)?;
         let runtime = Builder::new_multi_thread()
             .worker_threads(2)
+            .max_blocking_threads(MOST_CONNECTIONS)
             .thread_name("sandbox")
             .enable_all()
             .build()
