@@ -89,7 +89,10 @@ pub(crate) fn etag(entry: &Entry) -> Option<&str> {
 
 /// Entity tags travel without quotes here; some servers put them in.
 pub(crate) fn unquoted(etag: &str) -> &str {
-    etag.trim().trim_start_matches("W/").trim_matches('"')
+    let etag = etag.trim();
+    // A tag without quotes may begin with these characters itself.
+    let strong = etag.strip_prefix("W/").filter(|rest| rest.starts_with('"')).unwrap_or(etag);
+    strong.trim_matches('"')
 }
 
 /// A related entry.
@@ -177,6 +180,13 @@ mod tests {
         assert_eq!(value(&json!(""), FieldType::Text), Value::Null);
         assert_eq!(value(&json!("a\r\nb"), FieldType::Text), Value::from("a\nb"));
         assert_eq!(value(&json!("/Date(1384992000000)/"), FieldType::DateTime), Value::from("2013-11-21T00:00:00Z"));
+    }
+
+    #[test]
+    fn tags_lose_their_quotes_alone() {
+        for (told, tag) in [("W/vLNtFhPCk=", "W/vLNtFhPCk="), ("\"gJaG=\"", "gJaG="), ("W/\"gJaG=\"", "gJaG=")] {
+            assert_eq!(unquoted(told), tag);
+        }
     }
 
     #[test]
