@@ -224,8 +224,10 @@ fn take(lane: &mut Lane<'_>, side: Side, ask: &Ask, sighted: &mut Sighted, page:
             lane.store.stage(&lane.lease, &staged, next.map(|next| (side, next)))?;
             return Ok(lane.store.swept(&lane.lease, side, &sighted.links)?);
         }
-        // A feed's cursor may go along with each page.
+        // A feed's cursor may go along with each page. Of listings only the first may be left off and taken up again: from the
+        // end of a part nobody can tell what is missing, and only then nothing can be.
         Ask::Feed(request) | Ask::Echo(request) if request.cursor.is_some() || page.more => {
+            let next = next.filter(|_| request.cursor.is_some() || !lane.memory.listed[side]);
             return Ok(lane.store.stage(&lane.lease, &staged, next.map(|next| (side, next)))?);
         }
         Ask::Feed(_) | Ask::Echo(_) => true,

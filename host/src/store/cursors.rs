@@ -22,7 +22,7 @@ statements! {
              ON CONFLICT (lane, side) DO UPDATE SET since_sweep = 0, listed = 1";
     RUN_BEGINS = "UPDATE lane_side SET since_sweep = since_sweep + 1 WHERE lane = ?1";
     SET_MAP = "UPDATE lane SET map = ?2 WHERE id = ?1";
-    FORGET = "UPDATE lane_side SET cursor = NULL, listed = 0, former = NULL, former_author = NULL WHERE lane = ?1";
+    FORGET = "UPDATE lane_side SET cursor = NULL, former = NULL, former_author = NULL WHERE lane = ?1";
 }
 
 pub(super) fn memory(tx: &Tx<'_>) -> Answer<LaneMemory> {
