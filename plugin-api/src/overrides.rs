@@ -20,8 +20,45 @@ pub const EXCLUDED: &str = "excluded";
 /// The path of what an occurrence lacks although its series has it: canonical paths in their order, with blanks between them.
 pub const CLEARED: &str = "cleared";
 
+/// Whether an occurrence with these members does not take place.
+#[must_use]
+pub fn is_excluded(members: &Fields) -> bool {
+    members.get(EXCLUDED) == Some(&Value::Bool(true))
+}
+
+/// What makes an occurrence that has the members `held` one that has those that are `wanted`, where its series holds `plain`:
+/// the fields to write, and all that it holds then. `field` names the field of a path, if occurrences may differ there.
+///
+/// ```
+/// use pairwise_plugin_api::{Fields, Value, overrides};
+/// let wanted: Fields = [("title", "Planning"), (overrides::CLEARED, "locations/1/name")].into_iter().collect();
+/// let held: Fields = [("description", "in the garden")].into_iter().collect();
+/// const PATHS: [&str; 3] = ["title", "locations/1/name", "description"];
+/// let plain = PATHS.map(|path| (path, "as usual")).into_iter().collect();
+/// let field = |path: &str| PATHS.into_iter().find(|known| *known == path);
+/// let (fields, _) = overrides::change(&wanted, &held, &plain, field);
+/// let held = |path| fields.get(path).cloned().unwrap();
+/// assert_eq!((held("title"), held("locations/1/name")), (Value::from("Planning"), Value::Null));
+/// assert_eq!(held("description"), Value::from("as usual"));
+/// ```
+pub fn change(
+    wanted: &Fields,
+    held: &Fields,
+    plain: &Fields,
+    field: impl Fn(&str) -> Option<&'static str>,
+) -> (Fields, Fields) {
+    let (mut fields, mut whole) = (Fields::new(), plain.clone());
+    for path in paths(wanted).chain(paths(held)) {
+        let Some(field) = field(path) else { continue };
+        let value = value_at(wanted, path, plain.get(field));
+        whole.set(field, value.clone());
+        fields.set(field, value);
+    }
+    (fields, whole)
+}
+
 /// Where an occurrence with these members differs from its series.
-pub fn paths(members: &Fields) -> impl Iterator<Item = &str> {
+fn paths(members: &Fields) -> impl Iterator<Item = &str> {
     let own = members.iter().map(|(path, _)| &**path).filter(|path| ![EXCLUDED, CLEARED].contains(path));
     own.chain(cleared(members))
 }
@@ -31,16 +68,7 @@ fn cleared(members: &Fields) -> impl Iterator<Item = &str> {
 }
 
 /// What an occurrence with these members holds at a path where its series holds `plain`.
-///
-/// ```
-/// use pairwise_plugin_api::{Fields, Value, overrides};
-/// let members: Fields = [("title", "Planning"), (overrides::CLEARED, "locations/1/name")].into_iter().collect();
-/// let held = |path| overrides::held(&members, path, Some(&Value::from("as usual")));
-/// assert_eq!((held("title"), held("locations/1/name")), (Value::from("Planning"), Value::Null));
-/// assert_eq!(held("description"), Value::from("as usual"));
-/// ```
-#[must_use]
-pub fn held(members: &Fields, path: &str, plain: Option<&Value>) -> Value {
+fn value_at(members: &Fields, path: &str, plain: Option<&Value>) -> Value {
     if cleared(members).any(|cleared| cleared == path) {
         return Value::Null;
     }
@@ -60,6 +88,13 @@ pub fn note(members: &mut Fields, path: &str, value: Value, plain: Option<&Value
         members.set(CLEARED, all);
     } else {
         members.set(path, value);
+    }
+}
+
+/// Adds the members of the occurrence that would have started at `original` to the fields of its series.
+pub fn put(fields: &mut Fields, original: &str, members: Fields) {
+    for (path, value) in members {
+        fields.set(name(original, &path), value);
     }
 }
 

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use jiff::{Timestamp, ToSpan};
-use pairwise_plugin_api::{Action, Failure, Fields, Name, Outcome, RecordRef, Result, Status, Value, Write, overrides};
+use pairwise_plugin_api::{Action, Failure, Fields, Name, Outcome, RecordRef, Result, Status, Write, overrides};
 
 use crate::change::Change;
 use crate::desk::{Desk, Folder};
@@ -145,13 +145,12 @@ impl Desk<'_> {
         let mut refused = Vec::new();
         for (key, wanted) in &wanted {
             let held = held.get(key).unwrap_or(&none);
-            let is_out = |fields: &Fields| fields.get(overrides::EXCLUDED) == Some(&Value::Bool(true));
-            if wanted == held || (is_out(wanted) && is_out(held)) {
+            if wanted == held || (overrides::is_excluded(wanted) && overrides::is_excluded(held)) {
                 continue;
             }
             let found = match &now.series {
                 // What was taken out of a series cannot be put back.
-                Some(series) if !is_out(held) => series.original(key).zip(Some(series)),
+                Some(series) if !overrides::is_excluded(held) => series.original(key).zip(Some(series)),
                 _ => None,
             };
             let Some((original, series)) = found else {
@@ -163,14 +162,14 @@ impl Desk<'_> {
                 Some(id) => Some(id),
                 None => self.occurrence_at(now, original)?,
             };
-            let change = (!is_out(wanted)).then(|| {
+            let change = (!overrides::is_excluded(wanted)).then(|| {
                 let plain = series.plain(&now.record.fields, original);
                 self.change_of_occurrence(wanted, held, plain)
             });
             match (id, change.transpose()) {
                 (Some(id), Ok(change)) => steps.push(Step { place, key: key.clone(), id, change }),
                 // Whatever does not take place need not be taken out.
-                (None, _) if is_out(wanted) => {}
+                (None, _) if overrides::is_excluded(wanted) => {}
                 _ => refused.push(key.clone()),
             }
         }
@@ -185,14 +184,7 @@ impl Desk<'_> {
         held: &Fields,
         plain: Fields,
     ) -> std::result::Result<Change, crate::change::Refused> {
-        let mut fields = Fields::new();
-        let mut whole = plain.clone();
-        for path in overrides::paths(wanted).chain(overrides::paths(held)) {
-            let Some(spec) = field_of(path) else { continue };
-            let value = overrides::held(wanted, path, plain.get(spec.name));
-            whole.set(spec.name, value.clone());
-            fields.set(spec.name, value);
-        }
+        let (fields, whole) = overrides::change(wanted, held, &plain, |path| field_of(path).map(|spec| spec.name));
         let write = Write { action: Action::Update, at: RecordRef::new("event", ""), fields, ..Write::default() };
         let times = Times { current: whole, home: self.exchange.config.time_zone.clone() };
         Change::of(Kind::Event, &write, &[], &times)

@@ -105,8 +105,6 @@ impl Series {
                 overrides::note(&mut members, spec.path, value, plain.get(spec.name));
             }
         }
-        for (path, value) in members {
-            record.fields.set(overrides::name(&self.key(original), &path), value);
-        }
+        overrides::put(&mut record.fields, &self.key(original), members);
     }
 }

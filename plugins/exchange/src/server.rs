@@ -2,11 +2,11 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use pairwise_http::{Answer, Client, Effect, Gate, Options, Patience, Request, Streaming};
+use pairwise_http::{Answer, Client, Effect, Gate, Options, Patience, Pauses, Request, Streaming};
 use pairwise_plugin_api::{Class, Context, Failure, Result, tracing};
 
 use crate::binding::{self, Binding};
@@ -59,8 +59,7 @@ pub(crate) struct Server {
     idle: Mutex<Vec<Line>>,
     /// As many connections as the settings allow.
     gate: Gate,
-    /// Nobody asks before this.
-    busy_until: Mutex<Option<Instant>>,
+    busy: Pauses,
     /// Logins that the server refused: asking again and again locks an account.
     refused: Mutex<Vec<Login>>,
     /// Items that one request may hold, where a larger one took the server too long.
@@ -112,9 +111,7 @@ impl Group {
     }
 
     fn learn(&self, answer: &Answer) {
-        let cookies = answer.headers.iter().filter(|(name, _)| name == "set-cookie");
-        let named = cookies.filter_map(|(_, cookie)| cookie.split(';').next()?.trim().split_once('='));
-        if let Some((_, value)) = named.into_iter().find(|(name, _)| name.eq_ignore_ascii_case(BACK_END)) {
+        if let Some((_, value)) = answer.cookies().find(|(name, _)| name.eq_ignore_ascii_case(BACK_END)) {
             *lock(&self.cookie) = Some(value.to_owned());
         }
     }
@@ -150,7 +147,7 @@ impl Server {
             scheme: Mutex::new(scheme),
             idle: Mutex::new(vec![first]),
             gate: Gate::new(connections),
-            busy_until: Mutex::default(),
+            busy: Pauses::new(LONGEST_PAUSE),
             refused: Mutex::default(),
             bearable: AtomicUsize::new(usize::MAX),
             binding: Mutex::default(),
@@ -203,7 +200,7 @@ impl Server {
                 return Err(failure);
             }
             let pause = Duration::from_millis(failure.retry_after_ms.unwrap_or(1_000));
-            *lock(&self.busy_until) = Some(Instant::now() + pause);
+            self.busy.note("", pause);
             tracing::info!(code = trouble.code, pause_ms = pause.as_millis() as u64, "the server asks for a pause");
             if sent >= TRIES || pause > LONGEST_PAUSE {
                 return Err(failure);
@@ -238,17 +235,7 @@ impl Server {
     }
 
     fn wait_while_busy(&self, cx: &Context) -> Result<()> {
-        let Some(until) = *lock(&self.busy_until) else { return Ok(()) };
-        let pause = until.saturating_duration_since(Instant::now());
-        if pause > LONGEST_PAUSE {
-            let mut failure = Failure::new(Class::Throttled, "the server has asked to be left alone");
-            failure.retry_after_ms = u64::try_from(pause.as_millis()).ok();
-            return Err(failure);
-        }
-        if !pause.is_zero() && cx.wait(pause) {
-            return Err(Failure::new(Class::Cancelled, "the host asked to stop"));
-        }
-        Ok(())
+        self.busy.wait(cx, "", |_| "the server has asked to be left alone".to_owned())
     }
 
     fn request(&self, ask: &Ask<'_>) -> Request {
@@ -361,8 +348,7 @@ impl Server {
     /// The third message of NTLM, if the answer holds the second.
     fn authenticate(&self, answer: &Answer, login: &Login, word: &str) -> Option<String> {
         let prefix = format!("{word} ");
-        let challenges = answer.headers.iter().filter(|(name, _)| name == "www-authenticate");
-        let challenge = challenges.filter_map(|(_, value)| value.strip_prefix(&prefix)).next()?;
+        let challenge = answer.all("www-authenticate").find_map(|value| value.strip_prefix(&prefix))?;
         let message = ntlm::answer(&STANDARD.decode(challenge.trim()).ok()?, login, self.binding())?;
         Some(format!("{word} {}", STANDARD.encode(message)))
     }
@@ -453,8 +439,10 @@ impl Server {
 
 /// Whether a refusal offers this way to log in.
 fn offers(answer: &Answer, word: &str) -> bool {
-    let offered = answer.headers.iter().filter(|(name, _)| name == "www-authenticate");
-    offered.flat_map(|(_, value)| value.split([' ', ','])).any(|offer| offer.eq_ignore_ascii_case(word))
+    answer
+        .all("www-authenticate")
+        .flat_map(|value| value.split([' ', ',']))
+        .any(|offer| offer.eq_ignore_ascii_case(word))
 }
 
 fn basic(login: &Login) -> String {

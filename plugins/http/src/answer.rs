@@ -42,6 +42,17 @@ impl Answer {
         self.headers.iter().find(|(other, _)| other == name).map(|(_, value)| value.as_str())
     }
 
+    /// All headers of a name, which is given in lower case.
+    pub fn all(&self, name: &str) -> impl Iterator<Item = &str> {
+        self.headers.iter().filter(move |(other, _)| other == name).map(|(_, value)| value.as_str())
+    }
+
+    /// The cookies that it sets: names and values.
+    pub fn cookies(&self) -> impl Iterator<Item = (&str, &str)> {
+        let pairs = self.all("set-cookie").filter_map(|cookie| cookie.split(';').next()?.split_once('='));
+        pairs.map(|(name, value)| (name.trim(), value.trim()))
+    }
+
     /// The body as text.
     #[must_use]
     pub fn text(&self) -> std::borrow::Cow<'_, str> {

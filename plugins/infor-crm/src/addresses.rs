@@ -41,14 +41,11 @@ impl Writer<'_> {
     /// record of its own.
     fn part(&self, jobs: &mut [&mut Job<'_>]) {
         let shared = |job: &&mut &mut Job<'_>| {
-            let [own, shipping] = &job.version.addresses;
-            let key = |address: &Option<crate::records::Address>| address.as_ref().map(|address| address.key.clone());
-            !job.payload.addresses[1].is_empty() && own.is_some() && key(own) == key(shipping)
+            let own = job.version.key(0);
+            !job.payload.addresses[1].is_empty() && own.is_some() && own == job.version.key(1)
         };
         let mut jobs: Vec<&mut &mut Job<'_>> = jobs.iter_mut().filter(shared).collect();
-        let key =
-            |job: &Job<'_>| job.version.addresses[0].as_ref().map(|address| address.key.clone()).unwrap_or_default();
-        let keys: Vec<String> = jobs.iter().map(|job| key(job)).collect();
+        let keys: Vec<String> = jobs.iter().filter_map(|job| job.version.key(0).map(str::to_owned)).collect();
         if keys.is_empty() {
             return;
         }
@@ -56,7 +53,7 @@ impl Writer<'_> {
         let found = selected_by_keys(self.server, self.cx, self.login, FEED, &parts, &keys);
         for job in &mut jobs {
             let now = match &found {
-                Ok(found) => found.get(&key(job)),
+                Ok(found) => found.get(job.version.key(0).unwrap_or_default()),
                 Err(failure) => {
                     job.outcome = Some(failed(failure));
                     continue;
@@ -142,8 +139,7 @@ impl Writer<'_> {
         let untagged =
             |job: &&mut &mut Job<'_>| job.version.addresses[at].as_ref().is_some_and(|address| address.etag.is_empty());
         let mut jobs: Vec<&mut &mut Job<'_>> = jobs.iter_mut().filter(untagged).collect();
-        let keys: Vec<String> =
-            jobs.iter().filter_map(|job| Some(job.version.addresses[at].as_ref()?.key.clone())).collect();
+        let keys: Vec<String> = jobs.iter().filter_map(|job| job.version.key(at).map(str::to_owned)).collect();
         if keys.is_empty() {
             return;
         }

@@ -166,38 +166,38 @@ pub(crate) struct AddressField {
     path: &'static str,
 }
 
-const fn part(
-    relation: usize,
-    name: &'static str,
-    property: Option<&'static str>,
-    length: u32,
-    path: &'static str,
-) -> AddressField {
-    AddressField { name, relation, property, length, path }
-}
-
 /// The longest street, with the ends of its lines.
 const STREET_LENGTH: u32 = 4 * STREET_LINE as u32 + 3;
 
-const ADDRESS_FIELDS: &[AddressField] = &[
-    part(0, "Address/Street", None, STREET_LENGTH, "addresses/work/street"),
-    part(0, "Address/City", Some("City"), 32, "addresses/work/locality"),
-    part(0, "Address/State", Some("State"), 32, "addresses/work/region"),
-    part(0, "Address/PostalCode", Some("PostalCode"), 24, "addresses/work/postcode"),
-    part(0, "Address/Country", Some("Country"), 32, "addresses/work/country"),
-    part(0, "Address/County", Some("County"), 32, ""),
-    part(1, "ShippingAddress/Street", None, STREET_LENGTH, "addresses/other/street"),
-    part(1, "ShippingAddress/City", Some("City"), 32, "addresses/other/locality"),
-    part(1, "ShippingAddress/State", Some("State"), 32, "addresses/other/region"),
-    part(1, "ShippingAddress/PostalCode", Some("PostalCode"), 24, "addresses/other/postcode"),
-    part(1, "ShippingAddress/Country", Some("Country"), 32, "addresses/other/country"),
-    part(1, "ShippingAddress/County", Some("County"), 32, ""),
-];
+/// The parts of the address that a relation, by its place among them, carries to a kind of addresses.
+macro_rules! address {
+    (@ $relation:literal, $at:literal, $part:literal, $property:expr, $length:expr, $path:expr) => {
+        AddressField {
+            name: concat!($relation, "/", $part),
+            relation: $at,
+            property: $property,
+            length: $length,
+            path: $path,
+        }
+    };
+    ($relation:literal, $at:literal, $kind:literal) => {
+        [
+            address!(@ $relation, $at, "Street", None, STREET_LENGTH, concat!("addresses/", $kind, "/street")),
+            address!(@ $relation, $at, "City", Some("City"), 32, concat!("addresses/", $kind, "/locality")),
+            address!(@ $relation, $at, "State", Some("State"), 32, concat!("addresses/", $kind, "/region")),
+            address!(@ $relation, $at, "PostalCode", Some("PostalCode"), 24, concat!("addresses/", $kind, "/postcode")),
+            address!(@ $relation, $at, "Country", Some("Country"), 32, concat!("addresses/", $kind, "/country")),
+            address!(@ $relation, $at, "County", Some("County"), 32, ""),
+        ]
+    };
+}
+
+const ADDRESS_FIELDS: [[AddressField; 6]; 2] =
+    [address!("Address", 0, "work"), address!("ShippingAddress", 1, "other")];
 
 /// The parts of the addresses that records of this kind tell.
 pub(crate) fn address_fields(kind: &Kind, config: &Config) -> impl Iterator<Item = &'static AddressField> {
-    let count = kind.relations(config).len();
-    ADDRESS_FIELDS.iter().filter(move |field| field.relation < count)
+    ADDRESS_FIELDS.iter().take(kind.relations(config).len()).flatten()
 }
 
 /// One of them by its name.

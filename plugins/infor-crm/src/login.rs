@@ -122,11 +122,7 @@ impl Login {
     /// Keeps the cookies of an answer; one without a value is no more.
     pub(crate) fn keep_cookies(&self, answer: &Answer) {
         let mut cookies = self.cookies.lock().unwrap_or_else(PoisonError::into_inner);
-        for (_, cookie) in answer.headers.iter().filter(|(name, _)| name == "set-cookie") {
-            let pair = cookie.split(';').next().unwrap_or_default();
-            let Some((name, value)) = pair.split_once('=').map(|(name, value)| (name.trim(), value.trim())) else {
-                continue;
-            };
+        for (name, value) in answer.cookies() {
             cookies.retain(|(known, _)| known != name);
             if !value.is_empty() {
                 cookies.push((name.to_owned(), value.to_owned()));
@@ -163,11 +159,9 @@ impl Login {
 
     /// Learns from a refusal what the server wants. False if nothing of it is new: then the login itself is wrong.
     pub(crate) fn learn(&self, answer: &Answer, sent: Option<&str>) -> bool {
-        let offers =
-            answer.headers.iter().filter(|(name, _)| name == "www-authenticate").map(|(_, value)| value.as_str());
         let (mut digest, mut basic) = (None, false);
         // The reader of challenges falls over characters that no challenge has.
-        for offer in offers.filter(|offer| offer.is_ascii()) {
+        for offer in answer.all("www-authenticate").filter(|offer| offer.is_ascii()) {
             let scheme = offer.trim_start().split(' ').next().unwrap_or_default();
             if scheme.eq_ignore_ascii_case("digest") {
                 digest = digest.or_else(|| digest_auth::parse(offer).ok());
@@ -193,9 +187,8 @@ impl Login {
     /// Whether the server offers nothing but what this login must not use.
     pub(crate) fn wants_basic(&self, answer: &Answer) -> bool {
         let offers = |scheme: &str| {
-            answer.headers.iter().any(|(name, value)| {
-                name == "www-authenticate" && value.get(..scheme.len()).is_some_and(|v| v.eq_ignore_ascii_case(scheme))
-            })
+            let begins = |value: &str| value.get(..scheme.len()).is_some_and(|v| v.eq_ignore_ascii_case(scheme));
+            answer.all("www-authenticate").any(begins)
         };
         matches!(*self.scheme(), Scheme::Open) && offers("basic") && !offers("digest")
     }

@@ -264,6 +264,11 @@ impl Version {
         Some(Version { etag: etag(entry)?.to_owned(), addresses: RELATIONS.map(address) })
     }
 
+    /// The key of one of its addresses.
+    pub(crate) fn key(&self, at: usize) -> Option<&str> {
+        self.addresses[at].as_ref().map(|address| address.key.as_str())
+    }
+
     pub(crate) fn parse(text: &str) -> Version {
         let mut parts = text.split('|').map(opened);
         let etag = parts.next().unwrap_or_default();

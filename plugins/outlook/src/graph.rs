@@ -1,10 +1,8 @@
 //! Requests to Microsoft Graph: addresses, headers, logins, and what refusals mean.
 
-use std::collections::HashMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use pairwise_http::{Answer, Client, Gate, Json, Options, Permit, Request, base_url};
+use pairwise_http::{Answer, Client, Gate, Json, Options, Pauses, Permit, Request, base_url};
 use pairwise_plugin_api::{Class, Context, Failure, Principal, Result};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
@@ -42,7 +40,7 @@ pub(crate) struct Graph {
     tokens: Tokens,
     gate: Gate,
     /// Mailboxes that want to be left alone, and until when.
-    busy: Mutex<HashMap<String, Instant>>,
+    busy: Pauses,
     /// `https://graph.microsoft.com`
     url: String,
     login_url: String,
@@ -99,7 +97,7 @@ impl Graph {
             client: Client::new(options)?,
             tokens: Tokens::default(),
             gate: Gate::new(IN_FLIGHT),
-            busy: Mutex::default(),
+            busy: Pauses::new(LONGEST_PAUSE),
             config,
             url,
             login_url,
@@ -134,29 +132,17 @@ impl Graph {
     /// what is refused counts, too.
     pub(crate) fn pass(&self, cx: &Context, principal: &Principal, share: usize) -> Result<Permit<'_>> {
         let mailbox = self.mailbox(principal);
-        let until = self.busy().get(&mailbox).copied();
-        let pause = until.map(|until| until.saturating_duration_since(Instant::now())).unwrap_or_default();
-        if pause > LONGEST_PAUSE {
-            let text = format!("the server has asked for a pause of {} s for this mailbox", pause.as_secs());
-            let mut failure = Failure::new(Class::Throttled, text);
-            failure.retry_after_ms = u64::try_from(pause.as_millis()).ok();
-            return Err(failure);
-        }
-        if !pause.is_zero() && cx.wait(pause) {
-            return Err(Failure::new(Class::Cancelled, "the host asked to stop"));
-        }
+        let said =
+            |pause: Duration| format!("the server has asked for a pause of {} s for this mailbox", pause.as_secs());
+        self.busy.wait(cx, &mailbox, said)?;
         self.gate.pass(cx, &mailbox, share)
     }
 
     /// The mailbox wants to be left alone for so long. Short pauses are kept by whoever was told of them.
     pub(crate) fn leave_alone(&self, principal: &Principal, pause: Option<Duration>) {
         if let Some(pause) = pause.filter(|pause| *pause > LONGEST_PAUSE) {
-            self.busy().insert(self.mailbox(principal), Instant::now() + pause);
+            self.busy.note(&self.mailbox(principal), pause);
         }
-    }
-
-    fn busy(&self) -> MutexGuard<'_, HashMap<String, Instant>> {
-        self.busy.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Sends a request with the principal's token; a token that is refused is renewed once. `at` is a path, or a whole

@@ -10,7 +10,7 @@ use crate::batch::{LARGEST, Part, Reply};
 use crate::graph::{query, segment};
 use crate::kind::Kind;
 use crate::record;
-use crate::series::{self, is_out};
+use crate::series;
 use crate::write::{Job, Writer, outcome_of};
 
 /// An occurrence that is to be changed.
@@ -125,17 +125,17 @@ impl Writer<'_> {
         let (mut steps, mut refused) = (Vec::new(), Vec::new());
         for (key, wanted) in wanted {
             let held = held.get(&key).unwrap_or(&none);
-            if wanted == *held || (is_out(&wanted) && is_out(held)) {
+            if wanted == *held || (overrides::is_excluded(&wanted) && overrides::is_excluded(held)) {
                 continue;
             }
             // What was taken out of a series cannot be put back.
-            let plain = if is_out(held) { None } else { series::plain(&now, &key) };
+            let plain = if overrides::is_excluded(held) { None } else { series::plain(&now, &key) };
             let Some((plain, original)) = plain.zip(series::moment(&now, &key)) else {
                 refused.push(key);
                 continue;
             };
-            let change = (!is_out(&wanted)).then(|| {
-                let (fields, whole) = series::change(&wanted, held, &plain);
+            let change = (!overrides::is_excluded(&wanted)).then(|| {
+                let (fields, whole) = overrides::change(&wanted, held, &plain, series::field_of);
                 let write = Write { action: Action::Update, fields, ..Write::default() };
                 Json::Object(self.outlook.events.write_occurrence(&write, whole))
             });

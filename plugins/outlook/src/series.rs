@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use jiff::civil::{Date, DateTime};
 use jiff::tz::TimeZone;
 use pairwise_http::Json;
-use pairwise_plugin_api::{Fields, Value, overrides};
+use pairwise_plugin_api::{Fields, overrides};
 
 /// What an occurrence may do otherwise than its series: path and field.
 const MEMBERS: &[(&str, &str)] = &[
@@ -65,9 +65,7 @@ pub(crate) fn add(fields: &mut Fields, series: &Json, read: impl Fn(&Json) -> Fi
                 overrides::note(&mut members, path, value.clone(), plain.get(field));
             }
         }
-        for (path, value) in members {
-            fields.set(overrides::name(&key, &path), value);
-        }
+        overrides::put(fields, &key, members);
     }
 }
 
@@ -116,21 +114,4 @@ pub(crate) fn plain(series: &Fields, key: &str) -> Option<Fields> {
     fields.set(START, like(original));
     fields.set(END, like(ends));
     Some(fields)
-}
-
-/// What makes an occurrence of what it `held` what it is `wanted` to be: its new values, and all that it then holds.
-pub(crate) fn change(wanted: &Fields, held: &Fields, plain: &Fields) -> (Fields, Fields) {
-    let (mut fields, mut whole) = (Fields::new(), plain.clone());
-    for path in overrides::paths(wanted).chain(overrides::paths(held)) {
-        let Some(field) = field_of(path) else { continue };
-        let value = overrides::held(wanted, path, plain.get(field));
-        whole.set(field, value.clone());
-        fields.set(field, value);
-    }
-    (fields, whole)
-}
-
-/// Whether an occurrence does not take place.
-pub(crate) fn is_out(fields: &Fields) -> bool {
-    fields.get(overrides::EXCLUDED) == Some(&Value::Bool(true))
 }
