@@ -488,8 +488,11 @@ pub trait Store {
     /// Row numbers are filled in.
     fn intend(&mut self, lease: &Lease, run: &str, intents: &mut [Intent], history: &[Lost]) -> StoreResult<()>;
 
-    /// Intents that an earlier run left open, in their order.
-    fn open_intents(&mut self, lease: &Lease) -> StoreResult<Vec<Intent>>;
+    /// Intents towards a side whose outcome is not known, above `after` in their order.
+    fn open_intents(&mut self, lease: &Lease, side: Side, after: IntentId, limit: usize) -> StoreResult<Vec<Intent>>;
+
+    /// Those of one link.
+    fn open_intents_of(&mut self, lease: &Lease, link: LinkId) -> StoreResult<Vec<Intent>>;
 
     /// Settles a batch.
     fn settle(&mut self, lease: &Lease, run: &str, batch: &[Settlement]) -> StoreResult<()>;

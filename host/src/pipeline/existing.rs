@@ -140,9 +140,9 @@ impl Lane<'_> {
         };
         let is_new = |open: &Intent| {
             let creates = (open.write.action, open.side) == (Action::Create, side.other());
-            open.link.id == other && creates && !open.again
+            creates && !open.again
         };
-        if !self.store.open_intents(&self.lease)?.iter().any(is_new) {
+        if !self.store.open_intents_of(&self.lease, other)?.iter().any(is_new) {
             return Ok(false);
         }
         self.pairs.push(if side == Side::Right { (*own, row) } else { (row, *own) });

@@ -20,23 +20,27 @@ use crate::model::{Aside, AsideKind, Guard, Intent, LinkChange, LinkId, Matching
 
 pub(super) fn recover(lane: &mut Lane<'_>) -> Result<(), Stop> {
     lane.unsure = Sides::default();
-    let open = lane.store.open_intents(&lane.lease)?;
-    if open.is_empty() {
-        return Ok(());
-    }
-    lane.observer.stage(Stage::Recover);
-    lane.blocked.clear();
-    if !lane.guards(Guard::Asking) {
-        return forget(lane, &open);
-    }
+    let mut any = false;
     for side in Side::BOTH {
-        let mut of_side: Vec<Intent> = open.iter().filter(|intent| intent.side == side).cloned().collect();
-        for intent in &mut of_side {
-            let sent = Record { fields: intent.write.fields.clone(), ..Record::default() };
-            intent.asked = lane.map.translate_in(side, &sent).unwrap_or_default();
-        }
-        for batch in of_side.chunks(lane.batch()) {
+        let mut after = 0;
+        loop {
+            let mut batch = lane.store.open_intents(&lane.lease, side, after, lane.batch())?;
+            let Some(last) = batch.last() else { break };
+            after = last.id;
+            if !any {
+                any = true;
+                lane.observer.stage(Stage::Recover);
+                lane.blocked.clear();
+            }
+            if !lane.guards(Guard::Asking) {
+                forget(lane, &batch)?;
+                continue;
+            }
             lane.breathe()?;
+            for intent in &mut batch {
+                let sent = Record { fields: intent.write.fields.clone(), ..Record::default() };
+                intent.asked = lane.map.translate_in(side, &sent).unwrap_or_default();
+            }
             let (creates, others): (Vec<&Intent>, Vec<&Intent>) =
                 batch.iter().partition(|intent| intent.write.action == Action::Create);
             let answers = created(lane, side, &creates)?;

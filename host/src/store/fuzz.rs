@@ -67,7 +67,7 @@ const READERS: &[Reader] = &[
     |db, lease| db.memory(lease).map(drop),
     |db, lease| db.work(lease, Select::All, 0, 10).map(drop),
     |db, lease| db.links(lease, 0, 10).map(drop),
-    |db, lease| db.open_intents(lease).map(drop),
+    |db, lease| db.open_intents(lease, Side::Right, 0, 100).map(drop),
     |db, lease| db.unmatched(lease, Side::Left, 0, 10).map(drop),
     |db, lease| db.key_groups(lease, 0, &mut |_| ()),
     |db, _| db.conflicts(&key(), 0, 10).map(drop),

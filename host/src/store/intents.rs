@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 
 use pairwise_plugin_api::{Action, Fields, Millis, Write};
+use rusqlite::Params;
 use serde::{Deserialize, Serialize};
 
 use super::births;
@@ -13,7 +14,8 @@ use crate::model::{End, InboxId, Intent, IntentId, LinkId, Lost, Side};
 
 statements! {
     ADD = "INSERT INTO intent (lane, link, side, call, body) VALUES (?1, ?2, ?3, ?4, ?5)";
-    OPEN = "SELECT id, link, side, call, body FROM intent WHERE lane = ?1 ORDER BY id";
+    OPEN = "SELECT id, link, side, call, body FROM intent WHERE lane = ?1 AND side = ?2 AND id > ?3 ORDER BY id LIMIT ?4";
+    OF_LINK = "SELECT id, link, side, call, body FROM intent WHERE lane = ?1 AND link = ?2 ORDER BY id";
     CLOSE = "DELETE FROM intent WHERE id = ?1 AND lane = ?2";
 }
 
@@ -50,11 +52,20 @@ pub(super) fn intend(tx: &Tx<'_>, run: &str, intents: &mut [Intent], lost: &[Los
     Ok(())
 }
 
-/// All open intents with their links as they are stored.
-pub(super) fn open(tx: &Tx<'_>) -> Answer<Vec<Intent>> {
+/// Open intents towards a side, above `after`, with their links as they are stored.
+pub(super) fn open(tx: &Tx<'_>, side: Side, after: IntentId, limit: usize) -> Answer<Vec<Intent>> {
+    read(tx, OPEN, (tx.lane(), side, after, limit))
+}
+
+/// The open intents of a link.
+pub(super) fn of_link(tx: &Tx<'_>, link: LinkId) -> Answer<Vec<Intent>> {
+    read(tx, OF_LINK, (tx.lane(), link))
+}
+
+fn read(tx: &Tx<'_>, sql: &'static str, params: impl Params) -> Answer<Vec<Intent>> {
     type Row = (IntentId, LinkId, Side, String, Body<'static>);
     let rows: Vec<Row> =
-        tx.all(OPEN, [tx.lane()], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?, tx.unpack(row, 4)?)))?;
+        tx.all(sql, params, |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?, tx.unpack(row, 4)?)))?;
     rows.into_iter()
         .map(|(id, link, side, call, body)| {
             Ok(Intent {
@@ -115,7 +126,7 @@ mod tests {
     }
 
     fn open(db: &mut Db, lease: &Lease) -> Vec<Intent> {
-        db.open_intents(lease).unwrap()
+        Side::BOTH.into_iter().flat_map(|side| db.open_intents(lease, side, 0, 10).unwrap()).collect()
     }
 
     #[test]
@@ -155,6 +166,23 @@ mod tests {
         assert!(db.settle(&lease, "run", std::slice::from_ref(&retire)).is_err(), "a link with an open write stays");
         settle(&mut db, &lease, Settlement { closed: vec![id], ..retire });
         assert!(open(&mut db, &lease).is_empty());
+    }
+
+    #[test]
+    fn open_intents_come_in_pages_by_side() {
+        let (mut db, lease) = world();
+        let links = ["a", "b", "c"].map(|id| linked(&mut db, &lease, id, &format!("{id}.vcf")));
+        let mut intents: Vec<Intent> = links.iter().map(|link| update(link, Side::Right)).collect();
+        intents.push(update(&links[1], Side::Left));
+        db.intend(&lease, "run", &mut intents, &[]).unwrap();
+        let mut ids = |side, after, limit| -> Vec<IntentId> {
+            db.open_intents(&lease, side, after, limit).unwrap().iter().map(|intent| intent.id).collect()
+        };
+        assert_eq!(ids(Side::Right, 0, 2), [intents[0].id, intents[1].id]);
+        assert_eq!(ids(Side::Right, intents[1].id, 2), [intents[2].id]);
+        assert_eq!(ids(Side::Left, 0, 2), [intents[3].id]);
+        let of_link = db.open_intents_of(&lease, links[1].id).unwrap();
+        assert_eq!(of_link.iter().map(|intent| intent.id).collect::<Vec<_>>(), [intents[1].id, intents[3].id]);
     }
 
     #[test]

@@ -4,8 +4,8 @@ use pairwise_plugin_api::{Cursor, Millis, RecordRef};
 
 use super::{Db, absence, aside, cursors, holds, inbox, intents, lease, links, matching, revisits, settle, work};
 use crate::model::{
-    Announced, AsideId, Author, Hold, Holder, InboxId, Intent, KeyGroup, Known, LaneKey, LaneMemory, Lease, Link,
-    LinkId, Lost, Seen, Select, Settlement, Side, Staged, Store, StoreResult, Work, Written,
+    Announced, AsideId, Author, Hold, Holder, InboxId, Intent, IntentId, KeyGroup, Known, LaneKey, LaneMemory, Lease,
+    Link, LinkId, Lost, Seen, Select, Settlement, Side, Staged, Store, StoreResult, Work, Written,
 };
 
 impl Store for Db {
@@ -145,8 +145,12 @@ impl Store for Db {
         self.write(lease, |tx| intents::intend(tx, run, intents, history))
     }
 
-    fn open_intents(&mut self, lease: &Lease) -> StoreResult<Vec<Intent>> {
-        self.read(lease.lane, intents::open)
+    fn open_intents(&mut self, lease: &Lease, side: Side, after: IntentId, limit: usize) -> StoreResult<Vec<Intent>> {
+        self.read(lease.lane, |tx| intents::open(tx, side, after, limit))
+    }
+
+    fn open_intents_of(&mut self, lease: &Lease, link: LinkId) -> StoreResult<Vec<Intent>> {
+        self.read(lease.lane, |tx| intents::of_link(tx, link))
     }
 
     fn settle(&mut self, lease: &Lease, run: &str, batch: &[Settlement]) -> StoreResult<()> {
@@ -208,7 +212,7 @@ mod tests {
         db.intend(&lease, "run", &mut intents, &[]).unwrap();
         let [intent] = intents;
         let stored = Intent { asked: pairwise_plugin_api::Fields::new(), ..intent.clone() };
-        assert_eq!(db.open_intents(&lease).unwrap(), [stored]);
+        assert_eq!(db.open_intents(&lease, Side::Right, 0, 10).unwrap(), [stored]);
         assert_eq!(db.memory(&lease).unwrap().live_links, 1);
 
         let mut link = intent.link.clone();
@@ -222,7 +226,7 @@ mod tests {
         };
         db.settle(&lease, "run", &[settlement]).unwrap();
         assert!(all_work(&mut db, &lease).is_empty());
-        assert!(db.open_intents(&lease).unwrap().is_empty());
+        assert!(db.open_intents(&lease, Side::Right, 0, 10).unwrap().is_empty());
         assert_eq!(db.links(&lease, 0, 10).unwrap(), [link.clone()]);
         let known = db.known(&lease, Side::Right, &[at("ada.vcf"), at("bob.vcf")]).unwrap();
         assert_eq!(known[0].link, Some((link.id, Some("r1".into()))));

@@ -10,8 +10,8 @@ use std::sync::{Mutex, MutexGuard};
 
 use pairwise_host::chance::Chance;
 use pairwise_host::model::{
-    Announced, AsideId, Author, Guard, Hold, Holder, InboxId, Intent, KeyGroup, Known, LaneKey, LaneMemory, Lease,
-    Link, LinkId, Lost, Observer, Remote, Seen, Select, Settlement, Side, Stage, Staged, Store, StoreError,
+    Announced, AsideId, Author, Guard, Hold, Holder, InboxId, Intent, IntentId, KeyGroup, Known, LaneKey, LaneMemory,
+    Lease, Link, LinkId, Lost, Observer, Remote, Seen, Select, Settlement, Side, Stage, Staged, Store, StoreError,
     StoreResult, Work, Written,
 };
 use pairwise_host::store::Db;
@@ -285,8 +285,12 @@ impl Store for Ledger<'_, '_> {
         })
     }
 
-    fn open_intents(&mut self, lease: &Lease) -> StoreResult<Vec<Intent>> {
-        self.db().open_intents(lease)
+    fn open_intents(&mut self, lease: &Lease, side: Side, after: IntentId, limit: usize) -> StoreResult<Vec<Intent>> {
+        self.db().open_intents(lease, side, after, limit)
+    }
+
+    fn open_intents_of(&mut self, lease: &Lease, link: LinkId) -> StoreResult<Vec<Intent>> {
+        self.db().open_intents_of(lease, link)
     }
 
     fn settle(&mut self, lease: &Lease, run: &str, batch: &[Settlement]) -> StoreResult<()> {
