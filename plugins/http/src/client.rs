@@ -62,16 +62,19 @@ pub struct Patience {
     pub pause: Duration,
     /// The longest pause that is waited out here. A server that asks for more is the host's business.
     pub longest: Duration,
+    /// A plain 500 passes like the others from 502 on. False where the system says that it does not.
+    pub repeats_500: bool,
 }
 
 impl Patience {
     /// Every request is sent once.
-    pub const NONE: Patience = Patience { tries: 1, pause: Duration::ZERO, longest: Duration::ZERO };
+    pub const NONE: Patience =
+        Patience { tries: 1, pause: Duration::ZERO, longest: Duration::ZERO, repeats_500: false };
 }
 
 impl Default for Patience {
     fn default() -> Self {
-        Patience { tries: 4, pause: Duration::from_millis(200), longest: Duration::from_secs(20) }
+        Patience { tries: 4, pause: Duration::from_millis(200), longest: Duration::from_secs(20), repeats_500: true }
     }
 }
 
@@ -183,7 +186,7 @@ impl Client {
             Ok(response) => {
                 let (parts, body) = response.into_parts();
                 let status = parts.status.as_u16();
-                tracing::debug!(request = ?request, status, took_ms, "answered");
+                tracing::debug!(request = ?request, id = request.id(), status, took_ms, "answered");
                 let header = |(name, value): (&http::HeaderName, &http::HeaderValue)| {
                     (name.as_str().to_owned(), String::from_utf8_lossy(value.as_bytes()).into_owned())
                 };
@@ -194,7 +197,7 @@ impl Client {
             }
             Err(error) => {
                 let failure = self.clean(transport::failure(&error, request, started.load(Ordering::Relaxed)));
-                tracing::debug!(request = ?request, error = %failure, took_ms, "not answered");
+                tracing::debug!(request = ?request, id = request.id(), error = %failure, took_ms, "not answered");
                 Err(failure)
             }
         }
@@ -227,6 +230,7 @@ impl Client {
     fn pause(&self, request: &Request, got: &Result<Answer>, sent: u32) -> Option<Duration> {
         let patience = self.options.patience;
         let (certainty, asked) = match got {
+            Ok(answer) if answer.status == 500 && !patience.repeats_500 => return None,
             Ok(answer) => match answer.refusal() {
                 refusal @ (Refusal::Throttled | Refusal::Passing) => (refusal.certainty(), answer.retry_after()),
                 _ => return None,

@@ -32,6 +32,7 @@ mod pauses;
 mod place;
 mod request;
 mod secrets;
+mod token;
 mod transport;
 
 #[cfg(test)]
@@ -45,8 +46,9 @@ pub use json::{Json, Object, Place};
 pub use own::OwnWrites;
 pub use pauses::Pauses;
 pub use place::{base_url, shown};
-pub use request::{Effect, Method, Request};
+pub use request::{Effect, Method, Request, uuid};
 pub use secrets::Secrets;
+pub use token::{Token, seconds};
 
 /// For [`json!`].
 #[doc(hidden)]

@@ -3,6 +3,17 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+/// The header of a request's own id.
+const REQUEST_ID: &str = "client-request-id";
+
+/// A random one, of version 4.
+#[must_use]
+pub fn uuid() -> String {
+    let bits = fastrand::u128(..) & !(0xf << 76 | 0x3 << 62) | 0x4 << 76 | 0x2 << 62;
+    let text = format!("{bits:032x}");
+    [&text[..8], &text[8..12], &text[12..16], &text[16..20], &text[20..]].join("-")
+}
+
 /// The methods that our protocols use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Method {
@@ -88,6 +99,18 @@ impl Request {
         self
     }
 
+    /// With an id of its own, by which the people who run a server of Microsoft find the call in its records.
+    #[must_use]
+    pub fn identified(self) -> Self {
+        self.header(REQUEST_ID, uuid())
+    }
+
+    /// The id that it bears.
+    #[must_use]
+    pub fn id(&self) -> Option<&str> {
+        self.headers.iter().find(|(name, _)| name == REQUEST_ID).map(|(_, value)| value.as_str())
+    }
+
     /// With a body of this content type.
     #[must_use]
     pub fn body(mut self, content_type: &str, body: impl Into<Vec<u8>>) -> Self {
@@ -127,5 +150,20 @@ impl Request {
 impl std::fmt::Debug for Request {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{} {}", self.method.name(), crate::shown(&self.url))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_are_uuids_and_no_two_are_the_same() {
+        let request = Request::get("https://mail.example.com").identified();
+        let id = request.id().unwrap_or_default();
+        let lengths: Vec<usize> = id.split('-').map(str::len).collect();
+        assert_eq!(lengths, [8, 4, 4, 4, 12], "{id}");
+        assert!(id[14..].starts_with('4') && "89ab".contains(&id[19..20]), "{id}");
+        assert_ne!(request.id(), Request::get("https://mail.example.com").identified().id());
     }
 }

@@ -71,7 +71,8 @@ fn says(status: &str, headers: &str, body: &str) -> String {
 }
 
 fn client() -> Client {
-    let patience = Patience { tries: 3, pause: Duration::from_millis(1), longest: Duration::from_secs(2) };
+    let patience =
+        Patience { tries: 3, pause: Duration::from_millis(1), longest: Duration::from_secs(2), ..Patience::default() };
     Client::new(Options { patience, ..Options::default() }).unwrap()
 }
 
