@@ -319,6 +319,8 @@ pub struct ChangesRequest {
     pub entities: Vec<String>,
     /// Since when; `None` is from the beginning: everything that is there now.
     pub cursor: Option<Cursor>,
+    /// Without a cursor: where reading stood before, if it ever did. What is missing since may be explained by it.
+    pub previous: Option<Cursor>,
     /// The largest page that is wanted; the connector may answer with fewer.
     pub limit: u32,
     /// Only these fields; empty is all.

@@ -261,6 +261,28 @@ fn a_creation_without_an_answer_joins_its_group() {
     assert_eq!(pair.cards().len(), 1);
 }
 
+/// A lead that became a contact keeps its card, one that was deleted loses it: a listing shows neither of them.
+#[test]
+fn a_converted_lead_keeps_its_card() {
+    let pair = Pair::of("mirror", 30, "");
+    let profile = pair.world.text("profiles/people.toml").replace("\"contacts\"", "\"leads\"");
+    pair.world.put("profiles/people.toml", &profile);
+    pair.sync();
+    let leads = pair.sandbox.records(CRM, Some("leads"), None);
+    let mut addressed = leads.into_iter().filter_map(|lead| {
+        let email = lead.fields.get("Email")?.as_str()?.to_owned();
+        Some((lead.id, email))
+    });
+    let (converted, deleted) = (addressed.next().unwrap(), addressed.next().unwrap());
+    pair.sandbox.command(CRM, "convert", &json!({ "user": "lee", "id": converted.0 })).unwrap();
+    pair.sandbox.delete(CRM, "admin", &deleted.0).unwrap();
+    for _ in 0..3 {
+        pair.world.run(["sync", "--full"]).exits(0);
+    }
+    pair.card(&converted.1);
+    assert!(pair.cards().iter().all(|(_, card)| !card.contains(&deleted.1)), "{}", deleted.1);
+}
+
 /// Leads need no account, so that new cards become leads. Whatever goes wrong on the way, in the end each card has its lead and
 /// each lead its card, once, with the edits of both sides. `PAIRWISE_SEEDS` tries more histories than are tried by itself.
 #[test]
@@ -281,11 +303,11 @@ fn faults_change_nothing_in_the_end() {
         }
         for fault in [
             Fault { status: Some(503), retry_after: Some(0), ..Fault::default() },
-            Fault { status: Some(500), ..Fault::default() },
+            Fault { status: Some(500), retry_after: Some(0), ..Fault::default() },
             Fault { status: Some(429), retry_after: Some(0), ..Fault::default() },
             Fault { drop_connection: true, ..Fault::default() },
             Fault { drop_connection: true, after_effect: true, ..Fault::default() },
-            Fault { status: Some(500), after_effect: true, ..Fault::default() },
+            Fault { status: Some(500), retry_after: Some(0), after_effect: true, ..Fault::default() },
         ] {
             pair.sandbox.fault(CRM, Fault { times: Some(0), chance: Some(0.02), ..fault });
         }

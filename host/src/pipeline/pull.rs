@@ -39,7 +39,8 @@ impl Ask {
             // A record that was missed is to be missed, or seen, again.
             let doubts = lane.memory.doubts[side];
             let whole = lane.options.full || lane.spec.scan[side] == Scan::Full || sweep_due || doubts;
-            return Ask::Feed(Ask::since(lane, side, cursor.filter(|_| !whole)));
+            let (cursor, previous) = if whole { (None, cursor) } else { (cursor, None) };
+            return Ask::Feed(ChangesRequest { previous, ..Ask::since(lane, side, cursor) });
         }
         // The first listing needs every record anyway.
         let whole = cursor.is_none() || lane.spec.scan[side] == Scan::Full;

@@ -1,5 +1,7 @@
 //! The operations of the plugin API.
 
+use std::collections::BTreeSet;
+
 use pairwise_plugin_api::ops::*;
 use pairwise_plugin_api::{
     Absent, Capabilities, Catalogue, Change, Class, Condition, Connector, Context, CreateKey, Failure, Found, Outcome,
@@ -13,6 +15,7 @@ use crate::entity::{Kind, catalogue};
 use crate::feed::Reader;
 use crate::find;
 use crate::groups;
+use crate::leads::{self, LEADS};
 use crate::records::{Reading, by_keys};
 use crate::server::Server;
 use crate::settings::Config;
@@ -106,9 +109,15 @@ impl Connector for InforCrm {
             }
             None => None,
         };
+        let listed = request.previous.as_ref().filter(|_| state.is_none()).and_then(|cursor| State::of(cursor).ok());
+        if request.entities.iter().any(|entity| entity == LEADS) {
+            let states = state.iter().chain(&listed);
+            login.known().leads.extend(states.flat_map(State::leads));
+        }
         let (fields, skip_own) = (request.fields.as_slice(), request.skip_own);
-        let reader = Reader { server: &self.server, cx, login: &login, fields, skip_own };
-        let (page, state) = reader.changes(state, &request.entities, group, request.limit)?;
+        let reader =
+            Reader { server: &self.server, cx, login: &login, principal: &request.principal, fields, skip_own };
+        let (page, state) = reader.changes(state, listed, &request.entities, group, request.limit)?;
         login.known().midway = page.next.clone().filter(|_| page.more).map(|cursor| (cursor, state));
         Ok(page)
     }
@@ -121,6 +130,7 @@ impl Connector for InforCrm {
                 scope: request.scope,
                 entities: request.entities,
                 cursor: request.page,
+                previous: request.previous,
                 limit: request.limit,
                 fields: request.fields,
                 skip_own: false,
@@ -167,9 +177,14 @@ impl Connector for InforCrm {
                 None => None,
             };
             let statuses = batch::statuses(&self.server, cx, &login, kind.entity, &absent)?;
+            let converted = if kind.entity == LEADS {
+                leads::converted(&self.server, cx, &login, &request.principal, &absent)?
+            } else {
+                BTreeSet::new()
+            };
             for (place, key) in places.iter().zip(&keys) {
                 let gone = statuses.get(key).is_some_and(|status| [404, 410].contains(status));
-                if gone && !members.as_ref().is_some_and(|members| members.contains(key)) {
+                if gone && !converted.contains(key) && !members.as_ref().is_some_and(|members| members.contains(key)) {
                     answers[*place].absent = Absent::Gone;
                 }
             }

@@ -5,6 +5,8 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use pairwise_plugin_api::serde::{Deserialize, Deserializer, Serialize, Serializer};
 use pairwise_plugin_api::{Class, Cursor, Failure, Millis, Result};
 
+use crate::leads::Addresses;
+
 /// The present form of cursors.
 const FORM: u32 = 2;
 
@@ -33,6 +35,9 @@ pub(crate) struct Part {
     pub(crate) doubtful: Keys,
     pub(crate) records: Window,
     pub(crate) addresses: Window,
+    /// Of leads.
+    #[serde(default, skip_serializing_if = "Addresses::is_empty")]
+    pub(crate) leads: Addresses,
 }
 
 /// The recent past of a feed, which is looked at again, because what happened in it may show late.
@@ -59,6 +64,8 @@ pub(crate) enum Todo {
     These { part: usize, keys: Keys },
     /// These do not belong to the scope any more. `first` says that this was found out just now.
     Left { part: usize, keys: Keys, first: bool },
+    /// Leads that a listing has left out, because they are contacts now.
+    Converted { part: usize },
 }
 
 /// Sorted keys. Written down, each one leaves out what it shares with the one before: a site's keys count upwards, so that few
@@ -178,6 +185,11 @@ impl State {
     /// What a cursor holds.
     pub(crate) fn of(cursor: &Cursor) -> Result<State> {
         serde_json::from_slice(&cursor.0).map_err(|_| expired("cannot be read"))
+    }
+
+    /// The addresses of leads that it has met.
+    pub(crate) fn leads(&self) -> impl Iterator<Item = (String, String)> {
+        self.parts.iter().flat_map(|part| part.leads.all())
     }
 
     /// The state, if it was made for these entities and this group; otherwise everything is to be read anew.

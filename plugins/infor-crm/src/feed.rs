@@ -5,16 +5,17 @@
 //! page. The past begins some time before the last change that was seen, by the server's own dates, because clocks differ
 //! and long work shows late. What was seen in it is remembered, so that it is not told twice.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use pairwise_http::{Json, abreast};
-use pairwise_plugin_api::{Change, Context, Millis, Name, Page, Reason, RecordRef, Result};
+use pairwise_plugin_api::{Change, Context, Millis, Name, Page, Principal, Reason, RecordRef, Result};
 
 use crate::batch;
 use crate::cursor::{Keys, Part, State, Todo, Window};
 use crate::entity::{AddressKind, Kind, RELATIONS};
 use crate::groups::{self, is_marked, marker};
 use crate::identity::{Edition, identity};
+use crate::leads::{self, EMAIL, LEADS};
 use crate::login::Login;
 use crate::query::{at, literal, url};
 use crate::records::{Reading, by_keys, select, selected_by_keys};
@@ -30,6 +31,7 @@ pub(crate) struct Reader<'a> {
     pub(crate) server: &'a Server,
     pub(crate) cx: &'a Context,
     pub(crate) login: &'a Login,
+    pub(crate) principal: &'a Principal,
     /// The fields that are wanted; none means all.
     pub(crate) fields: &'a [Name],
     /// Records that are as we wrote them are not told.
@@ -107,10 +109,11 @@ fn print(text: &str) -> u64 {
 }
 
 impl Reader<'_> {
-    /// A page of what is in the scope (without a state) or changed in it.
+    /// A page of what is in the scope (without a state) or changed in it. `listed` is what an earlier listing has come to.
     pub(crate) fn changes(
         &self,
         before: Option<State>,
+        listed: Option<State>,
         entities: &[String],
         group: Option<&str>,
         limit: u32,
@@ -118,7 +121,7 @@ impl Reader<'_> {
         let mut state = match before {
             Some(state) if !state.todo.is_empty() => state,
             Some(state) => self.look(state)?,
-            None => self.begin(entities, group)?,
+            None => self.begin(listed, entities, group)?,
         };
         // Each request has another one behind it, so that none waits for what the ones before it told to be looked at.
         let Config { page, parallel, .. } = &self.server.config;
@@ -136,9 +139,10 @@ impl Reader<'_> {
     }
 
     /// Everything there is.
-    fn begin(&self, entities: &[String], group: Option<&str>) -> Result<State> {
+    fn begin(&self, listed: Option<State>, entities: &[String], group: Option<&str>) -> Result<State> {
         let edition = identity(self.server, self.cx, self.login)?.edition;
         let mut state = State::new(Vec::new());
+        let mut listed = listed.map(|state| state.parts).unwrap_or_default();
         for (number, entity) in entities.iter().enumerate() {
             let kind = Kind::of(entity)?;
             let mut part = Part {
@@ -156,6 +160,12 @@ impl Reader<'_> {
                 state.todo.push_back(Todo::These { part: number, keys: part.members.clone() });
             } else {
                 state.todo.push_back(Todo::From { part: number, after: None });
+            }
+            if let Some(listed) = listed.iter_mut().find(|listed| listed.entity == part.entity) {
+                part.leads = std::mem::take(&mut listed.leads).begin();
+            }
+            if !part.leads.is_empty() {
+                state.todo.push_back(Todo::Converted { part: number });
             }
             state.parts.push(part);
         }
@@ -397,6 +407,15 @@ impl Reader<'_> {
                 let removed = |(key, reason)| Change::removed(RecordRef::new(kind.entity, key), reason);
                 Ok(asked.into_iter().zip(reasons).map(removed).collect())
             }
+            Todo::Converted { part } => {
+                let missing = state.parts[part].leads.missing();
+                let converted: Vec<String> = self.converted(&missing)?.into_iter().collect();
+                // One that is there may have left the group, or may have come back meanwhile.
+                let gone = batch::statuses(self.server, self.cx, self.login, LEADS, &converted)?;
+                let is_gone = |key: &String| gone.get(key).is_some_and(|status| [404, 410].contains(status));
+                let removed = |key| Change::removed(RecordRef::new(LEADS, key), Reason::LeftScope);
+                Ok(converted.into_iter().filter(is_gone).map(removed).collect())
+            }
         }
     }
 
@@ -407,6 +426,12 @@ impl Reader<'_> {
         for entry in entries {
             let Some(record) = reading.record(&entry) else { continue };
             let dated = |json: Option<&Json>| json.and_then(millis);
+            if kind.entity == LEADS {
+                let address = text(&entry, EMAIL);
+                part.leads.note(&record.at.id, address);
+                let known = address.map(|address| (record.at.id.clone(), address.to_owned()));
+                self.login.known().leads.extend(known);
+            }
             if let Some(date) = dated(entry.get("ModifyDate")).filter(|date| *date >= part.records.since) {
                 let state = (date, etag(&entry).map_or(0, print));
                 part.records.seen.0.insert(record.at.id.clone(), state);
@@ -422,14 +447,20 @@ impl Reader<'_> {
         changes
     }
 
+    fn converted(&self, gone: &[String]) -> Result<BTreeSet<String>> {
+        leads::converted(self.server, self.cx, self.login, self.principal, gone)
+    }
+
     /// Why records do not belong to the scope any more. A deletion takes a record out of its groups; one that merely cannot be
     /// seen stays in them, and is not asked about here.
     fn why_left(&self, kind: &'static Kind, by_marker: bool, keys: &[String]) -> Result<Vec<Reason>> {
         let here = selected_by_keys(self.server, self.cx, self.login, kind.entity, "ModifyDate", keys)?;
         let absent: Vec<String> = keys.iter().filter(|key| !here.contains_key(*key)).cloned().collect();
+        let converted = if kind.entity == LEADS { self.converted(&absent)? } else { BTreeSet::new() };
         let mut absent = batch::statuses(self.server, self.cx, self.login, kind.entity, &absent)?;
         let reason = |key: &String| match absent.remove(key) {
             None | Some(200) => Reason::LeftScope,
+            Some(404 | 410) if converted.contains(key) => Reason::LeftScope,
             Some(404 | 410) if !by_marker => Reason::Deleted,
             Some(_) => Reason::Unknown,
         };

@@ -4,7 +4,7 @@ use std::collections::{BTreeSet, HashMap};
 
 use pairwise_http::abreast;
 use pairwise_plugin_api::ops::FindRequest;
-use pairwise_plugin_api::{Class, Context, Failure, Name, Record, Result};
+use pairwise_plugin_api::{Class, Context, Failure, Fields, Name, Principal, Record, Result};
 
 use crate::entity::{ACCOUNT_NAME, Kind, RELATIONS, address_field, extra};
 use crate::groups;
@@ -104,6 +104,30 @@ pub(crate) fn find(server: &Server, cx: &Context, request: &FindRequest) -> Resu
         holders.into_iter().flatten().map(chosen).collect()
     };
     Ok(request.values.iter().map(matches).collect())
+}
+
+/// The record that a creation clashes with: the only one that bears its address and its names, or an account's name.
+pub(crate) fn standing(
+    server: &Server,
+    cx: &Context,
+    principal: &Principal,
+    kind: &'static Kind,
+    fields: &Fields,
+) -> Result<Option<Record>> {
+    let (by, names): (&str, &[&str]) =
+        if kind.entity == "accounts" { ("AccountName", &[]) } else { ("Email", &["LastName", "FirstName"]) };
+    let Some(value) = fields.text(by).filter(|_| kind.column(by).is_some()) else { return Ok(None) };
+    let request = FindRequest {
+        principal: principal.clone(),
+        entity: kind.entity.to_owned(),
+        by: vec![by.into()],
+        values: vec![value.to_owned()],
+        case_sensitive: true,
+        ..FindRequest::default()
+    };
+    let mut found = find(server, cx, &request)?.pop().unwrap_or_default();
+    found.retain(|record| names.iter().all(|name| record.fields.text(name) == fields.text(name)));
+    Ok(found.pop().filter(|_| found.is_empty()))
 }
 
 /// Records by what their copies know them by: the keys of this site.

@@ -21,8 +21,8 @@
 //! `ShippingAddress/Street` and so on, too.
 //!
 //! **Conditions** that `check` tells: `group_missing`, `group_by_marker`, `entity_not_enabled`, `unknown_selector`, `not_admin`,
-//! `version`. **Codes** of refused writes: `rejected`, `forbidden`, `not_visible`, `too_long`, `no_group`, `unknown_field`,
-//! `unknown_entity`, `unsupported`.
+//! `version`. **Codes** of refused writes: `rejected`, `conflict`, `converted`, `forbidden`, `not_visible`, `too_long`, `no_group`,
+//! `unknown_field`, `unknown_entity`, `unsupported`.
 
 mod addresses;
 mod batch;
@@ -38,6 +38,7 @@ mod find;
 pub mod fuzz;
 mod groups;
 mod identity;
+mod leads;
 mod login;
 mod payload;
 mod query;

@@ -1,6 +1,6 @@
 //! A principal's login: how it is put into requests, and what is known about it.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
@@ -53,6 +53,8 @@ pub(crate) struct Known {
     pub(crate) group: Option<(Instant, Group)>,
     /// Groups that streams work in, with the entities that belong to them.
     pub(crate) streams: BTreeSet<(String, String)>,
+    /// Addresses of leads, by their keys.
+    pub(crate) leads: HashMap<String, String>,
 }
 
 impl Known {

@@ -7,6 +7,7 @@ use pairwise_http::{Json, abreast};
 use pairwise_plugin_api::{Context, FieldType, Fields, Millis, Name, Record, RecordRef, Result, Value};
 
 use crate::entity::{ACCOUNT_NAME, Kind, RELATIONS, STREET, address_fields, extra};
+use crate::leads::{EMAIL, LEADS};
 use crate::login::Login;
 use crate::query::{fitting, url, width, within};
 use crate::server::Server;
@@ -40,6 +41,9 @@ pub(crate) fn select<'k>(kind: &'static Kind, config: &Config, fields: &[Name]) 
         let own = kind.column(field).is_some() || kind.reference(field).is_some();
         own || shown || extra(config, kind).any(|extra| extra == field)
     };
+    if kind.entity == LEADS {
+        members.push(EMAIL);
+    }
     for field in fields.iter().filter(|field| known(field)) {
         members.push(field);
     }

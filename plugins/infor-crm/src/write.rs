@@ -9,14 +9,17 @@ use jiff::Timestamp;
 use pairwise_http::{Method, json};
 use pairwise_plugin_api::ops::WriteRequest;
 use pairwise_plugin_api::{
-    Action, Certainty, Class, Context, Failure, Millis, Name, Outcome, Record, RecordRef, Result, Status, Text, Write,
+    Action, Certainty, Class, Context, Failure, Millis, Name, Outcome, Principal, Record, RecordRef, Result, Status,
+    Text, Write,
 };
 
 use crate::addresses::nest;
 use crate::batch::{Done, Item, execute};
 use crate::entity::{Kind, RELATIONS};
+use crate::find::standing;
 use crate::groups::{self, marked, marker, unmarked};
 use crate::identity::{Edition, Identity, identity};
+use crate::leads::{self, LEADS};
 use crate::login::Login;
 use crate::payload::{Payload, about, ignored, payload};
 use crate::records::{Reading, Version, by_keys, is_whole, selected_by_keys};
@@ -33,6 +36,7 @@ pub(crate) struct Writer<'a> {
     pub(crate) server: &'a Server,
     pub(crate) cx: &'a Context,
     pub(crate) login: &'a Login,
+    principal: &'a Principal,
     pub(crate) identity: Identity,
     /// The group that the scope names.
     pub(crate) group: Option<String>,
@@ -71,6 +75,7 @@ pub(crate) fn write(server: &Server, cx: &Context, request: &WriteRequest) -> Re
         server,
         cx,
         login: &login,
+        principal: &request.principal,
         identity,
         group: groups::selected(&request.scope)?,
         fields: &request.fields,
@@ -267,6 +272,13 @@ impl Writer<'_> {
                 job.entry = Some(done.entry);
             }
             404 | 410 if deletes => job.outcome = Some(Outcome::of(Status::Gone)),
+            409 if job.write.action == Action::Create => {
+                job.outcome = Some(match standing(self.server, self.cx, self.principal, kind, &job.write.fields) {
+                    Ok(Some(record)) => Outcome { record: Some(record), ..Outcome::of(Status::Exists) },
+                    Ok(None) => self.refusal(kind, job.write, &done),
+                    Err(failure) => failed(&failure),
+                });
+            }
             // One field that may not be written: the others are sent without it.
             403 => match named_field(&done, &job.payload.own) {
                 Some(member) => {
@@ -295,6 +307,7 @@ impl Writer<'_> {
             401 => Outcome { text, ..Outcome::of(Status::Auth) },
             403 => refused("forbidden"),
             404 | 410 => self.absent(kind, &write.at, done.status),
+            409 => refused("conflict"),
             429 => Outcome { text, retry_after_ms: done.retry_after_ms, ..Outcome::of(Status::Throttled) },
             500.. => Outcome { text, ..Outcome::of(Status::Unknown) },
             _ => refused("rejected"),
@@ -307,6 +320,16 @@ impl Writer<'_> {
             let text = "the record is not there, or this login may not see it any more; nothing is concluded from that";
             Outcome::refused("not_visible", text)
         };
+        if kind.entity == LEADS {
+            let gone = [at.id.clone()];
+            match leads::converted(self.server, self.cx, self.login, self.principal, &gone) {
+                Ok(converted) if converted.is_empty() => {}
+                Ok(_) => {
+                    return Outcome::refused("converted", "the lead has become a contact, and is no lead any more");
+                }
+                Err(failure) => return failed(&failure),
+            }
+        }
         match &self.group {
             _ if status == 410 => Outcome::of(Status::Gone),
             Some(name) if self.identity.edition == Edition::V8 => {

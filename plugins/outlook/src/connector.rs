@@ -188,6 +188,7 @@ impl Connector for Outlook {
             scope: request.scope,
             entities: request.entities,
             cursor: request.page,
+            previous: request.previous,
             limit: request.limit,
             fields: request.fields,
             skip_own: false,

@@ -195,6 +195,7 @@ fn spell_refusal(refusal: &Refusal, json: bool) -> Response {
 pub(super) fn refuse(fault: &Fault) -> Response {
     let status = fault.status.unwrap_or(500);
     let said = match status {
+        409 => "The entry conflicts with one that is there.",
         500 => "We're sorry, you've encountered an error. If applicable, please try again.",
         503 => "The service is not available.",
         _ => "The request was refused.",

@@ -289,3 +289,36 @@ fn servers_differ() {
     let blind = Write { expect: None, ..update(records[0], fields([("Title", "Blind")])) };
     assert_eq!(world.one(blind).status, Status::Applied);
 }
+
+/// A creation that clashes with what is there: the record, where it is certain which one; otherwise a refusal with a name.
+#[test]
+fn a_creation_that_clashes_tells_what_is_there() {
+    let world = World::of(2);
+    let account = world.held("accounts")[0].id.clone();
+    let ada = |first: &str, email: &str| {
+        let names = [("LastName", "Lovelace"), ("FirstName", first), ("Email", email), ("Account", &account)];
+        create("contacts", fields(names))
+    };
+    let clash = |after_effect: bool| {
+        let matching = Match { method: Some("POST".into()), operation: Some("contacts".into()), ..Match::default() };
+        world.sandbox.fault(CRM, Fault { matching, status: Some(409), after_effect, ..Fault::default() });
+    };
+    // The creation before it was done, and its answer lost.
+    clash(true);
+    let there = world.one(ada("Ada", "ada@example.com"));
+    let made = world.held("contacts").into_iter().find(|item| item.fields["LastName"] == "Lovelace").unwrap();
+    assert_eq!((there.status, there.record.unwrap().at.id), (Status::Exists, made.id));
+
+    for (first, email) in [("Augusta", "ada@example.com"), ("Ada", "nobody@example.com")] {
+        clash(false);
+        let refused = world.one(ada(first, email));
+        assert_eq!((refused.status, refused.code.as_str()), (Status::Refused, "conflict"), "{first} {email}");
+    }
+    let several = world.write(&in_group(), vec![ada("Bo", "bo@example.com"), ada("Cy", "cy@example.com")]).unwrap();
+    assert!(several.iter().all(|outcome| outcome.status == Status::Applied));
+    let (bo, dy) = (ada("Bo", "bo@example.com"), ada("Dy", "dy@example.com"));
+    clash(false);
+    let statuses: Vec<Status> =
+        world.write(&in_group(), vec![bo, dy]).unwrap().iter().map(|outcome| outcome.status).collect();
+    assert_eq!(statuses, [Status::Exists, Status::Applied], "a part of a batch, too");
+}
