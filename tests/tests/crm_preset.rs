@@ -311,7 +311,7 @@ fn storms_change_nothing_in_the_end() {
         }
         for fault in [
             Fault { status: Some(503), retry_after: Some(0), ..Fault::default() },
-            Fault { status: Some(500), ..Fault::default() },
+            Fault { status: Some(500), retry_after: Some(0), ..Fault::default() },
             Fault { status: Some(429), retry_after: Some(0), ..Fault::default() },
             Fault {
                 matching: Match { method: Some("PUT".into()), ..Match::default() },
@@ -320,7 +320,7 @@ fn storms_change_nothing_in_the_end() {
             },
             Fault { drop_connection: true, ..Fault::default() },
             Fault { drop_connection: true, after_effect: true, ..Fault::default() },
-            Fault { status: Some(500), after_effect: true, ..Fault::default() },
+            Fault { status: Some(500), retry_after: Some(0), after_effect: true, ..Fault::default() },
         ] {
             pair.sandbox.fault(CRM, Fault { times: Some(0), chance: Some(0.02), ..fault });
         }

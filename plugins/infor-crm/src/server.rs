@@ -5,13 +5,20 @@ use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
-use pairwise_http::{Answer, Client, Effect, Gate, Json, Method, Options, OwnWrites, Patience, Refusal, Request};
-use pairwise_plugin_api::{Class, Context, Failure, Millis, Principal, Result};
+use pairwise_http::{
+    Answer, Client, Effect, Gate, Json, Method, Options, OwnWrites, Patience, Pauses, Refusal, Request, shown,
+};
+use pairwise_plugin_api::{Class, Context, Failure, Millis, Principal, Result, tracing};
 use secrecy::SecretString;
 
 use crate::login::Login;
 use crate::settings::{Config, Place};
 use crate::wire::{Diagnosis, Feed};
+
+/// How the server begins when one of its workers is in trouble: it is left alone for a while.
+const TROUBLE: &str = "We're sorry";
+/// The longest such while that is waited out here.
+const LONGEST_WAIT: Duration = Duration::from_secs(5);
 
 /// Part of the trace of an error that says that a password has run out.
 const EXPIRED: &str = "User.Rules.IsValidPassword";
@@ -23,6 +30,8 @@ pub(crate) struct Server {
     pub(crate) config: Config,
     client: Client,
     gate: Gate,
+    /// The whole site, by its root.
+    troubled: Pauses,
     logins: RwLock<HashMap<Principal, Arc<Login>>>,
     /// Names of accounts by their keys: a contact that is written carries its account's name.
     pub(crate) accounts: Mutex<HashMap<String, String>>,
@@ -42,13 +51,14 @@ impl Server {
             connect_timeout: Duration::from_secs(15),
             timeout: config.timeout(),
             // The host tries again, too.
-            patience: Patience { tries: 2, ..Patience::default() },
+            patience: Patience { tries: 2, repeats_500: false, ..Patience::default() },
             ..Options::default()
         };
         Ok(Server {
             place,
             client: Client::new(options)?,
             gate: Gate::new(config.parallel as usize),
+            troubled: Pauses::new(LONGEST_WAIT),
             config,
             logins: RwLock::default(),
             accounts: Mutex::default(),
@@ -92,7 +102,14 @@ impl Server {
                 (None, Some(header)) => request.clone().header("Authorization", header.as_str()),
                 (None, None) => request.clone(),
             };
+            self.troubled.wait(cx, self.place.root(), |pause| {
+                format!("Infor CRM said that it is in trouble; it is asked again in {} s", pause.as_secs().max(1))
+            })?;
             let answer = self.client.send(cx, &authorized)?;
+            if is_in_trouble(&answer) {
+                tracing::warn!(at = shown(&request.url), "the server is in trouble and left alone for a while");
+                self.troubled.note(self.place.root(), self.pause(&answer));
+            }
             // A search of many values takes many requests: each answer is a step.
             cx.progress(0, 0);
             if let Some(time) = answer.server_time() {
@@ -113,6 +130,11 @@ impl Server {
                 return Err(self.refused_login(login, &answer));
             }
         }
+    }
+
+    /// How long a server in trouble is left alone.
+    fn pause(&self, answer: &Answer) -> Duration {
+        answer.retry_after().unwrap_or_else(|| Duration::from_secs(self.config.backoff_seconds.into()))
     }
 
     /// Reads JSON.
@@ -148,13 +170,19 @@ impl Server {
 
     /// What a refusal means.
     pub(crate) fn failure(&self, login: &Login, answer: &Answer, doing: &str) -> Failure {
+        if is_in_trouble(answer) {
+            let mut failure = answer.failure_saying(format!("{doing}: the server says that it is in trouble"));
+            failure.class = Class::Throttled;
+            failure.retry_after_ms = u64::try_from(self.pause(answer).as_millis()).ok();
+            return failure;
+        }
         let Some(diagnosis) = Diagnosis::of(&answer.body) else {
             return match answer.refusal() {
                 Refusal::Missing | Refusal::Final if speaks_atom(answer) => too_old(doing),
                 Refusal::Login => self.refused_login(login, answer),
                 Refusal::Forbidden => Failure::new(Class::Auth, self.no_right(login, doing)),
                 Refusal::Missing | Refusal::Elsewhere => Failure::config("url", self.not_sdata(doing)),
-                _ => answer.failure(doing),
+                _ => lasting(answer, answer.failure(doing)),
             };
         };
         if diagnosis.trace.contains(EXPIRED) {
@@ -182,8 +210,9 @@ impl Server {
                     answer.failure_saying(format!("{doing}: the server answered {}: {said}", answer.spelled()));
                 if diagnosis.severity == "Transient" {
                     failure.class = Class::Transient;
+                    return failure;
                 }
-                failure
+                lasting(answer, failure)
             }
         }
     }
@@ -230,6 +259,18 @@ impl Server {
         };
         Failure::new(Class::Auth, text)
     }
+}
+
+/// A server error that may be that of one worker.
+fn is_in_trouble(answer: &Answer) -> bool {
+    let says = |text: &str| text.trim_start().starts_with(TROUBLE);
+    answer.status == 500
+        && Diagnosis::of(&answer.body).map_or_else(|| says(&answer.text()), |diagnosis| says(&diagnosis.message))
+}
+
+/// Any other server error does not pass by itself: nothing is gained by asking again at once.
+fn lasting(answer: &Answer, failure: Failure) -> Failure {
+    if answer.status == 500 { Failure { class: Class::Protocol, ..failure } } else { failure }
 }
 
 /// JSON was asked for, and the answer is SData in Atom.

@@ -51,6 +51,9 @@ pub struct Config {
     #[serde(default = "default_timeout")]
     #[schemars(range(min = 1))]
     pub timeout_seconds: u64,
+    /// Seconds for which a server that says it is in trouble is left alone, where it does not say for how long itself.
+    #[serde(default = "default_backoff")]
+    pub backoff_seconds: u32,
     /// Requests at the same time for one login.
     #[serde(default = "default_parallel")]
     #[schemars(range(min = 1, max = 8))]
@@ -120,6 +123,9 @@ fn default_overlap() -> u32 {
 }
 fn default_timeout() -> u64 {
     60
+}
+fn default_backoff() -> u32 {
+    30
 }
 fn default_parallel() -> u32 {
     2

@@ -185,11 +185,6 @@ fn a_busy_server_is_asked_again() {
     let world = World::of(10);
     for fault in [
         Fault { status: Some(503), retry_after: Some(0), ..Fault::default() },
-        Fault {
-            status: Some(500),
-            message: Some("We're sorry, you've encountered an error".into()),
-            ..Fault::default()
-        },
         Fault { drop_connection: true, ..Fault::default() },
     ] {
         let matching = Match { method: Some("GET".into()), ..Match::default() };
@@ -200,6 +195,47 @@ fn a_busy_server_is_asked_again() {
     world.sandbox.fault(CRM, later);
     let failure = failure(world.pull(&in_group(), "contacts", None));
     assert_eq!((failure.class, failure.retry_after_ms), (Class::Transient, Some(300_000)));
+}
+
+/// A server error is not asked about again at once: it does not pass, or it does when the server is left alone.
+#[test]
+fn a_server_in_trouble_is_left_alone() {
+    let world = World::with(10, json!({ "backoff_seconds": 2 }));
+    let get = || Match { method: Some("GET".into()), ..Match::default() };
+    let sees = || world.pull(&in_group(), "contacts", None).map(|(changes, _)| changes.len());
+    sees().unwrap();
+    let lasting = Fault { status: Some(500), message: Some("Object reference not set".into()), ..Fault::default() };
+    world.sandbox.fault(CRM, Fault { matching: get(), ..lasting.clone() });
+    let before = world.asked();
+    let told = failure(sees());
+    assert_eq!(
+        (told.class, told.certainty, told.retry_after_ms),
+        (Class::Protocol, Certainty::NotSent, None),
+        "{told}"
+    );
+    assert_eq!(world.asked() - before, 1);
+
+    // "We're sorry": nobody asks this site before the pause is over, whoever it is for.
+    world.log_in("kim", "kim-secret");
+    world.sandbox.fault(CRM, Fault { matching: get(), message: None, ..lasting.clone() });
+    let (before, begun) = (world.asked(), std::time::Instant::now());
+    let told = failure(sees());
+    assert_eq!((told.class, told.retry_after_ms), (Class::Throttled, Some(2_000)), "{told}");
+    assert_eq!(world.asked() - before, 1);
+    let kim = CheckRequest { principal: Principal("kim".into()), ..CheckRequest::default() };
+    world.crm.check(&world.cx, kim).unwrap();
+    assert!(begun.elapsed() >= std::time::Duration::from_secs(2), "{:?}", begun.elapsed());
+    assert_eq!(sees().unwrap(), 10);
+
+    // As long as the server says; the host has other work meanwhile. Of a write nobody knows whether it was done.
+    let record = world.get(&world.members()[0]).unwrap();
+    let matching = Match { method: Some("PUT".into()), ..Match::default() };
+    world.sandbox.fault(CRM, Fault { matching, message: None, retry_after: Some(300), ..lasting });
+    assert_eq!(world.one(update(&record, fields([("Title", "Dr")]))).status, Status::Unknown);
+    let before = world.asked();
+    let told = failure(sees());
+    assert!(told.class == Class::Throttled && told.retry_after_ms > Some(200_000), "{told:?}");
+    assert_eq!(world.asked(), before, "nothing was sent");
 }
 
 /// Parts of a batch fail on their own.
