@@ -28,6 +28,8 @@ pub(crate) const ORDER_CONTACT: &[&str] = &[
     "AssistantName",
     "Birthday",
     "BusinessHomePage",
+    "Children",
+    "Companies",
     "Department",
     "Generation",
     "ImAddresses",
@@ -45,6 +47,7 @@ pub(crate) const ORDER_EVENT: &[&str] = &[
     "Sensitivity",
     "Body",
     "Categories",
+    "Importance",
     "ReminderIsSet",
     "ReminderMinutesBeforeStart",
     "ExtendedProperty",
@@ -280,7 +283,7 @@ fn piece(spec: &'static Spec, value: &Value) -> Result<Piece, Refused> {
         let element = match spec.place {
             Place::Element(element) | Place::Entry(element, ..) => element,
             Place::Address(..) => "PhysicalAddresses",
-            Place::Tag(_) => "ExtendedProperty",
+            Place::Tag(_) | Place::Numbered(_) => "ExtendedProperty",
         };
         return Ok(Piece { element, property, content: Content::Nothing });
     };
@@ -301,7 +304,7 @@ fn piece(spec: &'static Spec, value: &Value) -> Result<Piece, Refused> {
         Place::Address(kind, part) => {
             Piece { element: "PhysicalAddresses", property, content: Content::Address(kind, part, text) }
         }
-        Place::Tag(_) => extended(property, Some(&text)),
+        Place::Tag(_) | Place::Numbered(_) => extended(property, Some(&text)),
     })
 }
 
@@ -350,7 +353,7 @@ pub(crate) fn field_of(kind: Kind, property: &str) -> Option<Name> {
         Place::Element(name) => uri(name) == property,
         Place::Entry(_, word, _) => property == format!("contacts:{word}"),
         Place::Address(_, part) => property == format!("contacts:PhysicalAddress:{part}"),
-        Place::Tag(tag) => property.eq_ignore_ascii_case(tag),
+        Place::Tag(tag) | Place::Numbered(tag) => property.eq_ignore_ascii_case(tag),
     });
     spec.map(|spec| spec.name.into())
 }

@@ -28,6 +28,8 @@ pub(crate) enum Place {
     Address(&'static str, &'static str),
     /// A property without an element, by its tag.
     Tag(&'static str),
+    /// The same, by its number among those of addresses.
+    Numbered(&'static str),
 }
 
 /// How a field's value is written on the wire.
@@ -62,7 +64,7 @@ impl Spec {
     pub(crate) fn length(&self) -> Option<u32> {
         let limited = matches!(self.kind, Text | Email | Phone | Url)
             && matches!(self.shape, Shape::Plain)
-            && !matches!(self.place, Place::Address(..) | Place::Tag(_));
+            && !matches!(self.place, Place::Address(..) | Place::Tag(_) | Place::Numbered(_));
         limited.then_some(LONGEST)
     }
 }
@@ -97,6 +99,8 @@ const SENSITIVITY: &[(&str, &str)] = &[
 const PREFERRED: &[(&str, &str)] = &[("None", ""), ("Business", "work"), ("Home", "home"), ("Other", "other")];
 
 const PRIVACY: Spec = Spec { shape: Shape::Word(SENSITIVITY), ..text("Sensitivity", "privacy") };
+const IMPORTANCE: &[(&str, &str)] = &[("Normal", "normal"), ("Low", "low"), ("High", "high"), ("Normal", "")];
+
 const BODY: Spec = Spec { shape: Shape::Lines, ..text("Body", "notes/1") };
 const CATEGORIES: Spec = Spec { kind: TextList, shape: Shape::Strings, ..text("Categories", "keywords") };
 
@@ -106,6 +110,9 @@ pub(crate) const CONTACT: &[Spec] = &[
     BODY,
     CATEGORIES,
     Spec { place: Place::Tag("0x3A45"), ..text("Title", "name/title") },
+    Spec { place: Place::Numbered("32842"), ..text("BusinessPostOfficeBox", "") },
+    Spec { place: Place::Tag("0x3A5E"), ..text("HomePostOfficeBox", "") },
+    Spec { place: Place::Tag("0x3A64"), ..text("OtherPostOfficeBox", "") },
     Spec { place: Place::Tag("0x3A50"), kind: Url, ..text("PersonalHomePage", "links/home") },
     text("FileAs", ""),
     text("DisplayName", "name/full"),
@@ -154,6 +161,8 @@ pub(crate) const CONTACT: &[Spec] = &[
     text("AssistantName", "relations/assistant"),
     Spec { kind: FieldType::Date, shape: Shape::Day, ..text("Birthday", "anniversaries/birth") },
     Spec { kind: Url, ..text("BusinessHomePage", "links/work") },
+    Spec { kind: TextList, shape: Shape::Strings, ..text("Children", "") },
+    Spec { kind: TextList, shape: Shape::Strings, ..text("Companies", "") },
     text("Department", "organizations/1/unit"),
     text("Generation", "name/generation"),
     entry(Text, IM, "ImAddress1", ""),
@@ -185,6 +194,7 @@ pub(crate) const EVENT: &[Spec] = &[
     PRIVACY,
     Spec { path: "description", ..BODY },
     CATEGORIES,
+    Spec { shape: Shape::Word(IMPORTANCE), ..text("Importance", "") },
     own("ReminderMinutesBeforeStart", "alerts/1/minutes", Int, true),
     own("UID", "uid", Text, false),
     own("RecurrenceId", "recurrenceId", DateTime, false),
@@ -215,6 +225,10 @@ impl Place {
                 out.empty("t:IndexedFieldURI", &[("FieldURI", &uri), ("FieldIndex", kind)])
             }
             Place::Tag(tag) => out.empty("t:ExtendedFieldURI", &[("PropertyTag", tag), ("PropertyType", "String")]),
+            Place::Numbered(id) => out.empty(
+                "t:ExtendedFieldURI",
+                &[("DistinguishedPropertySetId", "Address"), ("PropertyId", id), ("PropertyType", "String")],
+            ),
         };
     }
 }

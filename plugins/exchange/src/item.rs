@@ -130,6 +130,7 @@ fn value(item: Node<'_>, spec: &Spec) -> Option<Value> {
             entry(item, "PhysicalAddresses", kind).and_then(|entry| entry.text_of(part)).unwrap_or_default()
         }
         Place::Tag(tag) => tagged(item, tag).unwrap_or_default(),
+        Place::Numbered(id) => extended(item, |uri| uri.attribute("PropertyId") == Some(id)).unwrap_or_default(),
     };
     // The directory's own name of somebody inside: no address, and nobody's edit.
     if text.starts_with("/o=") || text.starts_with("/O=") {

@@ -117,7 +117,7 @@ impl Kind {
                 Place::Element(_) if spec.shape == crate::fields::Shape::Own => {}
                 Place::Element(name) | Place::Entry(name, ..) if !elements.contains(&name) => elements.push(name),
                 Place::Address(..) if !elements.contains(&"PhysicalAddresses") => elements.push("PhysicalAddresses"),
-                Place::Tag(_) => tags.push(spec.place),
+                Place::Tag(_) | Place::Numbered(_) => tags.push(spec.place),
                 _ => {}
             }
         }

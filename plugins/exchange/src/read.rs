@@ -10,7 +10,7 @@ use pairwise_plugin_api::{
 use serde_json::json;
 
 use crate::desk::{Desk, Folder};
-use crate::fields::{KEY, Place as Where, SEARCH_KEY, UID, write_own_uri};
+use crate::fields::{KEY, SEARCH_KEY, UID, write_own_uri};
 use crate::folders::Place;
 use crate::item::{self, Read, Telling, as_asked, id_of, only, unreadable};
 use crate::kind::{EXTENDED, Kind, property_of};
@@ -365,11 +365,7 @@ impl Desk<'_> {
                 _ if &**name == INCARNATION => {
                     uri.empty("t:ExtendedFieldURI", &[("PropertyTag", SEARCH_KEY), ("PropertyType", "Binary")]);
                 }
-                (Some(spec), _) => match spec.place {
-                    Where::Entry(..) | Where::Element(_) | Where::Address(..) | Where::Tag(_) => {
-                        spec.place.write_uri(&mut uri)
-                    }
-                },
+                (Some(spec), _) => spec.place.write_uri(&mut uri),
                 (None, Some(name)) => write_own_uri(&mut uri, &property_of(name)),
                 (None, None) => {
                     return Err(Failure::new(Class::NotFound, format!("a {} has no field `{name}`", kind.entity())));

@@ -16,6 +16,11 @@ fn ada() -> Vec<(&'static str, Value)> {
         ("BusinessStreet", "S 1".into()),
         ("BusinessCity", "London".into()),
         ("HomeCity", "Ockham".into()),
+        ("BusinessPostOfficeBox", "PO 1".into()),
+        ("HomePostOfficeBox", "PO 2".into()),
+        ("OtherPostOfficeBox", "PO 3".into()),
+        ("Children", Value::from(vec!["Byron".into(), "Anne".into()])),
+        ("Companies", Value::from(vec!["Babbage & Co".into()])),
         ("Birthday", "1815-12-10".into()),
         ("Body", "first\nsecond".into()),
         ("Categories", Value::from(vec!["Key".into(), "VIP".into()])),
@@ -38,6 +43,9 @@ fn a_contact_comes_back_as_it_was_written() {
     assert!(record.incarnation.is_some() && record.version.is_some() && record.created.is_some());
     assert_eq!(stage.get("contact", &record.at.id).unwrap().fields, record.fields);
     let stored = stage.items("contact").pop().unwrap();
+    // Where Outlook looks for them.
+    let boxes = ["{00062004-0000-0000-c000-000000000046}/0x804a", "0x3a5e", "0x3a64"];
+    assert_eq!(boxes.map(|key| &stored.fields[key]), ["PO 1", "PO 2", "PO 3"]);
     assert_eq!(stored.fields["FileAs"], json!("Lovelace, Ada"));
     assert_eq!(stored.fields["{c11ff724-aa03-4555-9952-8fa248a11c3e}/PairwiseKey"], json!("KEY1"));
 }

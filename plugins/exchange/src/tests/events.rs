@@ -48,6 +48,20 @@ fn an_event_comes_back_as_it_was_written() {
 }
 
 #[test]
+fn the_importance_of_an_event_is_kept() {
+    let stage = Stage::new(0);
+    let record = stage.one(create("event", "E1", &meeting())).record.unwrap();
+    assert_eq!(record.fields.text("Importance"), Some("normal"), "as the server has it where nobody says");
+    let high = stage.one(update(&record, &[("Importance", "high".into())])).record.unwrap();
+    assert_eq!(stage.items("event")[0].fields["Importance"], json!("High"));
+    assert_eq!(high.fields.text("Importance"), Some("high"));
+    let plain = stage.one(update(&high, &[("Importance", Value::Null)])).record.unwrap();
+    assert_eq!(plain.fields.text("Importance"), Some("normal"));
+    let odd = stage.one(update(&plain, &[("Importance", "urgent".into())]));
+    assert_eq!((odd.status, odd.code.as_str()), (Status::Refused, "unknown_word"));
+}
+
+#[test]
 fn whole_days_begin_and_end_in_the_zone_of_the_mailbox() {
     let stage = Stage::new(0);
     let day = [
