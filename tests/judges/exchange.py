@@ -8,13 +8,15 @@ ADDRESS is a mailbox with contacts and OTHER a second one; LOGIN may impersonate
 import datetime
 import json
 import sys
+import os
 import threading
+import urllib.parse
 import urllib.request
 
 import exchangelib
 from exchangelib import (
-    BASIC, DELEGATE, IMPERSONATION, NTLM, Account, Attendee, CalendarItem, Configuration, Contact, Credentials,
-    EWSDateTime, EWSTimeZone, ExtendedProperty, FaultTolerance, Mailbox, Version,
+    BASIC, DELEGATE, IMPERSONATION, NTLM, OAUTH2, Account, Attendee, CalendarItem, Configuration, Contact, Credentials,
+    EWSDateTime, EWSTimeZone, ExtendedProperty, FaultTolerance, Mailbox, OAuth2AuthorizationCodeCredentials, Version,
 )
 from exchangelib import errors
 from exchangelib.account import Identity
@@ -26,6 +28,8 @@ from exchangelib.recurrence import Recurrence, WeeklyPattern
 from exchangelib.version import EXCHANGE_2019
 
 URL, CONTROL, ADDRESS, OTHER, LOGIN, PASSWORD = sys.argv[1:]
+# Tokens travel without TLS on loopback.
+os.environ["OAUTHLIB_INSECURE_TRANSPORT"] = "1"
 BERLIN = EWSTimeZone("Europe/Berlin")
 
 
@@ -45,6 +49,13 @@ class GivenNameByTag(ExtendedProperty):
     property_type = "String"
 
 
+class PostOfficeBox(ExtendedProperty):
+    distinguished_property_set_id = "Address"
+    property_id = 0x804A
+    property_type = "String"
+
+
+Contact.register("po_box", PostOfficeBox)
 Contact.register("crm_key", PairwiseKey)
 Contact.register("prefix", Prefix)
 Contact.register("given_by_tag", GivenNameByTag)
@@ -87,7 +98,7 @@ def contacts(acc):
         email_addresses=[EmailAddress(email="ada@example.org", label="EmailAddress1"), EmailAddress(email="a2@example.org", label="EmailAddress2")],
         phone_numbers=[PhoneNumber(label="BusinessPhone", phone_number="+44 1"), PhoneNumber(label="MobilePhone", phone_number="+44 2")],
         physical_addresses=[PhysicalAddress(label="Business", street="S 1", city="London", zipcode="W1", country="UK")],
-        categories=["Key", "VIP"], birthday=exchangelib.EWSDate(1815, 12, 10), job_title="Countess", body="first\nsecond", crm_key="crm-1", prefix="Lady",
+        categories=["Key", "VIP"], children=["Byron", "Anne"], companies=["Babbage & Co"], po_box="PO 1", birthday=exchangelib.EWSDate(1815, 12, 10), job_title="Countess", body="first\nsecond", crm_key="crm-1", prefix="Lady",
     )
     contact.save()
     assert contact.id and contact.changekey
@@ -97,6 +108,7 @@ def contacts(acc):
     assert {p.label: p.phone_number for p in got.phone_numbers if p.phone_number} == {"BusinessPhone": "+44 1", "MobilePhone": "+44 2"}
     address = next(a for a in got.physical_addresses if a.label == "Business")
     assert (address.street, address.city, address.zipcode, address.country) == ("S 1", "London", "W1", "UK")
+    assert (got.children, got.companies, got.po_box) == (["Byron", "Anne"], ["Babbage & Co"], "PO 1"), got
     assert sorted(got.categories) == ["Key", "VIP"] and got.crm_key == "crm-1" and got.prefix == "Lady"
     assert got.given_by_tag == "Ada", "MAPI property and element are one"
     assert got.birthday == exchangelib.EWSDate(1815, 12, 10), got.birthday
@@ -189,7 +201,7 @@ def calendar(acc, other):
     start = EWSDateTime(2026, 12, 1, 10, tzinfo=BERLIN)
     hour = datetime.timedelta(hours=1)
     quiet = CalendarItem(
-        folder=acc.calendar, subject="Quiet", start=start, end=start + hour, location="R1", body="b", crm_key="e-1",
+        folder=acc.calendar, subject="Quiet", start=start, end=start + hour, location="R1", body="b", crm_key="e-1", importance="High",
         required_attendees=[Attendee(mailbox=Mailbox(email_address=OTHER), response_type="Unknown")],
     )
     quiet.save(send_meeting_invitations=SEND_TO_NONE)
@@ -197,6 +209,7 @@ def calendar(acc, other):
     got = acc.calendar.get(id=quiet.id)
     assert got.start == start and got.end == start + hour and got.is_meeting and got.organizer.email_address == ADDRESS
     assert got._start_timezone == BERLIN or got._start_timezone.ms_id == "W. Europe Standard Time", got._start_timezone
+    assert got.importance == "High"
     assert got.crm_key == "e-1" and got.uid and not got.is_recurring and got.type == "Single"
     assert [a.mailbox.email_address for a in got.required_attendees] == [OTHER]
     loud = CalendarItem(folder=acc.calendar, subject="Loud", start=start + 2 * hour, end=start + 3 * hour, required_attendees=[OTHER])
@@ -268,6 +281,23 @@ def notifications(acc):
         assert events == ["ModifiedEvent", "MovedEvent"], events
 
 
+def tokens():
+    control("commands/auth", {"basic": False, "ntlm": False, "oauth": True})
+    site = URL.rsplit("/EWS", 1)[0]
+    form = {"grant_type": "client_credentials", "client_id": "0f0c8a52-6a1e-4c86-9d2b-5a1c9a3b7e44", "client_secret": "app-secret", "scope": site + "/.default"}
+    with urllib.request.urlopen(site + "/adfs/oauth2/token", urllib.parse.urlencode(form).encode()) as answer:
+        token = json.load(answer)
+    config = Configuration(
+        service_endpoint=URL, credentials=OAuth2AuthorizationCodeCredentials(access_token=token), auth_type=OAUTH2,
+        version=Version(EXCHANGE_2019), max_connections=1,
+    )
+    acc = Account(OTHER, config=config, autodiscover=False, access_type=IMPERSONATION, default_timezone=BERLIN)
+    person(acc.contacts, "T", "Token").save()
+    assert acc.contacts.filter(surname="Token").count() == 1
+    acc.contacts.filter(surname="Token").delete()
+    control("commands/auth", {})
+
+
 def troubles(acc):
     control("faults", {"match": {"operation": "GetItem"}, "code": "ErrorServerBusy", "retry_after": 1})
     assert acc.contacts.all().only("surname", "notes").count() >= 0
@@ -306,7 +336,7 @@ steps = [
     (contacts, (me,)), (batches, (me,)), (folders, (me,)), (sync, (me,)), (calendar, (me, other)), (notifications, (me,)),
     (troubles, (me,)), (logins, (me,)),
 ]
-names = [("resolve", lambda: me.protocol.resolve_names([OTHER])), ("zones", lambda: list(me.protocol.get_timezones()))]
+names = [("resolve", lambda: me.protocol.resolve_names([OTHER])), ("zones", lambda: list(me.protocol.get_timezones())), ("tokens", lambda: tokens() or True)]
 for step, args in steps:
     step(*args)
     print("held:", step.__name__, flush=True)

@@ -16,6 +16,7 @@ use pairwise_plugin_api::{
 
 use crate::desk::Desk;
 use crate::kind::{Kind, catalogue};
+use crate::oauth::OAuth;
 use crate::server::{Login, Scheme, Server};
 use crate::settings::{Access, Auth, Config};
 use crate::times;
@@ -62,9 +63,10 @@ impl Exchange {
             return Ok((login.clone(), true));
         }
         let shared = logins.get(&Principal::connection()).cloned();
-        shared
-            .map(|login| (login, false))
-            .ok_or_else(|| Failure::new(Class::Auth, "no password is known: give the connection the secret `password`"))
+        shared.map(|login| (login, false)).ok_or_else(|| {
+            let secret = if self.config.auth == Auth::OAuth { "client_secret" } else { "password" };
+            Failure::new(Class::Auth, format!("no password is known: give the connection the secret `{secret}`"))
+        })
     }
 }
 
@@ -77,9 +79,11 @@ impl Connector for Exchange {
             Auth::Auto => None,
             Auth::Basic => Some(Scheme::Basic),
             Auth::Ntlm => Some(Scheme::Ntlm("NTLM")),
+            Auth::OAuth => Some(Scheme::Bearer),
         };
+        let oauth = if config.auth == Auth::OAuth { Some(OAuth::of(&config, &url)?) } else { None };
         let options = Options { ca_file: config.ca_file.clone(), proxy: config.proxy.clone(), ..Options::default() };
-        let server = Server::new(url, scheme, options, config.connections as usize, config.channel_binding)?;
+        let server = Server::new(url, scheme, options, config.connections as usize, config.channel_binding, oauth)?;
         Ok(Exchange {
             config,
             server,
@@ -128,7 +132,12 @@ impl Connector for Exchange {
                 ),
             });
         }
-        if self.config.username.trim().is_empty() {
+        if self.config.auth == Auth::OAuth && self.config.access != Access::Impersonation {
+            let text =
+                "an application that logs in by token acts for the owners of mailboxes: expected `impersonation`";
+            problems.push(Problem { setting: "access".to_owned(), text: text.to_owned() });
+        }
+        if self.config.username.trim().is_empty() && self.config.auth != Auth::OAuth {
             let text = "the account is not named: expected `DOMAIN\\name` or `name@example.com`".to_owned();
             problems.push(Problem { setting: "username".to_owned(), text });
         }
@@ -141,6 +150,15 @@ impl Connector for Exchange {
     }
 
     fn login(&self, _cx: &Context, request: LoginRequest) -> Result<LoginResponse> {
+        if self.config.auth == Auth::OAuth {
+            // One application for all mailboxes.
+            if let Some(secret) = request.secrets.get("client_secret") {
+                let login = Login { user: self.config.client_id.clone().unwrap_or_default(), password: secret.clone() };
+                self.server.forgive(&login);
+                lock(&self.logins).insert(Principal::connection(), login);
+            }
+            return Ok(LoginResponse::default());
+        }
         let Some(password) = request.secrets.get("password") else {
             // A mailbox of the profile that brings no login of its own is reached with that of the connection.
             return Ok(LoginResponse::default());

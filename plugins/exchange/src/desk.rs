@@ -6,8 +6,9 @@ use pairwise_http::Effect;
 use pairwise_plugin_api::{Certainty, Class, Context, Failure, Millis, Principal, Result};
 
 use crate::connector::Exchange;
+use crate::group::Group;
 use crate::kind::Kind;
-use crate::server::{Ask, Group, Login};
+use crate::server::{Ask, Login};
 use crate::settings::Access;
 use crate::soap::{Message, Trouble, envelope, messages};
 use crate::xml::{Node, Tree, Writer};

@@ -17,9 +17,11 @@ mod folders;
 #[cfg(any(test, fuzzing))]
 #[doc(hidden)]
 pub mod fuzz;
+mod group;
 mod item;
 mod kind;
 mod ntlm;
+mod oauth;
 mod occurrences;
 mod read;
 mod recurrence;

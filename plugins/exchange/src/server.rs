@@ -10,7 +10,9 @@ use pairwise_http::{Answer, Client, Effect, Gate, Options, Patience, Pauses, Req
 use pairwise_plugin_api::{Class, Context, Failure, Result, tracing};
 
 use crate::binding::{self, Binding};
+use crate::group::Group;
 use crate::ntlm;
+use crate::oauth::OAuth;
 use crate::soap::{Trouble, version};
 use crate::xml::Tree;
 
@@ -27,6 +29,8 @@ pub(crate) enum Scheme {
     Basic,
     /// With the word that the server uses for it.
     Ntlm(&'static str),
+    /// A token with each request.
+    Bearer,
 }
 
 /// A login.
@@ -70,6 +74,8 @@ pub(crate) struct Server {
     binds: bool,
     /// Logins that worked: the server may refuse one of these for a moment, when it is overloaded.
     worked: Mutex<Vec<String>>,
+    /// Where tokens come from, where logins are made by them.
+    oauth: Option<OAuth>,
 }
 
 /// A request to the server.
@@ -83,38 +89,6 @@ pub(crate) struct Ask<'a> {
     pub(crate) timeout: Option<Duration>,
     /// The group that the request belongs to.
     pub(crate) group: Option<&'a Group>,
-}
-
-/// Mailboxes whose notifications come in one stream: all requests about them go to one of the servers behind the address,
-/// which is that of the first mailbox.
-#[derive(Debug, Default)]
-pub(crate) struct Group {
-    anchor: String,
-    /// Which server that is, as it calls itself.
-    cookie: Mutex<Option<String>>,
-}
-
-/// The cookie that names a server.
-const BACK_END: &str = "X-BackEndOverrideCookie";
-
-impl Group {
-    pub(crate) fn of(anchor: &str) -> Self {
-        Group { anchor: anchor.to_owned(), cookie: Mutex::default() }
-    }
-
-    fn mark(&self, request: Request) -> Request {
-        let request = request.header("X-PreferServerAffinity", "true");
-        match &*lock(&self.cookie) {
-            Some(cookie) => request.header("Cookie", format!("{BACK_END}={cookie}")),
-            None => request,
-        }
-    }
-
-    fn learn(&self, answer: &Answer) {
-        if let Some((_, value)) = answer.cookies().find(|(name, _)| name.eq_ignore_ascii_case(BACK_END)) {
-            *lock(&self.cookie) = Some(value.to_owned());
-        }
-    }
 }
 
 impl Ask<'_> {
@@ -136,6 +110,7 @@ impl Server {
         options: Options,
         connections: usize,
         binds: bool,
+        oauth: Option<OAuth>,
     ) -> Result<Self> {
         let options =
             Options { idle_connections: 1, patience: Patience::NONE, max_body: LARGEST, redirects: 0, ..options };
@@ -153,6 +128,7 @@ impl Server {
             binding: Mutex::default(),
             binds,
             worked: Mutex::default(),
+            oauth,
         })
     }
 
@@ -215,6 +191,7 @@ impl Server {
         let (scheme, ready) = self.scheme(cx, &line, ask.login)?;
         let authorization = match (scheme, ready) {
             (_, Some(ready)) => ready,
+            (Scheme::Bearer, None) => self.bearer(cx, &line, ask.login)?,
             (Scheme::Basic, None) => basic(ask.login),
             (Scheme::Ntlm(word), None) => self.shake_hands(cx, &line, ask.login, word)?,
         };
@@ -238,10 +215,15 @@ impl Server {
         self.busy.wait(cx, "", |_| "the server has asked to be left alone".to_owned())
     }
 
+    /// A request that can be found again in the server's records, as its answer can: see [`Self::failure`].
+    fn post(&self, body: &str) -> Request {
+        let request = Request::post(&self.url).body("text/xml; charset=utf-8", body);
+        request.identified().header("return-client-request-id", "true")
+    }
+
     fn request(&self, ask: &Ask<'_>) -> Request {
-        let mut request =
-            Request::post(&self.url).body("text/xml; charset=utf-8", ask.body.as_str()).effect(ask.effect);
-        if let Some(anchor) = ask.group.map(|group| group.anchor.as_str()).or(ask.anchor) {
+        let mut request = self.post(ask.body.as_str()).effect(ask.effect);
+        if let Some(anchor) = ask.group.map(|group| group.anchor()).or(ask.anchor) {
             request = request.header("X-AnchorMailbox", anchor);
         }
         if let Some(group) = ask.group {
@@ -266,6 +248,7 @@ impl Server {
             let request = self.request(ask);
             let request = match (scheme, ready.take()) {
                 (_, Some(ready)) => request.header("Authorization", ready),
+                (Scheme::Bearer, None) => request.header("Authorization", self.bearer(cx, line, ask.login)?),
                 (Scheme::Basic, None) => request.header("Authorization", basic(ask.login)),
                 (Scheme::Ntlm(_), None) if line.known_as.as_deref() == Some(&ask.login.user) => request,
                 (Scheme::Ntlm(word), None) => {
@@ -285,12 +268,18 @@ impl Server {
             }
             // The server's certificate may be another one by now.
             lock(&self.binding).take();
-            // The connection was closed and made anew, or the server is overloaded: once more, and no loop.
-            let may_pass = was_known || lock(&self.worked).contains(&ask.login.user);
+            let renews = self.oauth.as_ref().map(OAuth::refused).is_some();
+            // The connection was closed and made anew, the token has ended, or the server is overloaded: once more, and no loop.
+            let may_pass = renews || was_known || lock(&self.worked).contains(&ask.login.user);
             if tries > 1 || !may_pass {
                 return Err(self.refuse(ask.login));
             }
         }
+    }
+
+    fn bearer(&self, cx: &Context, line: &Line, login: &Login) -> Result<String> {
+        let none = || Failure::config("auth", "no login server is known that gives tokens");
+        self.oauth.as_ref().ok_or_else(none)?.authorization(cx, &line.client, &login.password)
     }
 
     /// The way to log in. Where it is not known, the first message of NTLM asks for it, and is not wasted if the server takes
@@ -319,10 +308,7 @@ impl Server {
     /// Sends the first message of NTLM. Only a server that asks for a login says anything about logins: one that is out of order
     /// or busy does not.
     fn hello(&self, cx: &Context, line: &Line, login: &Login, word: &str) -> Result<Answer> {
-        let hello = Request::post(&self.url)
-            .body("text/xml; charset=utf-8", "")
-            .reads()
-            .header("Authorization", format!("{word} {}", STANDARD.encode(ntlm::hello())));
+        let hello = self.post("").reads().header("Authorization", format!("{word} {}", STANDARD.encode(ntlm::hello())));
         let answer = line.client.once(cx, &hello)?;
         match answer.status {
             401 => Ok(answer),
@@ -370,6 +356,13 @@ impl Server {
         let mut refused = lock(&self.refused);
         if !refused.contains(login) {
             refused.push(login.clone());
+        }
+        if self.oauth.is_some() {
+            let text = format!(
+                "{} takes no tokens of the application `{}`: it must be known to Exchange, and `scope` must name this server",
+                self.url, login.user
+            );
+            return Failure::new(Class::Auth, text);
         }
         Failure::new(
             Class::Auth,
@@ -432,7 +425,13 @@ impl Server {
                     answer.spelled()
                 ),
             ),
-            _ => answer.failure("Exchange Web Services"),
+            _ => {
+                let mut failure = answer.failure("Exchange Web Services");
+                if let Some(id) = answer.header("client-request-id") {
+                    failure.text.push_str(&format!(" (request {id})"));
+                }
+                failure
+            }
         }
     }
 }
@@ -447,4 +446,25 @@ fn offers(answer: &Answer, word: &str) -> bool {
 
 fn basic(login: &Login) -> String {
     format!("Basic {}", STANDARD.encode(format!("{}:{}", login.user, login.password)))
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test may panic")]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failure_names_the_request_for_whoever_runs_the_server() {
+        let server =
+            Server::new("https://mail.example.com".to_owned(), None, Options::default(), 1, false, None).unwrap();
+        let answer = |headers: &[(&str, &str)]| Answer {
+            status: 503,
+            headers: headers.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect(),
+            body: Vec::new(),
+            asked: "POST https://mail.example.com".to_owned(),
+            effect: Effect::None,
+        };
+        assert!(server.failure(&answer(&[("client-request-id", "4711")])).text.ends_with(" (request 4711)"));
+        assert!(!server.failure(&answer(&[])).text.contains("request "));
+    }
 }

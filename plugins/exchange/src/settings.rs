@@ -12,11 +12,23 @@ use pairwise_plugin_api::serde::Deserialize;
 pub struct Config {
     /// The address of Exchange Web Services: `https://mail.example.com/EWS/Exchange.asmx`.
     pub url: String,
-    /// The account that logs in: `DOMAIN\name` or `name@example.com`. Its password is the secret `password`.
+    /// The account that logs in: `DOMAIN\name` or `name@example.com`. Its password is the secret `password`. Not needed where an
+    /// application logs in by token.
+    #[serde(default)]
     pub username: String,
     /// How it logs in.
     #[serde(default)]
     pub auth: Auth,
+    /// Where an application gets its tokens: `https://login.microsoftonline.com/example.com/oauth2/v2.0/token`, or
+    /// `https://fs.example.com/adfs/oauth2/token`. Its secret is the secret `client_secret`.
+    #[serde(default)]
+    pub token_url: Option<String>,
+    /// The id of that application.
+    #[serde(default)]
+    pub client_id: Option<String>,
+    /// What its tokens are for. Absent: the server of `url`, `https://mail.example.com/.default`.
+    #[serde(default)]
+    pub scope: Option<String>,
     /// Whether NTLM logins are tied to the server's certificate, as servers with Extended Protection demand. To be switched off
     /// where something between shows a certificate of its own.
     #[serde(default = "default_binding")]
@@ -103,6 +115,9 @@ pub enum Auth {
     Basic,
     /// NTLM, version 2.
     Ntlm,
+    /// An application's token with each request: OAuth 2.0, as hybrid modern authentication has it. It acts for the owners of
+    /// mailboxes, which needs `access = "impersonation"`.
+    OAuth,
 }
 
 /// How an account gets into other mailboxes.

@@ -12,7 +12,8 @@ use pairwise_plugin_api::{Class, Context, Failure, Principal, Result, tracing};
 
 use crate::connector::Exchange;
 use crate::desk::Desk;
-use crate::server::{Ask, Group};
+use crate::group::Group;
+use crate::server::Ask;
 use crate::settings::Notifications;
 use crate::soap::{Message, messages};
 use crate::xml::{Node, Tree, Writer};

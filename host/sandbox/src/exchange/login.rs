@@ -1,7 +1,8 @@
-//! Logins: Basic, and NTLM, which belongs to a connection and not to a request.
+//! Logins: Basic, NTLM, which belongs to a connection and not to a request, and tokens of the organisation's login server.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
+use axum::Json;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use base64::Engine;
@@ -9,6 +10,8 @@ use base64::engine::general_purpose::STANDARD;
 use hmac::{Hmac, KeyInit, Mac};
 use md5::{Digest, Md5};
 use ntlmclient::{ChallengeMessage, Credentials, Flags, Message, TargetInfoEntry, TargetInfoType};
+use percent_encoding::percent_decode_str;
+use serde_json::json;
 
 /// The domain that logins belong to: `EXAMPLE\lee`.
 pub(super) const REALM: &str = "EXAMPLE";
@@ -25,7 +28,15 @@ pub(super) struct Doorman {
     challenges: HashMap<u64, [u8; 8]>,
     known: HashMap<u64, String>,
     asked: u64,
+    /// Tokens are taken, too.
+    pub(super) oauth: bool,
+    tokens: HashSet<String>,
 }
+
+/// Where the login server gives tokens.
+pub(super) const TOKENS: &str = "/adfs/oauth2/token";
+/// The one application that it knows, which acts as [`SERVICE`](super::SERVICE) does: id and secret.
+pub(super) const APPLICATION: (&str, &str) = ("0f0c8a52-6a1e-4c86-9d2b-5a1c9a3b7e44", "app-secret");
 
 impl Doorman {
     pub(super) fn add(&mut self, login: &str, password: &str) {
@@ -58,10 +69,48 @@ impl Doorman {
                 _ => Err(self.ask()),
             };
         }
+        if scheme.eq_ignore_ascii_case("Bearer") && self.oauth {
+            let known = self.tokens.contains(rest.trim());
+            return if known { Ok(super::SERVICE.0.to_owned()) } else { Err(self.ask()) };
+        }
         if ["NTLM", "Negotiate"].iter().any(|known| scheme.eq_ignore_ascii_case(known)) && !self.no_ntlm {
             return self.negotiate(scheme, &bytes, connection);
         }
         self.known.get(&connection).filter(|_| given.is_empty()).cloned().ok_or_else(|| self.ask())
+    }
+
+    /// All tokens end now.
+    pub(super) fn end_tokens(&mut self) {
+        self.tokens.clear();
+    }
+
+    /// What the login server answers to a form; `scope` is what tokens are for.
+    pub(super) fn grant(&mut self, form: &[u8], scope: &str) -> Response {
+        let denied = |status, error: &str, why: &str| {
+            (status, Json(json!({ "error": error, "error_description": why }))).into_response()
+        };
+        let text = String::from_utf8_lossy(form);
+        let pairs = text.split('&').filter_map(|pair| pair.split_once('='));
+        let plain = |text: &str| percent_decode_str(&text.replace('+', " ")).decode_utf8_lossy().into_owned();
+        let given: HashMap<&str, String> = pairs.map(|(name, value)| (name, plain(value))).collect();
+        let is = |name: &str, value: &str| given.get(name).is_some_and(|given| given == value);
+        if !is("grant_type", "client_credentials") {
+            return denied(
+                StatusCode::BAD_REQUEST,
+                "unsupported_grant_type",
+                "MSIS9611: The grant type is not supported.",
+            );
+        }
+        if !is("client_id", APPLICATION.0) || !is("client_secret", APPLICATION.1) {
+            return denied(StatusCode::UNAUTHORIZED, "invalid_client", "MSIS9607: The credentials are not valid.");
+        }
+        if !is("scope", scope) {
+            return denied(StatusCode::BAD_REQUEST, "invalid_scope", "MSIS9329: The scope is not valid.");
+        }
+        self.asked += 1;
+        let token = format!("token-{:016x}", self.asked.wrapping_mul(0x9e37_79b9_7f4a_7c15));
+        self.tokens.insert(token.clone());
+        Json(json!({ "token_type": "bearer", "expires_in": 3_600, "access_token": token })).into_response()
     }
 
     fn negotiate(&mut self, scheme: &str, bytes: &[u8], connection: u64) -> Result<String, Box<Response>> {
@@ -96,6 +145,9 @@ impl Doorman {
         let mut offer = |text: &'static str| {
             answer.headers_mut().append(header::WWW_AUTHENTICATE, HeaderValue::from_static(text));
         };
+        if self.oauth {
+            offer("Bearer client_id=\"00000002-0000-0ff1-ce00-000000000000\", trusted_issuers=\"\"");
+        }
         if !self.no_ntlm {
             offer("NTLM");
         }

@@ -13,7 +13,8 @@
 //! | `drop_sync_states` | – | no sync state is valid any more |
 //! | `drop_subscriptions` | – | no subscription is known any more |
 //! | `cut_streams` | – | open streams say that they are closed |
-//! | `auth` | `{basic, ntlm}` | which logins are taken |
+//! | `auth` | `{basic, ntlm, oauth}` | which logins are taken; at first the first two |
+//! | `end_tokens` | – | tokens of the login server (`/adfs/oauth2/token`) end |
 //! | `largest_page` | `{count}` | the most items or folders on one page of a search |
 //! | `back_ends` | `{count}` | so many servers stand behind the address, and each knows its own subscriptions alone |
 //! | `extended_protection` | `{hash}` | NTLM logins must be bound to the certificate with this hash, as hexadecimal digits |
@@ -77,6 +78,10 @@ const LARGEST: usize = 10 << 20;
 
 /// The cookie that names a server behind the address.
 const BACK_END: &str = "X-BackEndOverrideCookie";
+
+/// The headers by which a client finds its request in the server's records, and has its answers name it.
+const REQUEST_ID: &str = "client-request-id";
+const RETURN_ID: &str = "return-client-request-id";
 
 /// Requests for one mailbox at the same time (`EWSMaxConcurrency`).
 const MOST_AT_ONCE: u32 = 27;
@@ -284,6 +289,10 @@ async fn handle(
     headers: HeaderMap,
     body: Bytes,
 ) -> Response {
+    if uri.path().eq_ignore_ascii_case(login::TOKENS) && method == Method::POST {
+        let scope = format!("{}/.default", exchange.core.base_url());
+        return exchange.state().doorman.grant(&body, &scope);
+    }
     if !uri.path().eq_ignore_ascii_case(PATH) {
         return (StatusCode::NOT_FOUND, "<html><body>404 - File or directory not found.</body></html>").into_response();
     }
@@ -300,14 +309,20 @@ async fn handle(
     let back_end = exchange.back_end(&headers);
     let answered = exchange.answer(&login, &String::from_utf8_lossy(&body), back_end);
     let mut answer = answered.unwrap_or_else(|fault| xml_answer(StatusCode::INTERNAL_SERVER_ERROR, fault.envelope()));
-    let prefers =
-        headers.get("x-preferserveraffinity").is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"true"));
+    let prefers = is_true(&headers, "x-preferserveraffinity");
+    if let Some(id) = headers.get(REQUEST_ID).filter(|_| is_true(&headers, RETURN_ID)) {
+        answer.headers_mut().insert(REQUEST_ID, id.clone());
+    }
     if let Ok(cookie) = HeaderValue::from_str(&format!("{BACK_END}={back_end}; path=/; HttpOnly"))
         && prefers
     {
         answer.headers_mut().append(header::SET_COOKIE, cookie);
     }
     answer
+}
+
+fn is_true(headers: &HeaderMap, name: &str) -> bool {
+    headers.get(name).is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"true"))
 }
 
 impl System for Exchange {
@@ -335,6 +350,9 @@ impl System for Exchange {
     }
 
     fn about(&self, request: &Parts, body: &[u8]) -> About {
+        if request.uri.path().eq_ignore_ascii_case(login::TOKENS) {
+            return About { operation: Some("token".to_owned()), user: None };
+        }
         let text = String::from_utf8_lossy(body);
         let anchor = request.headers.get("x-anchormailbox").and_then(|value| value.to_str().ok()).map(str::to_owned);
         About { operation: operation(&text), user: impersonated(&text).or(anchor) }
@@ -392,7 +410,9 @@ impl System for Exchange {
                 let mut state = self.state();
                 state.doorman.no_basic = !says("basic", true);
                 state.doorman.no_ntlm = !says("ntlm", true);
+                state.doorman.oauth = says("oauth", false);
             }
+            "end_tokens" => self.state().doorman.end_tokens(),
             "extended_protection" => {
                 let digits = arguments.get("hash").and_then(Value::as_str).unwrap_or_default();
                 let byte = |at: usize| u8::from_str_radix(digits.get(at..at + 2)?, 16).ok();

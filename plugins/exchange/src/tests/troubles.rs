@@ -192,3 +192,77 @@ fn batches_that_take_too_long_get_smaller() {
     stage.exchange.get(&stage.cx, request).unwrap();
     assert_eq!(stage.operations(since).len(), 2, "and so it stays");
 }
+
+/// Whoever runs the server finds each call in its records, and the server's answers say which call they are to.
+#[test]
+fn each_request_bears_an_id() {
+    let stage = Stage::with(1, &json!({}));
+    stage.command("auth", json!({ "basic": false, "ntlm": true }));
+    assert_eq!(records(&stage.changes("contact", None)).len(), 1);
+    let asked = stage.asked(0);
+    let mut ids: Vec<&str> = asked.iter().map(|entry| entry.headers["client-request-id"].as_str()).collect();
+    assert!(asked.iter().all(|entry| entry.headers["return-client-request-id"] == "true"));
+    assert!(ids.len() > 2 && ids.iter().all(|id| id.len() == 36), "{ids:?}");
+    ids.sort_unstable();
+    ids.dedup();
+    assert_eq!(ids.len(), asked.len(), "each its own");
+
+    let client = pairwise_http::Client::new(pairwise_http::Options::default()).unwrap();
+    let post = |returns: &str| {
+        let url = stage.sandbox.info("exchange").url;
+        let request = pairwise_http::Request::post(url).identified().header("return-client-request-id", returns);
+        let request = request.header("Authorization", "Basic c3ZjLXBhaXJ3aXNlOnN2Yy1zZWNyZXQ=");
+        let answer = client.once(&stage.cx, &request).unwrap();
+        (answer.header("client-request-id").map(str::to_owned), request.id().map(str::to_owned))
+    };
+    stage.command("auth", json!({ "basic": true }));
+    let (told, asked) = post("true");
+    assert!(told.is_some() && told == asked, "{told:?}");
+    assert_eq!(post("false").0, None);
+}
+
+/// An application logs in by token, acts for the owners of mailboxes, and renews its token when it ends.
+#[test]
+fn an_application_logs_in_by_token() {
+    let stage = Stage::new(4);
+    stage.command("auth", json!({ "basic": false, "ntlm": false, "oauth": true }));
+    let base = stage.sandbox.info("exchange").base_url;
+    let with = |change: Json, secret: &str| {
+        let mut settings = json!({ "auth": "oauth", "url": format!("{base}/EWS/Exchange.asmx"),
+            "client_id": "0f0c8a52-6a1e-4c86-9d2b-5a1c9a3b7e44", "token_url": format!("{base}/adfs/oauth2/token") });
+        settings.as_object_mut().unwrap().extend(change.as_object().unwrap().clone());
+        let exchange = Exchange::create(serde_json::from_value(settings).unwrap(), &Context::detached())?;
+        let secrets = [("client_secret".to_owned(), secret.to_owned())].into();
+        exchange.login(&Context::detached(), LoginRequest { principal: Principal::connection(), secrets })?;
+        Ok::<_, Failure>(exchange)
+    };
+    let exchange = with(json!({}), "app-secret").unwrap();
+    assert!(exchange.validate(&stage.cx).unwrap().is_empty());
+    let since = stage.now();
+    for mailbox in [LEE, KIM] {
+        assert_eq!(check(&exchange, mailbox).unwrap(), Vec::<String>::new());
+    }
+    assert_eq!(stage.operations(since), ["token", "GetFolder", "GetFolder"]);
+    let page = exchange.changes(&stage.cx, request("contact", None)).unwrap();
+    assert_eq!(records(&page).len(), 4);
+    stage.command("end_tokens", json!({}));
+    let since = stage.now();
+    check(&exchange, LEE).unwrap();
+    assert_eq!(stage.operations(since), ["GetFolder", "token", "GetFolder"]);
+
+    let denied = check(&with(json!({}), "wrong-secret").unwrap(), LEE).unwrap_err();
+    assert!(denied.class == Class::Auth && denied.text.contains("`client_secret`"), "{denied}");
+    assert!(!denied.text.contains("wrong-secret"), "{denied}");
+    let elsewhere =
+        check(&with(json!({ "token_url": format!("{base}/nowhere") }), "app-secret").unwrap(), LEE).unwrap_err();
+    assert_eq!((elsewhere.class, elsewhere.setting.as_deref()), (Class::Config, Some("token_url")));
+    let scope = check(&with(json!({ "scope": "https://else/.default" }), "app-secret").unwrap(), LEE).unwrap_err();
+    assert_eq!((scope.class, scope.setting.as_deref()), (Class::Config, Some("scope")));
+    assert_eq!(with(json!({ "client_id": null }), "").unwrap_err().setting.as_deref(), Some("client_id"));
+    let own = with(json!({ "access": "own" }), "app-secret").unwrap().validate(&stage.cx).unwrap();
+    assert_eq!(own[0].setting, "access");
+    // A server that takes no tokens.
+    stage.command("auth", json!({}));
+    let refused = check(&exchange, LEE).unwrap_err();
+    assert!(refused.class == Class::Auth && refused.text.contains("takes no tokens"), "{refused}");
+}
