@@ -3,6 +3,7 @@
 Called with the simulator's address, the mailbox, the client's id and secret, and the address of the control API.
 """
 
+import base64
 import datetime as dt
 import json
 import sys
@@ -10,7 +11,12 @@ import urllib.request
 
 import msal
 import requests
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.x509.oid import NameOID
 from O365 import Account, MSGraphProtocol
+from O365.category import CategoryColor
 from O365.utils.token import MemoryTokenBackend
 
 base, mailbox, client, secret, control = sys.argv[1:]
@@ -50,6 +56,36 @@ wrong = msal.ConfidentialClientApplication(
 )
 denied = wrong.acquire_token_for_client(["https://graph.microsoft.com/.default"])
 assert denied["error"] == "invalid_client" and "AADSTS7000215" in denied["error_description"], denied
+
+# It may have a certificate instead: MSAL signs with its key, and the simulator looks.
+key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "judge")])
+now = dt.datetime.now(dt.timezone.utc)
+certificate = x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number(), now, now + dt.timedelta(days=1))
+certificate = certificate.sign(key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM).decode()
+private = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+certified = msal.ConfidentialClientApplication(
+    client, client_credential={"private_key": private.decode(), "public_certificate": certificate}, authority=authority,
+    instance_discovery=False, http_client=http,
+)
+denied = certified.acquire_token_for_client(["https://graph.microsoft.com/.default"])
+assert denied["error"] == "invalid_client" and "AADSTS700027" in denied["error_description"], denied
+command("certificate", pem=certificate)
+certain = certified.acquire_token_for_client(["https://graph.microsoft.com/.default"])
+assert certain.get("token_type") == "Bearer", certain
+
+# What the server wants tokens to say, MSAL passes on.
+claims = json.dumps({"access_token": {"nbf": {"essential": True, "value": "1604106651"}}})
+command("demand_claims", claims=claims)
+at = f"{base}/v1.0/users/{mailbox}/contacts?$top=1"
+headers = {"Authorization": "Bearer " + granted["access_token"]}
+challenge = requests.get(at, headers=headers)
+told = dict(requests.utils.parse_dict_header(challenge.headers["WWW-Authenticate"].removeprefix("Bearer ")))
+assert challenge.status_code == 401 and told["error"] == "insufficient_claims", told
+told = base64.b64decode(told["claims"]).decode()
+more = app.acquire_token_for_client(["https://graph.microsoft.com/.default"], claims_challenge=told)
+assert requests.get(at, headers={"Authorization": "Bearer " + more["access_token"]}).status_code == 200
+command("demand_claims", claims="")
 
 # A person signs in on another device, and is remembered.
 public = msal.PublicClientApplication(client, authority=authority, instance_discovery=False, http_client=http)
@@ -110,11 +146,44 @@ called = book.q().equals("display_name", "Ada Lovelace")
 found = next(iter(book.get_contacts(query=called)))
 assert found.object_id == contact.object_id and found.job_title == "Countess", found
 assert found.display_name == "Ada Lovelace" and found.main_email == "ada@example.org"
+picture = b"\xff\xd8\xff\xe0 a picture"
+assert contact.get_profile_photo() is None
+assert contact.update_profile_photo(picture) and contact.get_profile_photo() == picture
 folder = book.create_child_folder("CRM")
 assert [one.name for one in book.get_folders()] == ["CRM"]
 assert folder.get_contacts(limit=1) is not None
 assert contact.delete()
 assert not list(book.get_contacts(query=called))
+
+# Categories.
+categories = office.outlook_categories()
+assert [one.name for one in categories.get_categories()] == ["Business"]
+friends = categories.create_category("Friends", color=CategoryColor.RED)
+assert friends.color == CategoryColor.RED and friends.update_color(CategoryColor.BLUE)
+assert categories.get_category(friends.object_id).color == CategoryColor.BLUE
+assert friends.delete() and len(categories.get_categories()) == 1
+
+# Time zones, by both kinds of names; ids of other kinds.
+zones = lambda standard: {
+    one["alias"] for one in office.connection.get(f"{base}/v1.0/users/{mailbox}/outlook/supportedTimeZones{standard}").json()["value"]
+}
+assert "W. Europe Standard Time" in zones("")
+assert "Europe/Berlin" in zones("(TimeZoneStandard=microsoft.graph.timeZoneStandard'Iana')")
+rest = everybody[2].object_id
+
+
+def translate(one, source, target):
+    body = {"inputIds": [one], "sourceIdType": source, "targetIdType": target}
+    return office.connection.post(f"{base}/v1.0/users/{mailbox}/translateExchangeIds", data=body).json()["value"][0]
+
+
+lasting = translate(rest, "restId", "restImmutableEntryId")["targetId"]
+prefer = {"Prefer": 'IdType="ImmutableId"'}
+assert office.connection.get(f"{base}/v1.0/users/{mailbox}/contacts/{lasting}", headers=prefer).json()["id"] == lasting
+entry = translate(lasting, "restImmutableEntryId", "immutableEntryId")["targetId"]
+assert entry != lasting and translate(entry, "immutableEntryId", "restId")["targetId"] == rest
+assert translate(translate(rest, "restId", "ewsId")["targetId"], "ewsId", "restId")["targetId"] == rest
+assert "errorDetails" in translate("nonsense", "restId", "ewsId")
 
 # Events.
 schedule = office.schedule()

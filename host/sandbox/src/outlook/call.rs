@@ -3,7 +3,7 @@
 use axum::body::Body;
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
-use axum::response::Response;
+use axum::response::{IntoResponse, Response};
 use percent_encoding::percent_decode_str;
 use serde_json::{Value, json};
 
@@ -23,12 +23,16 @@ pub(super) struct Call {
     pub(super) body: Value,
     /// The body is there, but is no JSON.
     pub(super) garbled: bool,
+    /// A body that is not meant to be any.
+    pub(super) bytes: Vec<u8>,
 }
 
 impl Call {
     pub(super) fn of(parts: &Parts, body: &[u8], base: &str) -> Self {
         let header = |name: &str| text(&parts.headers, name);
         let base = header("host").map_or_else(|| base.to_owned(), |host| format!("http://{host}"));
+        let media = header("content-type").is_some_and(|kind| kind.starts_with("image/"));
+        let (body, bytes) = if media { (&[][..], body.to_vec()) } else { (body, Vec::new()) };
         let parsed = serde_json::from_slice(body);
         let mut call = Call {
             method: parts.method.as_str().to_ascii_uppercase(),
@@ -38,6 +42,7 @@ impl Call {
             if_match: header("if-match"),
             garbled: !body.is_empty() && parsed.is_err(),
             body: parsed.unwrap_or_default(),
+            bytes,
             ..Call::default()
         };
         call.aim(parts.uri.path_and_query().map_or("/", |path| path.as_str()));
@@ -137,6 +142,8 @@ pub(super) struct Reply {
     pub(super) status: u16,
     pub(super) headers: Vec<(String, String)>,
     pub(super) body: Value,
+    /// Instead of JSON: what kind it is, and what it is.
+    media: Option<(&'static str, Vec<u8>)>,
 }
 
 /// What a handler gives back; a refusal is an answer, too.
@@ -144,7 +151,7 @@ pub(super) type Answer = Result<Reply, Reply>;
 
 impl Reply {
     pub(super) fn json(status: u16, body: Value) -> Self {
-        Reply { status, headers: Vec::new(), body }
+        Reply { status, headers: Vec::new(), body, media: None }
     }
 
     pub(super) fn ok(body: Value) -> Self {
@@ -177,7 +184,15 @@ impl Reply {
         self
     }
 
+    pub(super) fn bytes(mut self, kind: &'static str, bytes: Vec<u8>) -> Self {
+        self.media = Some((kind, bytes));
+        self
+    }
+
     pub(super) fn into_response(self) -> Response {
+        if let Some((kind, bytes)) = self.media {
+            return (StatusCode::OK, [("content-type", kind)], bytes).into_response();
+        }
         let body = if self.body.is_null() { Body::empty() } else { Body::from(self.body.to_string()) };
         let mut response = Response::new(body);
         *response.status_mut() = StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
@@ -197,7 +212,9 @@ impl Reply {
     pub(super) fn into_part(self, id: &Value) -> Value {
         let headers: serde_json::Map<String, Value> =
             self.headers.into_iter().map(|(name, value)| (name, Value::String(value))).collect();
-        json!({ "id": id, "status": self.status, "headers": headers, "body": self.body })
+        // Bytes travel as text.
+        let body = self.media.map_or(self.body, |(_, bytes)| Value::String(super::oauth::base64(&bytes)));
+        json!({ "id": id, "status": self.status, "headers": headers, "body": body })
     }
 }
 

@@ -4,7 +4,7 @@ use serde_json::{Map, Value, json};
 
 use super::call::{Answer, Call, Reply, either};
 use super::oauth::Bearer;
-use super::{Graph, Mailbox, contacts, events, folders, item};
+use super::{Graph, Mailbox, contacts, events, folders, item, lists};
 use crate::store::{Fields, Item};
 
 /// Requests are counted over so long.
@@ -130,36 +130,18 @@ impl Graph {
                 Ok(Reply::ok(json!({ "timeZone": "W. Europe Standard Time", "userPurpose": "user" })))
             }
             ("GET", ["mailboxsettings", "timezone"]) => Ok(Reply::ok(json!({ "value": "W. Europe Standard Time" }))),
-            ("GET", ["outlook", "mastercategories"]) => {
-                Ok(Reply::ok(json!({ "value": [{ "id": "c1", "displayName": "Business", "color": "preset0" }] })))
+            (_, ["outlook", "mastercategories"]) => self.categories(call, user, None),
+            (_, ["outlook", "mastercategories", id]) => self.categories(call, user, Some(id)),
+            ("GET", ["outlook", zones]) => lists::time_zones(zones),
+            ("POST", ["translateexchangeids" | "microsoft.graph.translateexchangeids"]) => {
+                self.translate_ids(call, user)
             }
-            ("POST", ["translateexchangeids"]) => self.translate_ids(call),
             _ => Err(Reply::error(404, "ResourceNotFound", "Resource not found for the segment.")),
         }
     }
 
     fn list_users(&self) -> Reply {
         Reply::ok(json!({ "value": self.state().mailboxes.iter().map(user).collect::<Vec<_>>() }))
-    }
-
-    fn translate_ids(&self, call: &Call) -> Answer {
-        let ids = call.body["inputIds"].as_array().cloned().unwrap_or_default();
-        if ids.len() > 1000 {
-            return Err(Reply::bad("At most 1000 ids can be translated at once."));
-        }
-        let to_immutable = call.body["targetIdType"] == "restImmutableEntryId";
-        let other = Call {
-            prefer: if to_immutable { "IdType=\"ImmutableId\"".to_owned() } else { String::new() },
-            ..Call::default()
-        };
-        let translated = self.core.read(|store| {
-            let one = |id: &Value| {
-                let found = id.as_str().and_then(|id| store.get(&item::stored_id(id)));
-                json!({ "sourceId": id, "targetId": found.map(|item| item::shown_id(item, &other)) })
-            };
-            ids.iter().map(one).collect::<Vec<_>>()
-        });
-        Ok(Reply::ok(json!({ "value": translated })))
     }
 
     fn contact_resource(&self, call: &Call, user: &str, rest: &[String], words: &[&str]) -> Answer {
@@ -291,7 +273,7 @@ impl Graph {
             }
             ("DELETE", []) => self.remove_item(call, &item, false),
             ("POST", ["permanentdelete" | "microsoft.graph.permanentdelete"]) => self.remove_item(call, &item, true),
-            ("GET", ["photo", ..]) => Err(Reply::error(404, "ErrorItemNotFound", "The contact has no photo.")),
+            (_, ["photo", words @ ..]) => self.photo(call, &item, words),
             _ => Err(Reply::error(405, "MethodNotAllowed", "Method not allowed.")),
         }
     }

@@ -15,6 +15,8 @@
 //! | `sign_in` | `user` | a refresh token of that person |
 //! | `approve_device` | `user`, `user_code?` | a person types a device's code |
 //! | `secret` | `value` | the application has another secret |
+//! | `certificate` | `pem` | the application has this certificate, too |
+//! | `demand_claims` | `claims`, `interactive?` | tokens must say this: those that do not are refused with a claims challenge |
 //! | `mailbox` | `user`, `state`: `here`, `on_premises`, `missing`, `forbidden` | what answers for a mailbox |
 //! | `import` | `user`, `contact` | a contact arrives with its mailbox, from elsewhere: its properties stay, the store's own key too |
 //! | `lifecycle` | `event` | a notice about all subscriptions: `reauthorizationRequired`, `subscriptionRemoved`, `missed` |
@@ -24,6 +26,7 @@
 //! | `limits` | `requests?`, `in_flight?` | requests in ten minutes, and at a time, for each mailbox |
 
 mod call;
+mod certificate;
 mod contacts;
 mod delta;
 mod events;
@@ -31,10 +34,13 @@ mod expand;
 mod filter;
 mod folders;
 mod item;
+mod lists;
 mod mailbox;
 mod oauth;
 mod people;
+mod photos;
 mod subscriptions;
+mod translate;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -74,6 +80,7 @@ struct Mailbox {
     /// New items whose change key will move by itself.
     moving: Vec<String>,
     in_flight: usize,
+    categories: Vec<lists::Category>,
 }
 
 /// Everything beside the items.
@@ -88,6 +95,8 @@ struct State {
     subscriptions: HashMap<String, subscriptions::Subscription>,
     /// How far the notifications have come, by mailbox.
     told: HashMap<String, u64>,
+    /// Pictures, by the contact's id.
+    photos: HashMap<String, Vec<u8>>,
 }
 
 /// The system.
@@ -109,6 +118,7 @@ pub fn build(core: Core) -> Arc<dyn System> {
         most_in_flight: 4,
         subscriptions: HashMap::new(),
         told: HashMap::new(),
+        photos: HashMap::new(),
     };
     Arc::new(Graph { core, state: Mutex::new(state), runtime: Handle::try_current().ok() })
 }
@@ -125,6 +135,7 @@ impl System for Graph {
                 requests: (0, 0),
                 moving: Vec::new(),
                 in_flight: 0,
+                categories: lists::Category::first(),
             });
             self.make_mailbox(&user.email);
             for contact in people.contacts_of(index).filter(|contact| contact.in_mailbox) {
@@ -358,7 +369,14 @@ impl Graph {
 
     /// Who is asking.
     fn authenticate(&self, call: &Call) -> Result<Bearer, Reply> {
-        let bearer = call.token.as_deref().and_then(|token| self.state().issued.bearer(token, self.core.now()));
+        let issued = &self.state().issued;
+        let bearer = call.token.as_deref().and_then(|token| issued.bearer(token, self.core.now()));
+        if let Some(challenge) =
+            call.token.as_deref().filter(|_| bearer.is_some()).and_then(|token| issued.challenge(token))
+        {
+            let message = "Continuous access evaluation resulted in challenge with result: InteractionRequired";
+            return Err(Reply::error(401, "InvalidAuthenticationToken", message).header("WWW-Authenticate", challenge));
+        }
         bearer.ok_or_else(|| {
             let message = "Lifetime validation failed, the token is expired.";
             let challenge =

@@ -1,6 +1,6 @@
-//! The login server: tokens by client secret, device code and refresh token, as a directory of Microsoft Entra gives them.
+//! The login server: tokens by client secret, certificate, device code and refresh token, as a directory of Microsoft Entra gives them.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
@@ -8,6 +8,7 @@ use percent_encoding::percent_decode_str;
 use serde_json::{Value, json};
 
 use super::call::{Answer, Reply};
+use super::certificate::{self, Certificate};
 
 /// The one organisation: a domain, and an id that means the same.
 pub(super) const TENANT: &str = "example.com";
@@ -48,6 +49,13 @@ pub(super) struct Issued {
     pub(super) secret: String,
     /// An old refresh token ends when it is used.
     pub(super) strict: bool,
+    /// The application's certificate.
+    pub(super) certificate: Option<Certificate>,
+    /// What tokens must say: a claims challenge is answered to those that do not.
+    demanded: Option<String>,
+    /// Whether a person must be there to have them say it.
+    interactive: bool,
+    saying: HashSet<String>,
 }
 
 impl Default for Issued {
@@ -59,6 +67,10 @@ impl Default for Issued {
             count: 0,
             secret: SECRET.to_owned(),
             strict: false,
+            certificate: None,
+            demanded: None,
+            interactive: false,
+            saying: HashSet::new(),
         }
     }
 }
@@ -67,6 +79,23 @@ impl Issued {
     /// Who comes with this token, if it is good.
     pub(super) fn bearer(&self, token: &str, now: i64) -> Option<Bearer> {
         self.tokens.get(token).filter(|(_, until)| *until > now).map(|(bearer, _)| bearer.clone())
+    }
+
+    /// Tokens must say this from now on; nothing, if it is empty.
+    pub(super) fn demand(&mut self, claims: String, interactive: bool) {
+        self.demanded = Some(claims).filter(|claims| !claims.is_empty());
+        self.interactive = interactive;
+        self.saying.clear();
+    }
+
+    /// What is wrong with a good token: it does not say what is demanded.
+    pub(super) fn challenge(&self, token: &str) -> Option<String> {
+        let demanded = self.demanded.as_ref().filter(|_| !self.saying.contains(token))?;
+        Some(format!(
+            "Bearer realm=\"\", authorization_uri=\"https://login.microsoftonline.com/common/oauth2/authorize\", \
+             error=\"insufficient_claims\", claims=\"{}\"",
+            STANDARD.encode(demanded)
+        ))
     }
 
     /// Whose token this is or was.
@@ -150,19 +179,50 @@ impl Issued {
                     "message": format!("To sign in, open {page} and enter the code {user_code} to authenticate."),
                 })))
             }
-            _ => self.token(&form, now),
+            _ => self.token(&form, base, tenant, now),
         }
     }
 
-    fn token(&mut self, form: &Form, now: i64) -> Answer {
+    fn token(&mut self, form: &Form, base: &str, tenant: &str, now: i64) -> Answer {
         form.client()?;
+        let claims = form.get("claims");
+        if self.interactive && !claims.is_empty() {
+            let message = "AADSTS50076: Due to a configuration change made by your administrator, or because you moved to a new location, you must use multi-factor authentication.";
+            return Err(denied(400, "interaction_required", 50_076, message));
+        }
+        let granted = self.granted(form, base, tenant, now)?;
+        if let Some(token) = granted.body["access_token"].as_str().filter(|_| self.demanded.as_deref() == Some(claims))
+        {
+            self.saying.insert(token.to_owned());
+        }
+        Ok(granted)
+    }
+
+    fn granted(&mut self, form: &Form, base: &str, tenant: &str, now: i64) -> Answer {
         let secret = form.get("client_secret");
         if !secret.is_empty() && secret != self.secret {
             let message = format!("AADSTS7000215: Invalid client secret provided for app '{CLIENT}'.");
             return Err(denied(401, "invalid_client", 7_000_215, &message));
         }
+        let asserted = !form.get("client_assertion").is_empty();
+        if asserted {
+            let kind = form.get("client_assertion_type");
+            let address = format!("{base}/{tenant}/oauth2/v2.0/token");
+            let known = self.certificate.as_ref().filter(|_| kind == certificate::KIND);
+            known
+                .ok_or("The certificate is not known.")
+                .and_then(|known| known.verify(form.get("client_assertion"), CLIENT, &address))
+                .map_err(|why| {
+                    denied(
+                        401,
+                        "invalid_client",
+                        700_027,
+                        &format!("AADSTS700027: Client assertion failed signature validation. {why}"),
+                    )
+                })?;
+        }
         match form.get("grant_type") {
-            "client_credentials" if secret.is_empty() => Err(denied(
+            "client_credentials" if secret.is_empty() && !asserted => Err(denied(
                 401,
                 "invalid_client",
                 7_000_216,

@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use super::call::Reply;
+use super::certificate::Certificate;
 use super::item::{self, PROPERTIES};
 use super::{Graph, contacts, events, folders};
 use crate::store::Item;
@@ -110,6 +111,14 @@ impl Graph {
                 }
             }
             "secret" => state.issued.secret = text("value"),
+            "certificate" => {
+                let certificate = Certificate::of_pem(&text("pem"));
+                let certificate = certificate.ok_or_else(|| Complaint::Senseless("`pem` is no certificate".into()))?;
+                state.issued.certificate = Some(certificate);
+            }
+            "demand_claims" => {
+                state.issued.demand(text("claims"), arguments["interactive"].as_bool().unwrap_or_default());
+            }
             "mailbox" => {
                 let (user, wanted) = (text("user"), text("state"));
                 let mailbox = state.mailboxes.iter_mut().find(|mailbox| mailbox.user == user);
