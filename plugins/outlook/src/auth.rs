@@ -1,21 +1,23 @@
-//! Logins: OAuth 2.0 by client secret or by a person's consent, and the tokens that come of them.
+//! Logins: OAuth 2.0 by client secret, by certificate or by a person's consent, and the tokens that come of them.
 //!
 //! A token is renewed five minutes before it ends, and when the server refuses it. A refresh token rotates: the new one goes
 //! to the host with the answer of `login`.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
 
-use pairwise_http::{Answer, Client, Json, Refusal, Request};
+use jiff::Timestamp;
+use pairwise_http::{Answer, Client, Json, Refusal, Request, Token, seconds};
 use pairwise_plugin_api::ops::{Ask, LoginResponse};
 use pairwise_plugin_api::{Class, Context, Failure, Principal, Result};
 use serde::Deserialize;
 
+use crate::certificate::{self, Certificate};
 use crate::settings::{Config, SignIn};
 
 /// The names of the secrets.
 pub(crate) const CLIENT_SECRET: &str = "client_secret";
+pub(crate) const CLIENT_CERTIFICATE: &str = "client_certificate";
 pub(crate) const REFRESH_TOKEN: &str = "refresh_token";
 
 /// What a login that is repeated brings along.
@@ -23,12 +25,6 @@ const DEVICE_CODE: &str = "device_code";
 
 /// What a person consents to.
 const DELEGATED: &str = "Contacts.ReadWrite Calendars.ReadWrite MailboxSettings.Read offline_access";
-
-/// So long before its end a token is not used any more.
-const MARGIN: Duration = Duration::from_secs(300);
-
-/// Seconds of the longest life of a token that is believed. They live for an hour or a day.
-const LONGEST_LIFE: u64 = 7 * 86_400;
 
 /// Seconds of the longest pause between two questions whether a person has signed in.
 const LONGEST_INTERVAL: u64 = 60;
@@ -46,12 +42,8 @@ pub(crate) struct Tokens {
 struct Login {
     secrets: BTreeMap<String, String>,
     token: Option<Token>,
-}
-
-#[derive(Clone)]
-struct Token {
-    text: String,
-    until: Instant,
+    /// What the next token must say beside the usual, because the server refused one that did not.
+    claims: Option<String>,
 }
 
 /// Tokens and secrets are not for eyes.
@@ -61,13 +53,9 @@ impl std::fmt::Debug for Login {
     }
 }
 
-/// What the login server answers.
-#[derive(Deserialize)]
+/// What the login server grants.
 struct Granted {
-    access_token: String,
-    #[serde(default)]
-    expires_in: Json,
-    #[serde(default)]
+    token: Token,
     refresh_token: Option<String>,
 }
 
@@ -111,7 +99,7 @@ impl Tokens {
         secrets: BTreeMap<String, String>,
     ) -> Result<BTreeMap<String, String>> {
         let key = match issuer.config.sign_in {
-            SignIn::Application => secrets.get(CLIENT_SECRET),
+            SignIn::Application => secrets.get(CLIENT_CERTIFICATE).or_else(|| secrets.get(CLIENT_SECRET)),
             SignIn::Delegated => secrets.get(REFRESH_TOKEN),
         };
         let Some(key) = key.filter(|secret| !secret.is_empty()) else { return Err(missing(issuer.config)) };
@@ -142,12 +130,13 @@ impl Tokens {
         usable(&login).ok_or_else(|| Failure::new(Class::Auth, "the login server gave a token that has ended already"))
     }
 
-    /// The server refused this token.
-    pub(crate) fn refused(&self, principal: &Principal, refused: &str) {
+    /// The server refused this token. `claims` is what it wants the next one to say.
+    pub(crate) fn refused(&self, principal: &Principal, refused: &str, claims: Option<String>) {
         if let Ok(login) = self.login(principal) {
             let mut login = lock(&login);
-            if login.token.as_ref().is_some_and(|token| token.text == refused) {
+            if login.token.as_ref().is_some_and(|token| token.text() == refused) {
                 login.token = None;
+                login.claims = claims;
             }
         }
     }
@@ -161,13 +150,14 @@ impl Tokens {
 }
 
 fn usable(login: &Login) -> Option<String> {
-    login.token.as_ref().filter(|token| token.until > Instant::now()).map(|token| token.text.clone())
+    login.token.as_ref().and_then(Token::usable).map(str::to_owned)
 }
 
 fn missing(config: &Config) -> Failure {
     let text = match config.sign_in {
         SignIn::Application => {
-            "the connection has no `client_secret`: add it to `secrets`, or say `sign_in = \"delegated\"` if a person signs in"
+            "the connection has no `client_secret` and no `client_certificate`: add one of them to `secrets`, or say \
+             `sign_in = \"delegated\"` if a person signs in"
         }
         SignIn::Delegated => {
             "nobody has signed in yet: `pairwise connection login` asks a person to, and keeps the `refresh_token`"
@@ -183,26 +173,20 @@ impl Login {
         let scope = format!("{}/.default", issuer.graph_url);
         let mut form = vec![("client_id", issuer.config.client_id.as_str())];
         match issuer.config.sign_in {
-            SignIn::Application => {
-                form.extend([("grant_type", "client_credentials"), ("scope", &scope)]);
-                form.push((CLIENT_SECRET, secret(CLIENT_SECRET)));
-            }
+            SignIn::Application => form.extend([("grant_type", "client_credentials"), ("scope", &scope)]),
             SignIn::Delegated => {
                 form.extend([("grant_type", "refresh_token"), ("scope", DELEGATED)]);
                 form.push((REFRESH_TOKEN, secret(REFRESH_TOKEN)));
-                if self.secrets.contains_key(CLIENT_SECRET) {
-                    form.push((CLIENT_SECRET, secret(CLIENT_SECRET)));
-                }
             }
         }
+        let proof = issuer.proof(&self.secrets)?;
+        form.extend(proof.iter().map(|(name, value)| (*name, value.as_str())));
+        form.extend(self.claims.as_deref().map(|claims| ("claims", claims)));
         let granted = issuer.grant(cx, &form)?;
-        let lifetime = seconds(&granted.expires_in).unwrap_or(3_600).min(LONGEST_LIFE);
-        // A token that lives no longer than the margin is used for half of its life.
-        let lifetime = Duration::from_secs(lifetime);
-        let until = Instant::now() + lifetime.saturating_sub(MARGIN).max(lifetime / 2);
-        issuer.client.secrets().add(&granted.access_token);
-        if let Some(old) = self.token.replace(Token { text: granted.access_token, until }) {
-            issuer.client.secrets().forget(&old.text);
+        self.claims = None;
+        issuer.client.secrets().add(granted.token.text());
+        if let Some(old) = self.token.replace(granted.token) {
+            issuer.client.secrets().forget(old.text());
         }
         let mut changed = BTreeMap::new();
         if let Some(new) = granted.refresh_token.filter(|new| new != secret(REFRESH_TOKEN)) {
@@ -214,14 +198,23 @@ impl Login {
     }
 }
 
-/// Some login servers write numbers as text.
-fn seconds(value: &Json) -> Option<u64> {
-    value.as_u64().or_else(|| value.as_str()?.parse().ok())
-}
-
 impl Issuer<'_> {
+    fn address(&self, what: &str) -> String {
+        format!("{}/{}/oauth2/v2.0/{what}", self.login_url, crate::graph::segment(&self.config.tenant))
+    }
+
+    /// What shows that it is the application that asks, as far as it has any.
+    fn proof(&self, secrets: &BTreeMap<String, String>) -> Result<Vec<(&'static str, String)>> {
+        if let Some(pem) = secrets.get(CLIENT_CERTIFICATE) {
+            let now = Timestamp::now().as_second();
+            let statement = Certificate::read(pem)?.statement(&self.config.client_id, &self.address("token"), now)?;
+            return Ok(vec![("client_assertion_type", certificate::KIND.to_owned()), ("client_assertion", statement)]);
+        }
+        Ok(secrets.get(CLIENT_SECRET).map(|secret| (CLIENT_SECRET, secret.clone())).into_iter().collect())
+    }
+
     fn ask(&self, cx: &Context, what: &str, form: &[(&str, &str)]) -> Result<Answer> {
-        let url = format!("{}/{}/oauth2/v2.0/{what}", self.login_url, crate::graph::segment(&self.config.tenant));
+        let url = self.address(what);
         // A token that is granted twice does no harm.
         let request = Request::post(url).form(form.iter().copied()).header("Accept", "application/json").reads();
         self.client.send(cx, &request)
@@ -247,9 +240,8 @@ impl Issuer<'_> {
         };
         self.client.secrets().add(code);
         form.extend([("grant_type", "urn:ietf:params:oauth:grant-type:device_code"), ("device_code", code)]);
-        if let Some(secret) = secrets.get(CLIENT_SECRET) {
-            form.push((CLIENT_SECRET, secret));
-        }
+        let proof = self.proof(secrets)?;
+        form.extend(proof.iter().map(|(name, value)| (*name, value.as_str())));
         let answer = self.ask(cx, "token", &form)?;
         let denied: Denied = serde_json::from_slice(&answer.body).unwrap_or_default();
         let wait_ms = match denied.error.as_str() {
@@ -280,7 +272,9 @@ impl Issuer<'_> {
     }
 
     fn read(&self, answer: &Answer) -> Result<Granted> {
-        serde_json::from_slice(&answer.body).map_err(|_| self.no_login_server(answer))
+        let granted: Json = serde_json::from_slice(&answer.body).map_err(|_| self.no_login_server(answer))?;
+        let token = Token::granted(&granted).ok_or_else(|| self.no_login_server(answer))?;
+        Ok(Granted { token, refresh_token: granted["refresh_token"].as_str().map(str::to_owned) })
     }
 
     /// Why there is no token, and what to do about it.
@@ -308,6 +302,10 @@ impl Issuer<'_> {
             Some(7_000_222) => {
                 auth("the `client_secret` has expired: make a new one in the application's registration")
             }
+            Some(700_027) => auth(
+                "the login server does not know the certificate in `client_certificate`: upload it to the application's \
+                 registration, or set the clock of this machine",
+            ),
             Some(65_001) => {
                 auth("nobody has consented to what the application asks for: an administrator must grant it")
             }
@@ -315,6 +313,10 @@ impl Issuer<'_> {
                 "invalid_grant" => {
                     auth("the sign-in has expired or was withdrawn: sign in again with `pairwise connection login`")
                 }
+                "interaction_required" => auth(
+                    "the organisation asks whoever signs in for more than before, such as a second factor: sign in again with \
+                     `pairwise connection login`",
+                ),
                 "invalid_client" | "unauthorized_client" => {
                     auth("the login server refuses the application's credentials")
                 }

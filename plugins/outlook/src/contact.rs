@@ -55,6 +55,10 @@ const FIELDS: &[(&str, &str, Place)] = &[
     ("manager", "relations/manager", Text("manager")),
     ("assistantName", "relations/assistant", Text("assistantName")),
     ("spouseName", "relations/spouse", Text("spouseName")),
+    ("children", "", List("children")),
+    ("yomiGivenName", "", Text("yomiGivenName")),
+    ("yomiSurname", "", Text("yomiSurname")),
+    ("yomiCompanyName", "", Text("yomiCompanyName")),
     ("emailAddresses/1", "emails/1/address", Mail(0)),
     ("emailAddresses/2", "emails/2/address", Mail(1)),
     ("emailAddresses/3", "emails/3/address", Mail(2)),
@@ -103,7 +107,7 @@ const MAILS: &str = "emailAddresses";
 const NO_YEAR: &str = "1604";
 
 /// Long texts; everything else is bounded by the store's columns.
-const LONG: &[&str] = &["personalNotes", "imAddresses", "categories"];
+const LONG: &[&str] = &["personalNotes", "imAddresses", "categories", "children"];
 
 /// The longest text of an ordinary property, in UTF-16 code units. Assumption: the limit of Exchange's own address book.
 const LENGTH: u32 = 255;

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use pairwise_http::{Answer, Client, Gate, Json, Options, Pauses, Permit, Request, base_url};
 use pairwise_plugin_api::{Class, Context, Failure, Principal, Result};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
@@ -89,6 +91,14 @@ impl Problem {
     }
 }
 
+/// What a refusal of a token wants the next one to say: a claims challenge.
+fn claims(answer: &Answer) -> Option<String> {
+    let (_, rest) = answer.all("www-authenticate").find_map(|challenge| challenge.split_once("claims=\""))?;
+    let encoded = rest.split('"').next()?.trim_end_matches('=').replace('+', "-").replace('/', "_");
+    let claims = String::from_utf8(URL_SAFE_NO_PAD.decode(encoded).ok()?).ok()?;
+    serde_json::from_str::<Json>(&claims).is_ok_and(|claims| claims.is_object()).then_some(claims)
+}
+
 impl Graph {
     pub(crate) fn new(config: Config) -> Result<Self> {
         let (url, login_url) = (base_url("url", &config.url)?, base_url("login_url", &config.login_url)?);
@@ -145,7 +155,8 @@ impl Graph {
         }
     }
 
-    /// Sends a request with the principal's token; a token that is refused is renewed once. `at` is a path, or a whole
+    /// Sends a request with the principal's token; a token that is refused is renewed once, and once more if it has to say more
+    /// than usual. `at` is a path, or a whole
     /// address that Graph gave us.
     pub(crate) fn send(&self, cx: &Context, principal: &Principal, mut request: Request) -> Result<Answer> {
         if !request.url.contains("://") {
@@ -155,19 +166,21 @@ impl Graph {
             let text = format!("the server led to {}, which is not `url`", pairwise_http::shown(&request.url));
             return Err(Failure::new(Class::CursorExpired, text));
         }
-        let mut tried = None;
+        // A token that is good may still not say enough.
+        let (mut renewed, mut challenged) = (false, false);
         loop {
             let token = self.tokens.token(cx, &self.issuer(), principal)?;
-            let sent = request.clone().header("Authorization", format!("Bearer {token}"));
+            let sent = request.clone().identified().header("Authorization", format!("Bearer {token}"));
             let answer = self.client.send(cx, &sent)?;
             if answer.status == 429 {
                 self.leave_alone(principal, answer.retry_after());
             }
-            if answer.status != 401 || tried.is_some() {
+            let claims = claims(&answer);
+            let once = if claims.is_some() { &mut challenged } else { &mut renewed };
+            if answer.status != 401 || std::mem::replace(once, true) {
                 return Ok(answer);
             }
-            self.tokens.refused(principal, &token);
-            tried = Some(token);
+            self.tokens.refused(principal, &token, claims);
         }
     }
 

@@ -24,6 +24,7 @@
 
 mod auth;
 mod batch;
+mod certificate;
 mod connector;
 mod contact;
 mod event;

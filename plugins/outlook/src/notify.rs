@@ -19,9 +19,6 @@ use crate::graph::PREFER;
 use crate::kind::Kind;
 use crate::record::millis;
 
-/// Asked for; what is granted may be less. Longer lives are refused in some clouds.
-const LIFE: Millis = 4_230 * 60_000;
-
 /// After so long a mailbox that took no subscription is asked again.
 const AGAIN: Millis = 3_600_000;
 
@@ -84,6 +81,11 @@ impl Subscriptions {
 }
 
 impl Outlook {
+    /// How long a subscription is to live; what is granted may be less.
+    fn life(&self) -> Millis {
+        Millis::from(self.graph.config().subscription_minutes) * 60_000
+    }
+
     /// Keeps the subscriptions alive until the call is cancelled, and then ends them.
     pub(crate) fn listen(&self, cx: &Context, request: &WatchRequest) -> Result<WatchResponse> {
         let mut wishes = self.wishes(cx, request)?;
@@ -98,7 +100,7 @@ impl Outlook {
             for wish in wishes.iter_mut().filter(|wish| wish.due <= now) {
                 self.keep_alive(cx, wish, now);
             }
-            let next = wishes.iter().map(|wish| wish.due).min().unwrap_or(now + LIFE);
+            let next = wishes.iter().map(|wish| wish.due).min().unwrap_or(now + self.life());
             let pause = Duration::from_millis(u64::try_from(next - now).unwrap_or_default().max(1));
             cx.wait(pause.min(GLANCE));
         }
@@ -136,7 +138,7 @@ impl Outlook {
 
     /// Makes or renews a subscription. One that does not work leaves the mailbox to its schedule.
     fn keep_alive(&self, cx: &Context, wish: &mut Wish, now: Millis) {
-        let until = Timestamp::from_millisecond(now + LIFE).unwrap_or_default();
+        let until = Timestamp::from_millisecond(now + self.life()).unwrap_or_default();
         let until = until.strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
         let request = match &wish.id {
             Some(id) => Request::new(Method::Patch, format!("/subscriptions/{id}"))
@@ -159,7 +161,7 @@ impl Outlook {
         match told {
             Ok(told) => {
                 let id = told["id"].as_str().unwrap_or_default().to_owned();
-                let granted = millis(&told["expirationDateTime"]).unwrap_or(now + LIFE);
+                let granted = millis(&told["expirationDateTime"]).unwrap_or(now + self.life());
                 wish.due = now + (granted - now) / 2;
                 self.subscriptions.known().insert(id.clone(), (wish.principal.clone(), wish.kind));
                 let is_new = wish.id.replace(id).is_none();

@@ -26,6 +26,10 @@ pub struct Config {
     /// Where Graph can tell of changes: the public address of this host, with https. Absent: it is asked for them.
     #[serde(default)]
     pub notification_url: Option<String>,
+    /// Minutes that a subscription to changes is to live. It is renewed when half of what was granted is over.
+    #[serde(default = "subscription")]
+    #[schemars(range(min = 45, max = 10_080))]
+    pub subscription_minutes: u32,
     /// Where logins are.
     #[serde(default = "login")]
     pub login_url: String,
@@ -51,7 +55,7 @@ pub struct Config {
 #[serde(crate = "pairwise_plugin_api::serde", rename_all = "snake_case")]
 #[schemars(crate = "pairwise_plugin_api::schemars")]
 pub enum SignIn {
-    /// The application itself, with `client_secret`: it reaches every mailbox that it was permitted.
+    /// The application itself, with `client_secret` or `client_certificate`: it reaches every mailbox that it was permitted.
     #[default]
     Application,
     /// A person, whose consent is in `refresh_token`: it reaches what that person reaches.
@@ -64,6 +68,11 @@ fn graph() -> String {
 
 fn login() -> String {
     "https://login.microsoftonline.com".to_owned()
+}
+
+/// Longer lives are refused in some clouds.
+fn subscription() -> u32 {
+    4_230
 }
 
 fn past() -> u32 {

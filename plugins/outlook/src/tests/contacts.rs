@@ -131,7 +131,7 @@ fn fields_travel_there_and_back() {
         let value = match &*field.name {
             "birthday" => Value::from("--02-29"),
             "weddingAnniversary" => Value::from("1999-12-31"),
-            "categories" | "imAddresses" => Value::from(vec!["one".into(), "two".into()]),
+            "categories" | "children" | "imAddresses" => Value::from(vec!["one".into(), "two".into()]),
             "preferredAddress" => Value::from("home"),
             "sensitivity" => Value::from("private"),
             "personalNotes" => Value::from("first line\nsecond line"),

@@ -72,6 +72,68 @@ fn a_token_that_ended_is_renewed_once() {
     assert!(kind == Class::Auth && text.contains("client_secret"), "{text}");
 }
 
+/// The server wants tokens to say more than they did: the login server is told, and the request made again.
+#[test]
+fn a_claims_challenge_is_passed_on() {
+    let world = World::of(1);
+    let claims = r#"{"access_token":{"nbf":{"essential":true,"value":"1604106651"}}}"#;
+    let tokens = |since: u64| {
+        let asked = world.requests(since);
+        let token = asked.iter().filter(|entry| entry.operation.as_deref() == Some("token"));
+        token.map(|entry| entry.body.contains("claims=%7B%22access_token%22")).collect::<Vec<_>>()
+    };
+    world.command("demand_claims", json!({ "claims": claims }));
+    let since = world.last();
+    assert_eq!(world.changes("contact", &Scope::new(), None).unwrap().records.len(), 1);
+    assert_eq!(tokens(since), [true], "one token more");
+    // The next one is asked for as always, and that answer is the last word.
+    world.command("expire_tokens", json!({}));
+    let since = world.last();
+    assert_eq!(world.changes("contact", &Scope::new(), None).unwrap().records.len(), 1);
+    assert_eq!(tokens(since), [false, true]);
+
+    world.command(
+        "demand_claims",
+        json!({ "claims": r#"{"access_token":{"acrs":{"value":"c1"}}}"#, "interactive": true }),
+    );
+    let (kind, text) = class(world.changes("contact", &Scope::new(), None));
+    assert!(kind == Class::Auth && text.contains("sign in again"), "{text}");
+}
+
+/// Instead of a secret the application may have a certificate.
+#[test]
+fn the_application_signs_in_with_its_certificate() {
+    const PEM: &str = include_str!("application.pem");
+    let world = World::with(1, |settings| settings["mailbox"] = json!(LEE));
+    let signs_in = |secrets: &[(&str, &str)]| {
+        let outlook = Outlook::create(config(&world.sandbox, |_| {}), &world.cx).unwrap();
+        let secrets = secrets.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        outlook.login(&world.cx, LoginRequest { principal: lee(), secrets }).map(|_| outlook)
+    };
+    let (kind, text) = class(signs_in(&[("client_certificate", PEM)]));
+    assert!(kind == Class::Auth && text.contains("does not know the certificate"), "{text}");
+    world.command("certificate", json!({ "pem": PEM }));
+    let since = world.last();
+    let outlook = signs_in(&[("client_certificate", PEM), ("client_secret", "an old one")]).unwrap();
+    let asked = world.requests(since);
+    assert!(!asked[0].body.contains("client_secret") && !asked[0].body.contains("PRIVATE"), "{}", asked[0].body);
+    let check = CheckRequest { principal: lee(), entities: vec!["contact".into()], ..CheckRequest::default() };
+    assert!(outlook.check(&world.cx, check).unwrap().is_empty());
+    let (kind, text) = class(signs_in(&[("client_certificate", "nonsense")]));
+    assert!(kind == Class::Auth && text.contains("expected PEM") && !text.contains("nonsense"), "{text}");
+}
+
+/// The calls that Graph gets can be found in its records.
+#[test]
+fn each_request_bears_an_id() {
+    let world = World::of(1);
+    world.changes("contact", &Scope::new(), None).unwrap();
+    let asked = world.requests(0);
+    let graph = asked.iter().filter(|entry| entry.operation.as_deref() != Some("token"));
+    let ids: Vec<&String> = graph.filter_map(|entry| entry.headers.get("client-request-id")).collect();
+    assert!(ids.len() + 1 == asked.len() && ids.len() > 1 && ids[0] != ids[1], "{ids:?}");
+}
+
 #[test]
 fn a_person_signs_in_and_the_token_rotates() {
     let world = World::with(1, |settings| settings["sign_in"] = json!("delegated"));

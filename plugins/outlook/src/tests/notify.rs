@@ -14,7 +14,10 @@ use super::world::{World, lee};
 fn changes_are_announced_to_whoever_subscribed() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = format!("http://{}/hooks/office", listener.local_addr().unwrap());
-    let world = std::sync::Arc::new(World::with(0, |settings| settings["notification_url"] = json!(address)));
+    let world = std::sync::Arc::new(World::with(0, |settings| {
+        settings["notification_url"] = json!(address);
+        settings["subscription_minutes"] = json!(90);
+    }));
     let (told, announced) = mpsc::channel::<Announcement>();
     let host = std::sync::Arc::clone(&world);
     // The host's side: every request goes to the connector, and its answer back.
@@ -57,6 +60,11 @@ fn changes_are_announced_to_whoever_subscribed() {
     while world.outlook.subscriptions.is_empty() {
         std::thread::yield_now();
     }
+    let wanted = world.requests(0).into_iter().find(|entry| entry.path.ends_with("/subscriptions")).unwrap();
+    let body: serde_json::Value = serde_json::from_str(&wanted.body).unwrap();
+    let until: jiff::Timestamp = body["expirationDateTime"].as_str().unwrap().parse().unwrap();
+    let minutes = until.duration_since(jiff::Timestamp::now()).as_mins();
+    assert!((80..=90).contains(&minutes), "as long as the settings say: {minutes}");
     let id = world.edit(None, json!({ "surname": "Nobody" }), None);
     let announcement = announced.recv_timeout(std::time::Duration::from_secs(30)).unwrap();
     assert_eq!((announcement.principal, announcement.at), (Some(lee()), vec![RecordRef::new("contact", id)]));
