@@ -130,7 +130,10 @@ fn together(server: &Server, cx: &Context, login: &Login, feed: &str, items: &[I
     let Json::Object(mut answer) = answer else { return Err(unreadable()) };
     match answer.remove("$resources") {
         Some(Json::List(resources)) if resources.len() == items.len() => {
-            resources.into_iter().map(|resource| done(resource).ok_or_else(unreadable)).collect::<Result<_>>().map(Some)
+            let parts: Vec<Done> =
+                resources.into_iter().map(|resource| done(resource).ok_or_else(unreadable)).collect::<Result<_>>()?;
+            parts.iter().for_each(|part| server.heed(part));
+            Ok(Some(parts))
         }
         _ => Err(unreadable()),
     }

@@ -6,11 +6,12 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
 use pairwise_http::{
-    Answer, Client, Effect, Gate, Json, Method, Options, OwnWrites, Patience, Pauses, Refusal, Request, shown,
+    Answer, Client, Effect, Gate, Json, Method, Options, OwnWrites, Patience, Pauses, Refusal, Request,
 };
 use pairwise_plugin_api::{Class, Context, Failure, Millis, Principal, Result, tracing};
 use secrecy::SecretString;
 
+use crate::batch::Done;
 use crate::login::Login;
 use crate::settings::{Config, Place};
 use crate::wire::{Diagnosis, Feed};
@@ -107,8 +108,7 @@ impl Server {
             })?;
             let answer = self.client.send(cx, &authorized)?;
             if is_in_trouble(&answer) {
-                tracing::warn!(at = shown(&request.url), "the server is in trouble and left alone for a while");
-                self.troubled.note(self.place.root(), self.pause(&answer));
+                self.leave_alone(self.pause(&answer));
             }
             // A search of many values takes many requests: each answer is a step.
             cx.progress(0, 0);
@@ -132,9 +132,25 @@ impl Server {
         }
     }
 
+    /// A part of a batch failed so. Whether it is the server that is in trouble shows in what it says.
+    pub(crate) fn heed(&self, part: &Done) {
+        if part.status == 500 && part.diagnosis.message.starts_with(TROUBLE) {
+            self.leave_alone(self.usual_pause());
+        }
+    }
+
+    fn leave_alone(&self, pause: Duration) {
+        tracing::warn!(at = self.place.root(), ?pause, "the server is in trouble and left alone for a while");
+        self.troubled.note(self.place.root(), pause);
+    }
+
     /// How long a server in trouble is left alone.
     fn pause(&self, answer: &Answer) -> Duration {
-        answer.retry_after().unwrap_or_else(|| Duration::from_secs(self.config.backoff_seconds.into()))
+        answer.retry_after().unwrap_or_else(|| self.usual_pause())
+    }
+
+    fn usual_pause(&self) -> Duration {
+        Duration::from_secs(self.config.backoff_seconds.into())
     }
 
     /// Reads JSON.

@@ -227,6 +227,19 @@ fn a_server_in_trouble_is_left_alone() {
     assert!(begun.elapsed() >= std::time::Duration::from_secs(2), "{:?}", begun.elapsed());
     assert_eq!(sees().unwrap(), 10);
 
+    // A part of a batch says the same.
+    let pair: Vec<Record> = world.members()[..2].iter().map(|id| world.get(id).unwrap()).collect();
+    let matching = Match { method: Some("PUT".into()), ..Match::default() };
+    let sorry = Some("We're sorry, you've encountered an error.".to_owned());
+    world.sandbox.fault(CRM, Fault { matching, message: sorry, ..lasting.clone() });
+    let begun = std::time::Instant::now();
+    let writes = pair.iter().map(|record| update(record, fields([("Title", "Dr")]))).collect();
+    let outcomes = world.write(&in_group(), writes).unwrap();
+    let statuses: Vec<Status> = outcomes.iter().map(|outcome| outcome.status).collect();
+    assert_eq!(statuses, [Status::Unknown, Status::Applied]);
+    assert_eq!(sees().unwrap(), 10);
+    assert!(begun.elapsed() >= std::time::Duration::from_secs(2), "{:?}", begun.elapsed());
+
     // As long as the server says; the host has other work meanwhile. Of a write nobody knows whether it was done.
     let record = world.get(&world.members()[0]).unwrap();
     let matching = Match { method: Some("PUT".into()), ..Match::default() };
