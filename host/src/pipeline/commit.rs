@@ -1,6 +1,6 @@
 //! Turns the outcomes of a case into its settlement: link, shadows, intents and announcements change together or not at all.
 
-use pairwise_plugin_api::{Action, Fields, Name, Outcome, Reason, Record, Status, Value, Write};
+use pairwise_plugin_api::{Action, Fields, Name, Outcome, Reason, Record, Status, Value};
 
 use super::decide::Case;
 use super::existing::{Whose, bears_our_key};
@@ -32,21 +32,18 @@ impl Lane<'_> {
         let mut worst = if case.untranslatable.is_empty() { Part::Done } else { Part::Refused };
         settlement.aside.append(&mut case.untranslatable);
         let wrote = !parts.is_empty();
+        let halves = parts.len() > 1 || worst != Part::Done;
         let mut overwritten = Vec::new();
         for (mut intent, outcome) in parts {
             // A new link got its row number when the intent was written down.
             link.id = intent.link.id;
             let side = intent.side;
             if outcome.status == Status::Applied
+                && halves
                 && let Told::Here(seen) = &case.looked.told[side]
             {
-                overwritten.push(announce(
-                    self,
-                    side,
-                    after_write(&seen.record, &intent.write, &outcome),
-                    false,
-                    false,
-                ));
+                let record = self.after_write(&seen.record, &intent, &outcome);
+                overwritten.push(announce(self, side, record, false, false));
             }
             let part = self.absorb(&mut intent, outcome, &mut link, &mut settlement)?;
             if part == Part::Again && link.ends[side].is_none() && case.looked.rows[side.other()].is_none() {
@@ -118,6 +115,19 @@ impl Lane<'_> {
             self.announce_reuse(&case, &mut settlement);
         }
         Ok(settlement)
+    }
+
+    /// A record that had told something itself, as it is after a write of ours: the time of its change stays that of the person.
+    /// Not every answer tells the record; what was asked for stands there then.
+    fn after_write(&self, record: &Record, intent: &Intent, outcome: &Outcome) -> Record {
+        let mut record = record.clone();
+        let written = self.map.translate_out(intent.side, &intent.asked, false).unwrap_or_default();
+        let taken = written.iter().filter(|(name, _)| !outcome.refused_fields.contains(name));
+        for (name, value) in taken.chain(outcome.record.iter().flat_map(|stored| stored.fields.iter())) {
+            record.fields.set(name.clone(), value.clone());
+        }
+        let version = outcome.record.as_ref().and_then(|stored| stored.version.clone());
+        Record { version: version.or(record.version), ..record }
     }
 
     /// Takes one outcome into the link.
@@ -410,17 +420,6 @@ impl Lane<'_> {
             }
         }
     }
-}
-
-/// A record that had told something itself, as it is after a write of ours: the time of its change stays that of the person.
-fn after_write(record: &Record, write: &Write, outcome: &Outcome) -> Record {
-    let mut record = record.clone();
-    let taken = write.fields.iter().filter(|(name, _)| !outcome.refused_fields.contains(name));
-    for (name, value) in taken.chain(outcome.record.iter().flat_map(|stored| stored.fields.iter())) {
-        record.fields.set(name.clone(), value.clone());
-    }
-    let version = outcome.record.as_ref().and_then(|stored| stored.version.clone());
-    Record { version: version.or(record.version), ..record }
 }
 
 /// The end after a write: what the answer does not tell stays as it was.

@@ -18,10 +18,19 @@ pub struct Drafts {
 struct Held {
     /// New records, with the key of their creation and for whom they were made.
     made: Vec<(Principal, String, Record)>,
-    /// New values of records that are there, and for whom they were changed last.
-    changed: BTreeMap<RecordRef, (Principal, Fields)>,
+    changed: BTreeMap<RecordRef, Changed>,
     /// Records that are gone.
     gone: Vec<RecordRef>,
+}
+
+/// What is new of a record that is there.
+#[derive(Debug, Default)]
+struct Changed {
+    /// For whom it was changed last.
+    by: Principal,
+    /// Since then. What is meant for another version has not seen the change.
+    version: Option<String>,
+    fields: Fields,
 }
 
 impl Drafts {
@@ -46,12 +55,14 @@ impl Drafts {
             }
             Action::Update => {
                 if let Some((.., made)) = held.made.iter_mut().find(|(.., made)| made.at == write.at) {
+                    made.version.clone_from(&answered.version);
                     made.fields.extend(write.fields.clone());
                     return;
                 }
-                let (by, fields) = held.changed.entry(write.at.clone()).or_default();
-                *by = principal.clone();
-                fields.extend(write.fields.clone());
+                let changed = held.changed.entry(write.at.clone()).or_default();
+                changed.by = principal.clone();
+                changed.version.clone_from(&answered.version);
+                changed.fields.extend(write.fields.clone());
             }
             Action::Trash | Action::Delete => {
                 held.made.retain(|(.., made)| made.at != write.at);
@@ -64,9 +75,7 @@ impl Drafts {
     /// A page as it would be told by now.
     pub(super) fn apply(&self, principal: &Principal, page: &mut Page) {
         for record in page.changes.iter_mut().filter_map(|change| change.record.as_mut()) {
-            if !record.fields.is_empty() {
-                self.change(principal, record);
-            }
+            self.change(principal, record);
         }
     }
 
@@ -81,9 +90,13 @@ impl Drafts {
     }
 
     fn change(&self, principal: &Principal, record: &mut Record) {
-        if let Some((by, fields)) = self.held().changed.get(&record.at) {
-            record.fields.extend(fields.clone());
-            if by != principal {
+        if let Some(changed) = self.held().changed.get(&record.at) {
+            record.version.clone_from(&changed.version);
+            // A listing of ids and versions tells no fields.
+            if !record.fields.is_empty() {
+                record.fields.extend(changed.fields.clone());
+            }
+            if changed.by != *principal {
                 record.modified = Some(self.now);
             }
         }
@@ -99,7 +112,8 @@ impl Drafts {
     /// Records of these entities that were changed for somebody else.
     pub(super) fn changed_by_others(&self, principal: &Principal, entities: &[String]) -> Vec<RecordRef> {
         let held = self.held();
-        let others = held.changed.iter().filter(|(at, (by, _))| by != principal && entities.contains(&at.entity));
+        let others =
+            held.changed.iter().filter(|(at, changed)| changed.by != *principal && entities.contains(&at.entity));
         others.map(|(at, _)| at.clone()).collect()
     }
 

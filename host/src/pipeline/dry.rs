@@ -94,6 +94,11 @@ impl<'a> DryRun<'a> {
     }
 }
 
+/// The version that a write would leave, or the id of what it would make: no system gives the like.
+fn planned(write: &Write) -> String {
+    format!("{PLANNED}{}", write.key)
+}
+
 impl Remote for DryRun<'_> {
     fn author(&self) -> Author {
         self.remote.author()
@@ -194,9 +199,9 @@ impl Remote for DryRun<'_> {
             if let Some(outcome) = moved.remove(&write.at) {
                 return outcome;
             }
-            let mut record = Record { at: write.at.clone(), ..Record::default() };
+            let mut record = Record { at: write.at.clone(), version: Some(planned(write)), ..Record::default() };
             if write.action == Action::Create {
-                record.at.id = format!("{PLANNED}{}", write.key);
+                record.at.id = planned(write);
                 (record.container, record.uid, record.fields) = (write.container.clone(), write.uid.clone(), shown);
             }
             self.drafts.note(&request.principal, write, &record);
