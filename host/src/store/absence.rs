@@ -3,13 +3,13 @@
 use super::inbox;
 use super::links;
 use super::transaction::{Answer, Tx, statements};
-use crate::model::{AsideId, InboxId, LinkId, LinkState, Seen, Side, Sides};
+use crate::model::{AsideId, InboxId, LinkId, Seen, Side, Sides};
 use pairwise_plugin_api::RecordRef;
 
 statements! {
     LINKS = "SELECT id FROM link WHERE lane = ?1 AND id > ?2 ORDER BY id";
-    LEFT_END = "SELECT state, left_entity, left_id FROM link WHERE id = ?1";
-    RIGHT_END = "SELECT state, right_entity, right_id FROM link WHERE id = ?1";
+    LEFT_END = "SELECT state = 0 OR left_version IS NOT NULL, left_entity, left_id FROM link WHERE id = ?1";
+    RIGHT_END = "SELECT state = 0 OR right_version IS NOT NULL, right_entity, right_id FROM link WHERE id = ?1";
     ASIDE = "SELECT id FROM aside WHERE lane = ?1 AND side = ?2 AND id <= ?3";
     FORGET_ASIDE = "DELETE FROM aside WHERE id = ?1";
     ANNOUNCED = "SELECT id, entity, record FROM inbox WHERE lane = ?1 AND side = ?2 AND id <= ?3";
@@ -22,7 +22,7 @@ statements! {
 
 const END: Sides<&str> = Sides { left: LEFT_END, right: RIGHT_END };
 
-/// Live links whose record was not seen. Only their numbers are read of those that were.
+/// Links whose record was not seen, and had not left before. Only their numbers are read of those that were.
 pub(super) fn unseen_links(
     tx: &Tx<'_>,
     side: Side,
@@ -30,7 +30,7 @@ pub(super) fn unseen_links(
     after: LinkId,
     limit: usize,
 ) -> Answer<Vec<(LinkId, RecordRef)>> {
-    type Row = (LinkState, Option<i64>, Option<String>);
+    type Row = (bool, Option<i64>, Option<String>);
     let mut statement = tx.conn.prepare_cached(LINKS)?;
     let mut rows = statement.query((tx.lane(), after))?;
     let mut unseen = Vec::new();
@@ -42,7 +42,7 @@ pub(super) fn unseen_links(
             continue;
         }
         let end: Option<Row> = tx.one(END[side], [id], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
-        if let Some((LinkState::Live, Some(entity), Some(record))) = end {
+        if let Some((true, Some(entity), Some(record))) = end {
             unseen.push((id, tx.at(entity, record)?));
         }
     }
@@ -129,11 +129,17 @@ mod tests {
     }
 
     #[test]
-    fn only_live_links_with_a_record_there_are_missed() {
+    fn links_with_a_record_there_are_missed_unless_it_had_left() {
         let (mut db, lease) = world();
         let ids: Vec<LinkId> =
             ["a", "b", "c", "d"].map(|id| linked(&mut db, &lease, id, &format!("{id}.vcf")).id).into();
+        for (link, side) in [(ids[1], Side::Right), (ids[2], Side::Left)] {
+            let mut link = db.links(&lease, link - 1, 1).unwrap().remove(0);
+            link.ends[side].as_mut().unwrap().version = None;
+            settle(&mut db, &lease, Settlement { link: LinkChange::Put(Box::new(link)), ..Default::default() });
+        }
         asleep(&mut db, &lease, ids[1]);
+        asleep(&mut db, &lease, ids[2]);
         let mut half = link("e", "-");
         half.ends.right = None;
         settle(&mut db, &lease, Settlement { link: LinkChange::Put(Box::new(half)), ..Default::default() });
