@@ -84,6 +84,12 @@ pub(super) fn removed(
             return Judgement::ends(link);
         }
         Removal::Trash if rules.keeps[target] => return sleep(link, gone),
+        // What is out of what is kept in step is carried nowhere: it is made again when it returns, as if it were new.
+        Removal::Restore
+            if reason != Reason::LeftScope && has_left(link, target) && asleep && !matches!(other, Told::Here(_)) =>
+        {
+            return Judgement::ends(link);
+        }
         Removal::Restore if reason != Reason::LeftScope => return restore(rules, link, gone, other, "restored"),
         Removal::Keep | Removal::Restore => return sleep(link, gone),
         action => action,
