@@ -139,6 +139,8 @@ pub struct Known {
     pub incarnation: Option<String>,
     /// It was set aside at this version.
     pub aside: Option<(AsideId, Option<String>)>,
+    /// When that was changed last, as it was told.
+    pub aside_modified: Option<Millis>,
     /// It is announced already, with this version.
     pub inbox: Option<(InboxId, Option<String>)>,
 }
@@ -305,6 +307,8 @@ pub struct Aside {
     pub at: RecordRef,
     /// At this version; a newer one is looked at again.
     pub version: Option<String>,
+    /// When it was changed last, as it was told: of that version a write of ours may be later, but is nobody's edit.
+    pub modified: Option<Millis>,
     /// What a person calls it.
     pub label: String,
     /// Set aside because of an error (quarantine), or merely not wanted (a filter, a right).
@@ -420,7 +424,8 @@ pub trait Store {
         former: Option<&Written>,
     ) -> StoreResult<()>;
 
-    /// Live links whose record on `side` was not seen in a complete listing, above `after`, in the order of their ids.
+    /// Links whose record on `side` was not seen in a complete listing, and had not left before, above `after`, in the order of
+    /// their ids.
     fn unseen_links(
         &mut self,
         lease: &Lease,

@@ -332,6 +332,7 @@ fn payload(lane: &Lane<'_>, case: &Case, side: Side, planned: Planned) -> Result
                 side: source_side,
                 at: end.at,
                 version: end.version,
+                modified: None,
                 label: case.label.clone(),
                 kind: AsideKind::Quarantined,
                 code: "untranslatable".to_owned(),

@@ -9,7 +9,7 @@ use super::reconcile::{Fate, Told};
 use super::recover::source;
 use super::{Lane, Stop};
 use crate::model::value::same;
-use crate::model::{Aside, AsideKind, End, Guard, Intent, Link, LinkChange, Settlement, Side, Sides};
+use crate::model::{Aside, AsideKind, End, Guard, Intent, Link, LinkChange, News, Settlement, Side, Sides, Staged};
 
 /// What an outcome means for its case.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -109,6 +109,9 @@ impl Lane<'_> {
                     settlement.announce.append(&mut overwritten);
                 }
             }
+        }
+        if !settlement.aside.is_empty() {
+            as_told(&case, &overwritten, &mut settlement.aside);
         }
         if worst == Part::Done {
             self.note_conflicts(&case, &mut settlement);
@@ -311,6 +314,7 @@ impl Lane<'_> {
             label: end.at.id.clone(),
             at: end.at,
             version: end.version,
+            modified: None,
             kind: AsideKind::Quarantined,
             code: code.to_owned(),
             text: format!("the {} refused it: {text}", intent.side),
@@ -368,6 +372,7 @@ impl Lane<'_> {
                 side,
                 at: row.at.clone(),
                 version: seen.record.version.clone(),
+                modified: None,
                 label: case.label.clone(),
                 kind: AsideKind::Quarantined,
                 code: code.to_owned(),
@@ -419,6 +424,21 @@ impl Lane<'_> {
                 }
             }
         }
+    }
+}
+
+/// When what is set aside was changed last, as it was told: a read of it would take a write of ours for an edit. What a write of
+/// ours was done to is set aside as that write has left it.
+fn as_told(case: &Case, overwritten: &[Staged], asides: &mut [Aside]) {
+    for aside in asides {
+        let left = overwritten.iter().find(|told| (told.side, &told.at) == (aside.side, &aside.at));
+        let record = match (left.map(|told| &told.news), &case.looked.told[aside.side]) {
+            (Some(News::Here(record)), _) => record,
+            (_, Told::Here(seen)) if seen.record.at == aside.at => &seen.record,
+            _ => continue,
+        };
+        aside.version.clone_from(&record.version);
+        aside.modified = record.modified;
     }
 }
 

@@ -150,6 +150,7 @@ fn newcomer(lane: &Lane<'_>, told: &Sides<Told>) -> Result<Judgement, Option<Box
             side,
             at: seen.record.at.clone(),
             version: seen.record.version.clone(),
+            modified: None,
             label: label(&seen.values, &seen.record.at.id),
             kind: AsideKind::Refused,
             code: code.to_owned(),

@@ -1,6 +1,6 @@
 //! What both sides tell about a case: announcements with their values, and fresh reads where older knowledge will not do.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 
 use pairwise_plugin_api::{Fields, Name, Reason, Record, RecordRef};
 
@@ -12,7 +12,8 @@ use super::reconcile::{Seen, Told};
 use super::removal::is_echo;
 use super::{Lane, Stop};
 use crate::model::{
-    Announced, Aside, Conflict, Guard, InboxId, Link, LinkId, LinkState, News, Settlement, Side, Sides, Staged, Work,
+    Announced, Aside, Conflict, Guard, InboxId, Known, Link, LinkId, LinkState, News, Settlement, Side, Sides, Staged,
+    Work,
 };
 
 /// A row of the inbox whose content was taken out of it.
@@ -169,7 +170,7 @@ fn read_afresh(
     settlements: &mut Vec<Settlement>,
 ) -> Result<(), Stop> {
     let cautious = !lane.abilities[side].conditional_writes || !lane.spec.reads(side);
-    let aside = set_aside_earlier(lane, side, all)?;
+    let mut aside = set_aside_earlier(lane, side, all)?;
     let mut places = Vec::new();
     let mut at = Vec::new();
     for (place, looked) in all.iter().enumerate() {
@@ -197,7 +198,7 @@ fn read_afresh(
                 wakes
                     || unsettled && lane.guards(Guard::Unsettled)
                     || cautious && lane.spec.writes_to(side)
-                    || aside.contains(&end.at)
+                    || aside.contains_key(&end.at)
             }
             // One that has left answers nevertheless.
             (Told::Gone(reason), _) => released && *reason != Reason::LeftScope,
@@ -241,7 +242,7 @@ fn read_afresh(
         } else if let Some(seen) = found
             .record
             .filter(|record| set_aside(lane.spec, side, record).is_none() || !lane.guards(Guard::Unreadable))
-            .and_then(|record| lane.seen(side, record))
+            .and_then(|record| lane.seen(side, as_told(record, aside.remove(&at).as_ref())))
         {
             // What was told of the same version may know better when it changed: a write of ours is later, but nobody's edit.
             if !all[place].tells(side, &seen.record) {
@@ -260,15 +261,24 @@ fn read_afresh(
 }
 
 /// Of the linked records of a side that tell nothing, those that are set aside: what they told last was not carried over.
-fn set_aside_earlier(lane: &mut Lane<'_>, side: Side, all: &[Looked]) -> Result<HashSet<RecordRef>, Stop> {
+fn set_aside_earlier(lane: &mut Lane<'_>, side: Side, all: &[Looked]) -> Result<HashMap<RecordRef, Known>, Stop> {
     if !lane.may_have_asides() {
-        return Ok(HashSet::new());
+        return Ok(HashMap::new());
     }
     let silent = all.iter().filter(|looked| matches!(looked.told[side], Told::Nothing));
     let at: Vec<RecordRef> =
         silent.filter_map(|looked| Some(looked.link.as_ref()?.ends[side].as_ref()?.at.clone())).collect();
     let known = lane.store.known(&lane.lease, side, &at)?;
-    Ok(at.into_iter().zip(known).filter(|(_, known)| known.aside.is_some()).map(|(at, _)| at).collect())
+    Ok(at.into_iter().zip(known).filter(|(_, known)| known.aside.is_some()).collect())
+}
+
+/// A record that still is as it was set aside may have got its time by a write of ours, which is later, but nobody's edit.
+pub(super) fn as_told(record: Record, known: Option<&Known>) -> Record {
+    let Some((known, (_, version))) = known.and_then(|known| Some((known, known.aside.as_ref()?))) else {
+        return record;
+    };
+    let is_same = version.is_some() && *version == record.version;
+    Record { modified: known.aside_modified.filter(|_| is_same).or(record.modified), ..record }
 }
 
 /// Of rows that were never settled, nothing is known but what is told: what one side tells decides nothing alone.

@@ -92,6 +92,7 @@ fn send(lane: &mut Lane<'_>, side: Side, joining: &[Joining]) -> Result<Vec<Inbo
                 side: side.other(),
                 at: joining.other.clone(),
                 version: None,
+                modified: None,
                 label: joining.other.id.clone(),
                 kind: AsideKind::Quarantined,
                 code: outcome.code,

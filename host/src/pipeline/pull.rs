@@ -11,6 +11,7 @@ use pairwise_plugin_api::{Change, Class, Cursor, Failure, Level, Millis, Page, R
 use super::absence::{self, Sighted};
 use super::calls::Ahead;
 use super::keys::match_keys;
+use super::look::as_told;
 use super::{Lane, Stop, filter};
 use crate::model::{
     Aside, AsideKind, Guard, Known, LaneSpec, Link, LinkChange, Matching, News, OnCondition, Scan, Settlement, Side,
@@ -279,7 +280,7 @@ pub(super) fn revisit(lane: &mut Lane<'_>) -> Result<(), Stop> {
             for ((at, known), found) in at.into_iter().zip(known).zip(found) {
                 let is_gone = super::calls::is_gone(&found);
                 if let Some(record) = found.record {
-                    arrived.push((record, known));
+                    arrived.push((as_told(record, Some(&known)), known));
                     continue;
                 }
                 silent.insert(at.clone());
@@ -434,6 +435,7 @@ pub(super) fn quarantined(side: Side, record: &Record, code: &str, text: &str) -
         side,
         at: record.at.clone(),
         version: record.version.clone(),
+        modified: None,
         label: record.at.id.clone(),
         kind: AsideKind::Quarantined,
         code: code.to_owned(),

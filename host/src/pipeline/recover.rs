@@ -376,6 +376,7 @@ impl Lane<'_> {
                 side,
                 at: at.clone(),
                 version: version.clone(),
+                modified: None,
                 label: at.id.clone(),
                 kind: AsideKind::Quarantined,
                 code: "maybe_made".to_owned(),

@@ -150,6 +150,7 @@ fn refused(case: &Case, side: Side, code: String, text: String) -> Aside {
         side,
         at: end.at,
         version: end.version,
+        modified: None,
         label: case.label.clone(),
         kind: AsideKind::Quarantined,
         code,

@@ -8,10 +8,11 @@ use super::{Db, inbox, lanes, links, revisits};
 use crate::model::{Aside, AsideId, AsideKind, LaneKey, Side, StoreResult};
 
 statements! {
-    PUT = "INSERT INTO aside (lane, side, entity, record, version, kind, label, code, text, run, at) \
-           VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11) \
+    PUT = "INSERT INTO aside (lane, side, entity, record, version, kind, label, code, text, run, at, modified) \
+           VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12) \
            ON CONFLICT (lane, side, entity, record) DO UPDATE SET version = excluded.version, kind = excluded.kind, \
-           label = excluded.label, code = excluded.code, text = excluded.text, run = excluded.run, at = excluded.at";
+           label = excluded.label, code = excluded.code, text = excluded.text, run = excluded.run, at = excluded.at, \
+           modified = excluded.modified";
     ANY = "SELECT EXISTS (SELECT 1 FROM aside WHERE lane = ?1)";
     CLEAR = "DELETE FROM aside WHERE lane = ?1 AND side = ?2 AND entity = ?3 AND record = ?4";
     PAGE = "SELECT id, lane, side, entity, record, version, kind, label, code, text, run, at FROM aside \
@@ -71,7 +72,8 @@ pub(super) fn put(tx: &Tx<'_>, run: &str, aside: &Aside) -> Answer<()> {
             aside.code,
             aside.text,
             run,
-            tx.now
+            tx.now,
+            aside.modified
         ],
     )?;
     Ok(())
@@ -198,6 +200,7 @@ mod tests {
             side: Side::Left,
             at: at(id),
             version: Some("1".into()),
+            modified: Some(7),
             label: id.to_uppercase(),
             kind,
             code: "broken".into(),
@@ -218,6 +221,7 @@ mod tests {
             put_aside(&mut db, &lease, id, AsideKind::Quarantined);
         }
         assert!(all_work(&mut db, &lease).is_empty());
+        assert_eq!(db.known(&lease, Side::Left, &[at("a")]).unwrap()[0].aside_modified, Some(7));
         stage(&mut db, &lease, &[here(Side::Left, "a", "2"), gone(Side::Left, "c")]);
         settle(
             &mut db,

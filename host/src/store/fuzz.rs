@@ -105,6 +105,7 @@ fn furnished() -> (Db, Lease) {
         side: Side::Left,
         at: at("odd"),
         version: None,
+        modified: None,
         label: "Odd".into(),
         kind: AsideKind::Quarantined,
         code: "broken".into(),

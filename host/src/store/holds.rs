@@ -266,6 +266,7 @@ fn drop_row(tx: &Tx<'_>, hold: &HoldRow, row: &HeldRow) -> Answer<()> {
                 side: row.side,
                 at: RecordRef::new(&row.entity, &row.record),
                 version: row.version.clone(),
+                modified: None,
                 label: row.label.clone(),
                 kind: AsideKind::Refused,
                 code: "dropped".into(),

@@ -37,9 +37,11 @@ macro_rules! linked {
 
 /// What is set aside or announced of a side, likewise.
 macro_rules! waiting {
-    ($table:literal) => {
+    ($table:literal, $more:literal) => {
         concat!(
-            "SELECT record, id, version FROM ",
+            "SELECT record, id, version",
+            $more,
+            " FROM ",
             $table,
             " WHERE lane = ?1 AND side = ?2 AND entity = ?3 AND record >= ?4 ORDER BY record"
         )
@@ -59,8 +61,8 @@ macro_rules! news {
 statements! {
     LINKED_LEFT = linked!("left");
     LINKED_RIGHT = linked!("right");
-    SET_ASIDE = waiting!("aside");
-    ANNOUNCED = waiting!("inbox");
+    SET_ASIDE = waiting!("aside", ", modified");
+    ANNOUNCED = waiting!("inbox", "");
     BY_ID = news!("id = ?1 AND lane = ?2");
     BY_RECORD = news!("lane = ?1 AND side = ?2 AND entity = ?3 AND inbox.record = ?4");
     FREE = news!("lane = ?1 AND hold IS NULL AND id > ?2 ORDER BY id");
@@ -162,6 +164,7 @@ pub(super) fn known(tx: &Tx<'_>, side: Side, at: &[RecordRef]) -> Answer<Vec<Kno
     })?;
     along(tx, SET_ASIDE, side, at, &order, |place, row| {
         known[place].aside = Some((row.get(1)?, row.get(2)?));
+        known[place].aside_modified = row.get(3)?;
         Ok(())
     })?;
     along(tx, ANNOUNCED, side, at, &order, |place, row| {
@@ -478,6 +481,7 @@ mod tests {
             side: Side::Left,
             at: at("cy"),
             version: Some("6".into()),
+            modified: None,
             label: "Cy".into(),
             kind: crate::model::AsideKind::Refused,
             code: "filter".into(),

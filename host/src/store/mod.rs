@@ -412,7 +412,7 @@ mod tests {
         for (name, expected) in [
             ("text", "it is not a database: move it away, or put a backup back with `pairwise state restore`"),
             ("other", "it is a database of another program: move it away, or choose another `state_dir`"),
-            ("newer", "has schema 7, this version knows 5: use a newer pairwise, or restore a backup"),
+            ("newer", "has schema 7, this version knows 6: use a newer pairwise, or restore a backup"),
             ("text/pairwise.db", "cannot be made"),
         ] {
             let before: Vec<_> = fs::read_dir(folder.path()).unwrap().map(|file| file.unwrap().file_name()).collect();

@@ -12,7 +12,8 @@ pub(super) const APPLICATION_ID: i32 = 0x5057_5331;
 /// Links pack well into pages of this size.
 pub(super) const PAGE_SIZE: u32 = 8192;
 
-const STEPS: &[M<'_>] = &[M::up(FIRST), M::up(FIELD_NAMES), M::up(LISTED), M::up(AUTHORS), M::up(BIRTHS)];
+const STEPS: &[M<'_>] =
+    &[M::up(FIRST), M::up(FIELD_NAMES), M::up(LISTED), M::up(AUTHORS), M::up(BIRTHS), M::up(MODIFIED)];
 
 /// All steps to the present schema.
 pub(super) const MIGRATIONS: Migrations<'_> = Migrations::from_slice(STEPS);
@@ -55,6 +56,11 @@ CREATE TABLE birth (
     PRIMARY KEY (lane, first)
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX birth_at ON birth (at);
+";
+
+/// When what is set aside was changed last, as it was told.
+const MODIFIED: &str = "
+ALTER TABLE aside ADD COLUMN modified INTEGER;
 ";
 
 const FIRST: &str = "

@@ -83,6 +83,7 @@ mod tests {
                 side: Side::Left,
                 at: crate::store::testing::at("q"),
                 version: None,
+                modified: None,
                 label: "q".into(),
                 kind: AsideKind::Quarantined,
                 code: "c".into(),
