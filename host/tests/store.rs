@@ -100,7 +100,7 @@ const HISTORY: &[Step] = &[
         db.intend(lease, "run", &mut intents, &[])
     },
     |db, lease| {
-        let batch: Vec<_> = db.open_intents(lease)?.into_iter().map(settled).collect();
+        let batch: Vec<_> = db.open_intents(lease, Side::Right, 0, 10_000)?.into_iter().map(settled).collect();
         db.settle(lease, "run", &batch)
     },
     |db, lease| {
@@ -121,7 +121,7 @@ fn sight(db: &mut Db, lease: &Lease) -> String {
         db.memory(lease).unwrap(),
         db.links(lease, 0, 10_000).unwrap(),
         db.work(lease, Select::All, 0, 10_000).unwrap(),
-        db.open_intents(lease).unwrap(),
+        db.open_intents(lease, Side::Right, 0, 10_000).unwrap(),
     )
 }
 
