@@ -50,7 +50,7 @@ fn judge_others(world: &World, troubled: &[Human]) {
     let mut oracle = world.oracle();
     // A removal that cannot be done goes on waiting, and so does what is to be compared with a record that cannot be read;
     // what may have been made is asked for again and again.
-    let waits = troubled.iter().any(|who| oracle.was_deleted(*who));
+    let waits = troubled.iter().any(|who| oracle.is_to_go(*who, &scope));
     let waits = waits || world.systems.iter().any(|(_, system)| system.is_garbled());
     let last = Side::BOTH.into_iter().any(|side| scope.doubts_the_last(side, &records));
     if let Some(status) =

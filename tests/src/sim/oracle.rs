@@ -253,6 +253,11 @@ impl Oracle {
         self.deleted.contains(&who)
     }
 
+    /// Whether records of this person are to go elsewhere, too: deleted, or outside of what is kept in step where that removes them.
+    pub fn is_to_go(&self, who: Human, scope: &Scope) -> bool {
+        self.was_deleted(who) || scope.parts_for_good && self.parted.contains(&who)
+    }
+
     fn see(&mut self, text: &str) {
         if let Some(typed) = self.typed.get_mut(&plain(text)) {
             typed.seen = true;
@@ -355,8 +360,7 @@ impl Oracle {
             }
             unseen.entry((typed.who, typed.field)).or_default().push((value, typed));
             // What a map leaves out goes with its record.
-            let went = self.deleted.contains(&typed.who) || scope.parts_for_good && self.parted.contains(&typed.who);
-            let unmapped = scope.remapped.contains(&typed.field) && went;
+            let unmapped = scope.remapped.contains(&typed.field) && self.is_to_go(typed.who, scope);
             if !standing.contains_key(value) && !history.contains(value) && !unmapped {
                 let Typed { who, field, side, .. } = typed;
                 wrong
