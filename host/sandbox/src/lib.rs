@@ -30,6 +30,7 @@ mod control;
 pub mod core;
 pub mod exchange;
 pub mod faults;
+mod form;
 pub mod infor_crm;
 pub mod journal;
 pub mod outlook;

@@ -319,6 +319,21 @@ pub struct Aside {
     pub text: String,
 }
 
+impl Aside {
+    /// One that cannot take part, called by its id.
+    #[must_use]
+    pub fn of(
+        side: Side,
+        at: RecordRef,
+        version: Option<String>,
+        code: impl Into<String>,
+        text: impl Into<String>,
+    ) -> Self {
+        let (label, kind) = (at.id.clone(), AsideKind::Quarantined);
+        Aside { side, at, version, modified: None, label, kind, code: code.into(), text: text.into() }
+    }
+}
+
 /// Why a record does not take part.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

@@ -19,8 +19,8 @@ use super::resolve::resolve;
 use super::translate::label;
 use super::{CALLS_AT_ONCE, Lane, Stop, ends_run};
 use crate::model::{
-    Aside, AsideKind, End, Guard, InboxId, Intent, Item, Link, LinkChange, LinkId, LinkState, Lost, News, Op, Removal,
-    Select, Settlement, Side, Sides, Work,
+    Aside, End, Guard, InboxId, Intent, Item, Link, LinkChange, LinkId, LinkState, Lost, News, Op, Removal, Select,
+    Settlement, Side, Sides, Work,
 };
 
 /// Settles what the inbox holds, as far as it can be settled now. While the writes of one page are under way, the page before
@@ -328,16 +328,8 @@ fn payload(lane: &Lane<'_>, case: &Case, side: Side, planned: Planned) -> Result
     } else {
         write.fields = lane.map.translate_out(side, &planned.asked, creates).map_err(|problem| {
             let end = case.judgement.link.ends[source_side].clone().unwrap_or_default();
-            Box::new(Aside {
-                side: source_side,
-                at: end.at,
-                version: end.version,
-                modified: None,
-                label: case.label.clone(),
-                kind: AsideKind::Quarantined,
-                code: "untranslatable".to_owned(),
-                text: problem.to_string(),
-            })
+            let aside = Aside::of(source_side, end.at, end.version, "untranslatable", problem.to_string());
+            Box::new(Aside { label: case.label.clone(), ..aside })
         })?;
         if creates {
             write.action = Action::Create;

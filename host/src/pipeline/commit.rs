@@ -9,7 +9,7 @@ use super::reconcile::{Fate, Told};
 use super::recover::source;
 use super::{Lane, Stop};
 use crate::model::value::same;
-use crate::model::{Aside, AsideKind, End, Guard, Intent, Link, LinkChange, News, Settlement, Side, Sides, Staged};
+use crate::model::{Aside, End, Guard, Intent, Link, LinkChange, News, Settlement, Side, Sides, Staged};
 
 /// What an outcome means for its case.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -111,7 +111,7 @@ impl Lane<'_> {
             }
         }
         if !settlement.aside.is_empty() {
-            as_told(&case, &overwritten, &mut settlement.aside);
+            date(&case, &overwritten, &mut settlement.aside);
         }
         if worst == Part::Done {
             self.note_conflicts(&case, &mut settlement);
@@ -309,16 +309,8 @@ impl Lane<'_> {
             }
             _ => (side, end),
         };
-        let aside = Aside {
-            side,
-            label: end.at.id.clone(),
-            at: end.at,
-            version: end.version,
-            modified: None,
-            kind: AsideKind::Quarantined,
-            code: code.to_owned(),
-            text: format!("the {} refused it: {text}", intent.side),
-        };
+        let text = format!("the {} refused it: {text}", intent.side);
+        let aside = Aside::of(side, end.at, end.version, code, text);
         self.tell_aside(&aside);
         settlement.aside.push(aside);
     }
@@ -369,14 +361,8 @@ impl Lane<'_> {
                 continue;
             }
             let aside = Aside {
-                side,
-                at: row.at.clone(),
-                version: seen.record.version.clone(),
-                modified: None,
                 label: case.label.clone(),
-                kind: AsideKind::Quarantined,
-                code: code.to_owned(),
-                text: text.to_owned(),
+                ..Aside::of(side, row.at.clone(), seen.record.version.clone(), code, text)
             };
             self.tell_aside(&aside);
             settlement.aside.push(aside);
@@ -429,7 +415,7 @@ impl Lane<'_> {
 
 /// When what is set aside was changed last, as it was told: a read of it would take a write of ours for an edit. What a write of
 /// ours was done to is set aside as that write has left it.
-fn as_told(case: &Case, overwritten: &[Staged], asides: &mut [Aside]) {
+fn date(case: &Case, overwritten: &[Staged], asides: &mut [Aside]) {
     for aside in asides {
         let left = overwritten.iter().find(|told| (told.side, &told.at) == (aside.side, &aside.at));
         let record = match (left.map(|told| &told.news), &case.looked.told[aside.side]) {

@@ -147,14 +147,9 @@ fn newcomer(lane: &Lane<'_>, told: &Sides<Told>) -> Result<Judgement, Option<Box
     let target = side.other();
     let refused = |code: &str, text: String| {
         Err(Some(Box::new(Aside {
-            side,
-            at: seen.record.at.clone(),
-            version: seen.record.version.clone(),
-            modified: None,
             label: label(&seen.values, &seen.record.at.id),
             kind: AsideKind::Refused,
-            code: code.to_owned(),
-            text,
+            ..Aside::of(side, seen.record.at.clone(), seen.record.version.clone(), code, text)
         })))
     };
     if let Some(predicate) = filter::refuses(&lane.filters.admit[side], &seen.record, &seen.values, lane.started) {

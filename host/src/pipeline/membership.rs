@@ -6,7 +6,7 @@ use std::collections::HashSet;
 use pairwise_plugin_api::{Action, RecordRef, Status, Write};
 
 use super::{Lane, Stop};
-use crate::model::{Aside, AsideKind, InboxId, Item, LaneSpec, Link, LinkState, News, Op, Settlement, Side, Work};
+use crate::model::{Aside, InboxId, Item, LaneSpec, Link, LinkState, News, Op, Settlement, Side, Work};
 
 /// Somebody who is to join.
 struct Joining {
@@ -88,16 +88,10 @@ fn send(lane: &mut Lane<'_>, side: Side, joining: &[Joining]) -> Result<Vec<Inbo
                 });
                 continue;
             }
-            Status::Refused => aside.push(Aside {
-                side: side.other(),
-                at: joining.other.clone(),
-                version: None,
-                modified: None,
-                label: joining.other.id.clone(),
-                kind: AsideKind::Quarantined,
-                code: outcome.code,
-                text: format!("`{}` cannot join the {side}'s list or group: {}", joining.at.id, outcome.text),
-            }),
+            Status::Refused => {
+                let text = format!("`{}` cannot join the {side}'s list or group: {}", joining.at.id, outcome.text);
+                aside.push(Aside::of(side.other(), joining.other.clone(), None, outcome.code, text));
+            }
             _ => lane.report.side(side).failed += 1,
         }
         outside.push(joining.row);

@@ -431,16 +431,7 @@ pub(super) fn set_aside(spec: &LaneSpec, side: Side, record: &Record) -> Option<
 
 /// A record that cannot take part, as it is set aside.
 pub(super) fn quarantined(side: Side, record: &Record, code: &str, text: &str) -> Aside {
-    Aside {
-        side,
-        at: record.at.clone(),
-        version: record.version.clone(),
-        modified: None,
-        label: record.at.id.clone(),
-        kind: AsideKind::Quarantined,
-        code: code.to_owned(),
-        text: text.to_owned(),
-    }
+    Aside::of(side, record.at.clone(), record.version.clone(), code, text)
 }
 
 /// Whether the record is as it was when we last settled it, set it aside or staged it.

@@ -16,7 +16,7 @@ use super::pull::{announce, gone};
 use super::translate::Row;
 use super::{Lane, Stop};
 use crate::model::value::same;
-use crate::model::{Aside, AsideKind, Guard, Intent, LinkChange, LinkId, Matching, Settlement, Side, Sides, Stage};
+use crate::model::{Aside, Guard, Intent, LinkChange, LinkId, Matching, Settlement, Side, Sides, Stage};
 
 pub(super) fn recover(lane: &mut Lane<'_>) -> Result<(), Stop> {
     lane.unsure = Sides::default();
@@ -372,16 +372,7 @@ impl Lane<'_> {
         let source = intent.source.iter().map(|(end, _)| (side.other(), &end.at, &end.version));
         let found = records.iter().map(|record| (side, &record.at, &record.version));
         for (side, at, version) in source.chain(found) {
-            let aside = Aside {
-                side,
-                at: at.clone(),
-                version: version.clone(),
-                modified: None,
-                label: at.id.clone(),
-                kind: AsideKind::Quarantined,
-                code: "maybe_made".to_owned(),
-                text: text.clone(),
-            };
+            let aside = Aside::of(side, at.clone(), version.clone(), "maybe_made", text.clone());
             self.tell_aside(&aside);
             settlement.aside.push(aside);
         }

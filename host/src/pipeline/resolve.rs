@@ -14,8 +14,7 @@ use super::translate::{FieldMap, MapProblem};
 use super::{Lane, Stop};
 use crate::model::value::canonical_text;
 use crate::model::{
-    Aside, AsideKind, FieldChange, Item, LaneSpec, Lookup, Missing, Op, Reference, Referent, Settlement, Side, Sides,
-    nearest,
+    Aside, FieldChange, Item, LaneSpec, Lookup, Missing, Op, Reference, Referent, Settlement, Side, Sides, nearest,
 };
 
 /// So many names are remembered within a run.
@@ -146,16 +145,7 @@ fn name_for(reference: &Reference, case: &Case) -> Option<String> {
 
 fn refused(case: &Case, side: Side, code: String, text: String) -> Aside {
     let end = case.judgement.link.ends[side].clone().unwrap_or_default();
-    Aside {
-        side,
-        at: end.at,
-        version: end.version,
-        modified: None,
-        label: case.label.clone(),
-        kind: AsideKind::Quarantined,
-        code,
-        text,
-    }
+    Aside { label: case.label.clone(), ..Aside::of(side, end.at, end.version, code, text) }
 }
 
 /// Looks names up, and makes what is missing.

@@ -262,15 +262,12 @@ fn drop_row(tx: &Tx<'_>, hold: &HoldRow, row: &HeldRow) -> Answer<()> {
             links::sleep(tx, link, row.side)
         }
         (None, _) if !row.candidate => {
+            let text = format!("dropped from hold {}: {}", hold.id, hold.summary);
+            let at = RecordRef::new(&row.entity, &row.record);
             let dropped = Aside {
-                side: row.side,
-                at: RecordRef::new(&row.entity, &row.record),
-                version: row.version.clone(),
-                modified: None,
                 label: row.label.clone(),
                 kind: AsideKind::Refused,
-                code: "dropped".into(),
-                text: format!("dropped from hold {}: {}", hold.id, hold.summary),
+                ..Aside::of(row.side, at, row.version.clone(), "dropped", text)
             };
             aside::put(tx, &hold.run, &dropped)
         }

@@ -101,19 +101,22 @@ impl Connector for InforCrm {
             login.known().note_stream(name, &request.entities);
         }
         let group = group.as_deref();
+        // What another process has met of leads; this one remembers what it meets itself.
+        let learn = |state: &State| login.known().leads.extend(state.leads());
         let state = match request.cursor {
             Some(cursor) => {
                 let known = login.known().resume(&cursor);
-                let state = known.map_or_else(|| State::of(&cursor), Ok)?;
-                Some(state.checked(&request.entities, group)?)
+                let is_read = known.is_none();
+                let state = known.map_or_else(|| State::of(&cursor), Ok)?.checked(&request.entities, group)?;
+                if is_read {
+                    learn(&state);
+                }
+                Some(state)
             }
             None => None,
         };
         let listed = request.previous.as_ref().filter(|_| state.is_none()).and_then(|cursor| State::of(cursor).ok());
-        if request.entities.iter().any(|entity| entity == LEADS) {
-            let states = state.iter().chain(&listed);
-            login.known().leads.extend(states.flat_map(State::leads));
-        }
+        listed.iter().for_each(learn);
         let (fields, skip_own) = (request.fields.as_slice(), request.skip_own);
         let reader =
             Reader { server: &self.server, cx, login: &login, principal: &request.principal, fields, skip_own };

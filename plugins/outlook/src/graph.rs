@@ -156,8 +156,7 @@ impl Graph {
     }
 
     /// Sends a request with the principal's token; a token that is refused is renewed once, and once more if it has to say more
-    /// than usual. `at` is a path, or a whole
-    /// address that Graph gave us.
+    /// than usual. `at` is a path, or a whole address that Graph gave us.
     pub(crate) fn send(&self, cx: &Context, principal: &Principal, mut request: Request) -> Result<Answer> {
         if !request.url.contains("://") {
             request.url = format!("{}/v1.0{}", self.url, request.url);

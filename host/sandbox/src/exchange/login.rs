@@ -10,8 +10,9 @@ use base64::engine::general_purpose::STANDARD;
 use hmac::{Hmac, KeyInit, Mac};
 use md5::{Digest, Md5};
 use ntlmclient::{ChallengeMessage, Credentials, Flags, Message, TargetInfoEntry, TargetInfoType};
-use percent_encoding::percent_decode_str;
 use serde_json::json;
+
+use crate::form::Form;
 
 /// The domain that logins belong to: `EXAMPLE\lee`.
 pub(super) const REALM: &str = "EXAMPLE";
@@ -89,11 +90,8 @@ impl Doorman {
         let denied = |status, error: &str, why: &str| {
             (status, Json(json!({ "error": error, "error_description": why }))).into_response()
         };
-        let text = String::from_utf8_lossy(form);
-        let pairs = text.split('&').filter_map(|pair| pair.split_once('='));
-        let plain = |text: &str| percent_decode_str(&text.replace('+', " ")).decode_utf8_lossy().into_owned();
-        let given: HashMap<&str, String> = pairs.map(|(name, value)| (name, plain(value))).collect();
-        let is = |name: &str, value: &str| given.get(name).is_some_and(|given| given == value);
+        let form = Form::read(form);
+        let is = |name: &str, value: &str| form.get(name) == value;
         if !is("grant_type", "client_credentials") {
             return denied(
                 StatusCode::BAD_REQUEST,

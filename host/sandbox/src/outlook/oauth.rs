@@ -4,11 +4,11 @@ use std::collections::{HashMap, HashSet};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
-use percent_encoding::percent_decode_str;
 use serde_json::{Value, json};
 
 use super::call::{Answer, Reply};
 use super::certificate::{self, Certificate};
+use crate::form::Form;
 
 /// The one organisation: a domain, and an id that means the same.
 pub(super) const TENANT: &str = "example.com";
@@ -302,21 +302,7 @@ fn denied(status: u16, error: &str, code: u32, description: &str) -> Reply {
     )
 }
 
-/// The fields of a form.
-struct Form(Vec<(String, String)>);
-
 impl Form {
-    fn read(body: &[u8]) -> Self {
-        let text = String::from_utf8_lossy(body);
-        let plain = |text: &str| percent_decode_str(&text.replace('+', " ")).decode_utf8_lossy().into_owned();
-        let pairs = text.split('&').filter_map(|pair| pair.split_once('='));
-        Form(pairs.map(|(name, value)| (plain(name), plain(value))).collect())
-    }
-
-    fn get(&self, name: &str) -> &str {
-        self.0.iter().find(|(known, _)| known == name).map_or("", |(_, value)| value)
-    }
-
     fn client(&self) -> Result<(), Reply> {
         let client = self.get("client_id");
         if client == CLIENT {
