@@ -5,11 +5,13 @@
 //! the loop learns them from the answers, so that each request has the effect that it had in the run, which is asserted. Only
 //! the time between a request and the end of its answer counts for the loop. It starts no program, loads no plugins and logs
 //! in only once: how much of our time passes before the first of these requests is sent and after the last one is told beside
-//! it.
+//! it. Each round of ours is followed by its loop, and their share is taken round by round: a machine that others use, too, is
+//! twice as fast in one minute as in the next.
 //!
 //! `cargo bench -p pairwise-tests --bench office`; `PAIRWISE_CONTACTS` changes their number (5,000), `PAIRWISE_ROUNDS` how often
-//! each is measured (3; the medians are told), `PAIRWISE_CASES` picks some of `outlook`, `exchange`, `many` (many people) and
-//! `book` (one person with ten times as many contacts, for the memory that it takes); with `only` nothing but the last two.
+//! each is measured (3; told are the medians, and of the shares the least and the largest, too), `PAIRWISE_CASES` picks some of
+//! `outlook`, `exchange`, `many` (many people) and `book` (one person with ten times as many contacts, for the memory that it
+//! takes); with `only` nothing but the last two.
 #![allow(clippy::unwrap_used, reason = "a benchmark may panic")]
 
 use std::collections::{BTreeMap, HashMap};
@@ -33,7 +35,9 @@ fn main() {
     let cases = std::env::var("PAIRWISE_CASES").unwrap_or_else(|_| "outlook exchange many".to_owned());
     let mails: Vec<&str> = ["outlook", "exchange"].into_iter().filter(|mail| cases.contains(mail)).collect();
     let rates = !cases.contains("only");
-    println!("{contacts} contacts                  ours  of it around      loop  share   requests for 100: CRM, mail");
+    println!(
+        "{contacts} contacts                  ours  of it around      loop  share (of rounds)     requests for 100: CRM, mail"
+    );
     for mail in mails.iter().filter(|_| rates) {
         for (spread, what) in [(Spread::Crm, "to the mailbox"), (Spread::Mailbox, "to the CRM")] {
             let mut figures: Vec<Figures> = (0..rounds).map(|_| measure(mail, contacts, spread)).collect();
@@ -42,12 +46,12 @@ fn main() {
                 of(&figures[rounds / 2])
             };
             let (ours, around, bare) = (median(|it| it.ours), median(|it| it.around), median(|it| it.bare));
-            let per_hundred = figures[0].per_hundred;
+            let share = median(Figures::share);
+            let (least, largest) = (figures[0].share(), figures[rounds - 1].share());
+            let [crm, mailbox] = figures[0].per_hundred;
             println!(
-                "{mail:<10} {what:<16} {ours:>6.2} s {around:>11.2} s {bare:>7.2} s {:>6.2} {:>12.1} {:>8.1}",
-                bare / ours,
-                per_hundred[0],
-                per_hundred[1],
+                "{mail:<10} {what:<16} {ours:>6.2} s {around:>11.2} s {bare:>7.2} s {share:>6.2} ({least:.2} to {largest:.2}) \
+                 {crm:>12.1} {mailbox:>8.1}"
             );
         }
     }
@@ -67,6 +71,12 @@ struct Figures {
     around: f64,
     bare: f64,
     per_hundred: [f64; 2],
+}
+
+impl Figures {
+    fn share(&self) -> f64 {
+        self.bare / self.ours
+    }
 }
 
 fn measure(mail: &str, contacts: u32, spread: Spread) -> Figures {
