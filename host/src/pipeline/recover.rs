@@ -98,8 +98,8 @@ fn settle<'i, 'l, A>(
 
 /// What became of a create.
 enum Made {
-    /// The remote's answer, and whether a record that was there already certainly bears our key.
-    Answered(Box<Outcome>, bool),
+    /// The remote's answer, and whose a record is that was there already.
+    Answered(Box<Outcome>, Whose),
     /// One of these may be it, and nobody can tell.
     Doubtful(Vec<Record>),
 }
@@ -151,14 +151,17 @@ fn created(lane: &mut Lane<'_>, side: Side, intents: &[&Intent]) -> Result<Vec<O
     }
     lane.tied = repeated.iter().filter_map(|(place, outcome)| apply::made(intents[*place], outcome)).collect();
     for (place, outcome) in repeated {
-        let ours = bears_our_key(&intents[place].write, &outcome);
-        made[place] = Some(Made::Answered(Box::new(outcome), ours));
+        let intent = intents[place];
+        // A key that is taken would have told ours; where none is, the first time may have made it.
+        let whose = Whose::of(bears_our_key(&intent.write, &outcome), intent.again && takes_keys);
+        made[place] = Some(Made::Answered(Box::new(outcome), whose));
     }
     let joined = joined(lane, side, &there)?;
     for ((place, record), joined) in there.into_iter().zip(joined) {
         let found = Outcome { record: Some(record), ..Outcome::of(Status::Exists) };
         let ours = by_key || lane.holds_most_of_what_we_asked(intents[place], found.record.as_ref());
-        made[place] = joined.then_some(Made::Answered(Box::new(found), ours));
+        // What was searched for, and edited beyond that, may be ours all the same.
+        made[place] = joined.then_some(Made::Answered(Box::new(found), Whose::of(ours, false)));
     }
     Ok(made)
 }
@@ -387,8 +390,8 @@ impl Lane<'_> {
         before: &mut Vec<Settlement>,
     ) -> Result<Option<Settlement>, Stop> {
         let mut settlement = Settlement::default();
-        let (outcome, ours) = match made {
-            Made::Answered(outcome, ours) => (*outcome, ours),
+        let (outcome, whose) = match made {
+            Made::Answered(outcome, whose) => (*outcome, whose),
             Made::Doubtful(records) => {
                 self.set_doubtful_aside(intent, &records, &mut settlement);
                 return Ok(Some(settlement));
@@ -404,9 +407,6 @@ impl Lane<'_> {
             Status::Exists => {
                 // Whether the record is linked already must be known, also if it was linked a moment ago.
                 self.settle_all(before)?;
-                // Where keys are not taken, the first time may have made it.
-                let takes_keys = self.abilities[intent.side].create_key == CreateKey::Takes;
-                let whose = Whose::of(ours, intent.again && takes_keys);
                 match self.settle_existing(&mut intent, (outcome, whose), &mut link, &mut settlement)? {
                     Part::Done => self.report.side(intent.side).created += 1,
                     Part::Open => return Ok(None),
