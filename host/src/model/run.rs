@@ -47,7 +47,7 @@ pub enum Guard {
     Incomplete,
     /// While a side's listing is not complete, new records of the other side wait.
     Partial,
-    /// A counterpart is read before it is removed.
+    /// A counterpart is read before it is removed, and so is what an earlier run was told is gone.
     FreshRead,
     /// A pair with rows that were never settled is read on both sides.
     Unsettled,

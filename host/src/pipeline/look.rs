@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use pairwise_plugin_api::{Fields, Name, Reason, Record, RecordRef};
+use pairwise_plugin_api::{Fields, Found, Name, Reason, Record, RecordRef};
 
 use super::absence::{gone_for_certain, gone_twice};
 use super::calls::is_gone;
@@ -54,6 +54,12 @@ impl Looked {
     /// The same, and not merely out of what is kept in step.
     fn is_gone_for_good(&self, side: Side) -> bool {
         self.is_gone(side) && self.told[side] != Told::Gone(Reason::LeftScope)
+    }
+
+    /// Whether it was told that the linked record is gone, and no person had to say so.
+    fn is_certainly_gone(&self, side: Side) -> bool {
+        let released = self.rows[side].as_ref().is_some_and(|row| row.released);
+        matches!(self.told[side], Told::Gone(_)) && !released
     }
 
     /// Whether a side tells just this version of its record.
@@ -189,9 +195,7 @@ fn read_afresh(
             looked.link.as_ref().is_some_and(|link| is_unsettled(lane, link, side, &looked.told[side.other()]));
         let released = looked.rows[side].as_ref().is_some_and(|row| row.released);
         // What an earlier run staged may be old by now.
-        let old = cautious
-            && lane.spec.writes_to(side)
-            && looked.rows[side].as_ref().is_some_and(|row| row.id <= lane.memory.newest_inbox);
+        let old = looked.rows[side].as_ref().is_some_and(|row| row.id <= lane.memory.newest_inbox);
         let wanted = match (&looked.told[side], &looked.told[side.other()]) {
             (Told::Nothing, _) if looked.is_gone(side.other()) => lane.guards(Guard::FreshRead),
             (Told::Nothing, Told::Here(_)) => {
@@ -201,8 +205,10 @@ fn read_afresh(
                     || aside.contains_key(&end.at)
             }
             // One that has left answers nevertheless.
-            (Told::Gone(reason), _) => released && *reason != Reason::LeftScope,
-            (Told::Here(_), _) => old,
+            (Told::Gone(Reason::LeftScope), _) => false,
+            // What was missed, and not counted before that run was over, may have returned.
+            (Told::Gone(_), _) => released || old && lane.guards(Guard::FreshRead),
+            (Told::Here(_), _) => old && cautious && lane.spec.writes_to(side),
             _ => false,
         };
         if wanted {
@@ -211,16 +217,20 @@ fn read_afresh(
         }
     }
     let found = lane.get(side, &at)?;
+    let mut found: Vec<(usize, RecordRef, Found)> =
+        places.into_iter().zip(at).zip(found).map(|((place, at), found)| (place, at, found)).collect();
+    // What was certain when it was told stays so, unless the record answers.
+    found.retain(|(place, _, found)| found.record.is_some() || !all[*place].is_certainly_gone(side));
     let link_of = |place: usize| all[place].link.as_ref().map(|link| link.id);
-    let gone = places.iter().zip(&found).filter(|(_, found)| is_gone(found));
+    let gone = found.iter().filter(|(_, _, found)| is_gone(found));
     let (both, alone): (Vec<usize>, Vec<usize>) =
-        gone.map(|(place, _)| *place).partition(|place| all[*place].is_gone_for_good(side.other()));
+        gone.map(|(place, ..)| *place).partition(|place| all[*place].is_gone_for_good(side.other()));
     let links = |places: Vec<usize>| places.into_iter().filter_map(link_of).collect::<Vec<LinkId>>();
     let (both, alone) = (links(both), links(alone));
     let gone = gone_for_certain(lane, side, &alone)?;
     let gone_on_both = gone_twice(lane, side, &both)?;
     let mut waiting = Vec::new();
-    for ((place, at), found) in places.into_iter().zip(at).zip(found) {
+    for (place, at, found) in found {
         let link = all[place].link.as_ref().map(|link| link.id).filter(|_| is_gone(&found));
         let is_told = matches!(all[place].told[side], Told::Gone(_));
         if link.is_some_and(|link| gone_on_both.contains(&link) || is_told && gone.contains(&link)) {

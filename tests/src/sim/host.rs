@@ -73,6 +73,8 @@ impl<'w> Host<'w> {
                 Some((_, Twist::Deed(deed))) => self.world.deed(deed),
                 Some((_, Twist::Rival(sleep))) => {
                     self.world.time.advance(sleep);
+                    // What this host has missed, it would miss again.
+                    self.world.clear_up();
                     self.world.run(&[]);
                 }
             }

@@ -283,7 +283,8 @@ impl World {
         }
     }
 
-    fn clear_up(&self) {
+    /// A run is over, or another one begins meanwhile: whoever was seen by half is seen whole. See [`Self::weather`].
+    pub(super) fn clear_up(&self) {
         for side in Side::BOTH.into_iter().filter(|side| !self.systems[*side].abilities.authoritative_get) {
             self.systems[side].clear_up(Weather::HalfView);
         }
