@@ -276,6 +276,10 @@ fn settle(lane: &mut Lane<'_>, (page, answers): (Ready, Vec<Answer>)) -> Result<
             }
         }
     }
+    for (intent, outcome) in intents.iter().zip(&outcomes) {
+        let is_lost = outcome.as_ref().is_some_and(|outcome| outcome.status == Status::Unknown);
+        lane.unsure[intent.side] |= is_lost && intent.write.action == Action::Create;
+    }
     // Only a create that has met a record asks what the others have made.
     let met = outcomes.iter().flatten().any(|outcome| outcome.status == Status::Exists);
     let told = intents.iter().zip(&outcomes).filter(|_| met);

@@ -51,8 +51,8 @@ impl Lane<'_> {
                 settlement.revisit.extend(source(&intent));
             }
             if part == Part::Open {
+                self.report.side(intent.side).failed += 1;
                 self.open.insert(intent.id);
-                self.unsure[intent.side] |= intent.write.action == Action::Create;
             } else {
                 settlement.closed.push(intent.id);
             }
@@ -182,10 +182,7 @@ impl Lane<'_> {
                 self.not_done(side, &intent.inbox, outcome.text);
                 Part::Again
             }
-            (Status::Unknown, _) => {
-                self.report.side(side).failed += 1;
-                Part::Open
-            }
+            (Status::Unknown, _) => Part::Open,
         })
     }
 

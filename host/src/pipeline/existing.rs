@@ -63,7 +63,8 @@ impl Lane<'_> {
         }
         let as_asked = self.holds_what_we_asked(intent, &record);
         let is_another = whose == Whose::Another && !as_asked;
-        let is_taken = other.is_some() || is_another || !self.tied.insert((side, record.at.clone()));
+        let tied = (side, record.at.clone());
+        let is_taken = other.is_some() || is_another || self.tied.contains(&tied);
         if is_taken && self.guards(Guard::Taken) {
             let text = format!(
                 "`{}` on the {side} bears the same UID and is linked to another record; give one of them another UID",
@@ -76,6 +77,11 @@ impl Lane<'_> {
             // What it holds shows when it can be read again; until then the create is asked about.
             return Ok(Part::Open);
         }
+        if !as_asked && whose == Whose::Unknown && self.unsure[side] && self.guards(Guard::Unsure) {
+            // It may be what another create has made whose answer was lost.
+            return Ok(Part::Open);
+        }
+        self.tied.insert(tied);
         if as_asked || !self.guards(Guard::NotOurs) {
             self.settle_told(intent, outcome, link, settlement);
             return Ok(Part::Done);

@@ -44,6 +44,8 @@ pub(super) fn recover(lane: &mut Lane<'_>) -> Result<(), Stop> {
             let (creates, others): (Vec<&Intent>, Vec<&Intent>) =
                 batch.iter().partition(|intent| intent.write.action == Action::Create);
             let answers = created(lane, side, &creates)?;
+            // Of a create that was told of it is known which record it may be.
+            lane.unsure[side] |= answers.iter().any(Option::is_none);
             settle(lane, creates.into_iter().zip(answers), Lane::adopt_created)?;
             let at: Vec<RecordRef> = others.iter().map(|intent| intent.write.at.clone()).collect();
             let answers = lane.get(side, &at)?;
@@ -78,12 +80,9 @@ fn settle<'i, 'l, A>(
 ) -> Result<(), Stop> {
     let mut settlements = Vec::new();
     for (intent, answer) in told {
-        let is_told = answer.is_some();
         let meant = answer.map(|answer| mean(lane, intent, answer, &mut settlements)).transpose()?.flatten();
         let Some(mut settlement) = meant else {
             lane.blocked.insert(intent.link.id);
-            // Of a create that was told of it is known which record it may be.
-            lane.unsure[intent.side] |= intent.write.action == Action::Create && !is_told;
             continue;
         };
         settlement.closed.push(intent.id);

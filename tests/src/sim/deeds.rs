@@ -59,8 +59,11 @@ impl World {
                 self.systems[side].reuse(&record.at.id, self.fields(side, other, now), now);
             }
             Deed::Copy(side, slot, other) => {
-                let Some((_, record)) = self.someone(side, slot) else { return };
-                let Some(other) = self.newcomer(other).filter(|_| self.systems[side].abilities.uid) else { return };
+                let Some((who, record)) = self.someone(side, slot) else { return };
+                // Where the host comes to know of a record of its own only after that was deleted, its copy is all that bears
+                // the UID there, and is what a match ties.
+                let copies = self.systems[side].abilities.uid && !self.is_unlearnt(who);
+                let Some(other) = self.newcomer(other).filter(|_| copies) else { return };
                 self.systems[side].create(self.fields(side, other, now), record.uid, now);
             }
             Deed::Twin(slot) => {

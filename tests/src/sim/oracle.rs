@@ -226,6 +226,12 @@ impl Oracle {
         self.unlearnt.extend(effect.who);
     }
 
+    /// Whether that was so at any time.
+    #[must_use]
+    pub fn was_unlearnt(&self, who: Human) -> bool {
+        self.unlearnt.contains(&who)
+    }
+
     /// The same, where nothing but what the record holds tells that it is ours.
     pub fn guessed(&mut self, side: Side, effect: &Effect) {
         self.guessed.extend(effect.who.map(|who| (who, side)));

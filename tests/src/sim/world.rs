@@ -21,7 +21,7 @@ use super::plugin::Plugin;
 use super::pool;
 use super::script::{Parting, Script, Setting, Step, Twist};
 use super::switch::Switch;
-use super::system::{Effect, System, Weather, plain};
+use super::system::{Effect, Human, System, Weather, plain};
 use crate::twins::Seeded;
 
 /// What a history came to.
@@ -429,6 +429,12 @@ impl World {
                 self.oracle().doubt(&effect);
             }
         }
+    }
+
+    /// Whether a host has made a record of this human, and may not have learnt so.
+    pub(super) fn is_unlearnt(&self, who: Human) -> bool {
+        let made = |(_, _, effect): &(Side, String, Effect)| effect.action == Action::Create && effect.who == Some(who);
+        locked(&self.unsettled).iter().any(made) || self.oracle().was_unlearnt(who)
     }
 
     /// How many writes of hosts had an effect so far.
