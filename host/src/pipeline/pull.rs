@@ -70,6 +70,11 @@ impl Ask {
         }
     }
 
+    /// Whether it asks for what a feed tells behind a cursor.
+    fn is_feed_from_cursor(&self) -> bool {
+        matches!(self, Ask::Feed(request) if request.cursor.is_some())
+    }
+
     /// Where the first page begins.
     fn beginning(&self) -> Option<Cursor> {
         match self {
@@ -100,6 +105,7 @@ impl Ask {
 
 /// Pulls one side, whose first page was asked for before.
 pub(super) fn pull(lane: &mut Lane<'_>, side: Side, ask: &Ask, first: Asked) -> Result<(), Stop> {
+    let taken_up = ask.is_feed_from_cursor() && !lane.memory.listed[side];
     match pages(lane, side, ask, first) {
         Err(Stop::Remote { failure, .. })
             if failure.class == Class::CursorExpired && lane.observer.guards(Guard::Relist) =>
@@ -108,12 +114,23 @@ pub(super) fn pull(lane: &mut Lane<'_>, side: Side, ask: &Ask, first: Asked) -> 
                 "connection `{}` ({side}): the server no longer knows how far it was read; everything was listed again",
                 lane.spec.connections[side]
             ));
-            let again = Ask::Feed(Ask::since(lane, side, None));
-            let first = again.start(lane, side);
-            pages(lane, side, &again, first)
+            read_on(lane, side, None)
+        }
+        Ok(()) if taken_up => {
+            // What was made since that listing began stands in no part of it, and the other side may tell its twin by now.
+            let memory = lane.store.memory(&lane.lease)?;
+            lane.memory.listed[side] = memory.listed[side];
+            if memory.listed[side] { read_on(lane, side, memory.cursors[side].clone()) } else { Ok(()) }
         }
         done => done,
     }
+}
+
+/// Reads what a feed tells from a cursor on; without one everything that is there.
+fn read_on(lane: &mut Lane<'_>, side: Side, cursor: Option<Cursor>) -> Result<(), Stop> {
+    let ask = Ask::Feed(Ask::since(lane, side, cursor));
+    let first = ask.start(lane, side);
+    pages(lane, side, &ask, first)
 }
 
 /// Reads on, at the end of a run that wrote: the feed tells what the run has done, while the connector still knows what that
