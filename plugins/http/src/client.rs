@@ -3,8 +3,8 @@
 use std::fs;
 use std::io::Read;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
 
 use pairwise_plugin_api::{Certainty, Class, Context, Failure, Result, tracing};
@@ -274,26 +274,31 @@ impl Read for Watched {
     }
 }
 
+/// The roots of the operating system: many, and read once in a process.
+static SYSTEM: LazyLock<Arc<Vec<Certificate<'static>>>> = LazyLock::new(|| {
+    let system = rustls_native_certs::load_native_certs();
+    Arc::new(system.certs.iter().map(|der| Certificate::from_der(der).to_owned()).collect())
+});
+
 /// The roots of the operating system, with those of the file; the ones that come with the program where it has none.
 fn roots(ca_file: Option<&Path>) -> Result<RootCerts> {
-    let system = rustls_native_certs::load_native_certs();
-    let mut certificates: Vec<Certificate<'static>> =
-        system.certs.iter().map(|der| Certificate::from_der(der).to_owned()).collect();
+    let mut certificates = Arc::clone(&SYSTEM);
     if let Some(path) = ca_file {
         let wrong = |what: String| Failure::config("ca_file", format!("`ca_file` is {}: {what}", path.display()));
         let bytes = fs::read(path).map_err(|error| wrong(error.to_string()))?;
-        let before = certificates.len();
+        let further = Arc::make_mut(&mut certificates);
+        let before = further.len();
         for item in parse_pem(&bytes) {
             match item.map_err(|error| wrong(format!("a certificate in it cannot be read: {error}")))? {
-                PemItem::Certificate(certificate) => certificates.push(certificate),
+                PemItem::Certificate(certificate) => further.push(certificate),
                 _ => continue,
             }
         }
-        if certificates.len() == before {
+        if further.len() == before {
             return Err(wrong(
                 "there is no certificate in it; expected PEM text, `-----BEGIN CERTIFICATE-----`".into(),
             ));
         }
     }
-    Ok(if certificates.is_empty() { RootCerts::WebPki } else { RootCerts::new_with_certs(&certificates) })
+    Ok(if certificates.is_empty() { RootCerts::WebPki } else { RootCerts::Specific(certificates) })
 }
