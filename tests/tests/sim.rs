@@ -1,8 +1,8 @@
 //! Histories drawn from seeds, judged by what people typed. `PAIRWISE_SIM` plays one again: a seed, or a script as printed.
 //!
 //! `PAIRWISE_SIM_COUNT` says how many, `PAIRWISE_SIM_BASE` from which seed on, `PAIRWISE_SIM_THREADS` on how many cores,
-//! `PAIRWISE_SIM_STEPPED` how many histories are killed at every point, `PAIRWISE_SIM_SWITCHES` with how many seeds each
-//! mechanism is taken away; of the one that is played again, `PAIRWISE_SIM_ALOUD` says that what happens is told, and
+//! `PAIRWISE_SIM_MUTANTS` how many are made of those that failed once, `PAIRWISE_SIM_STEPPED` how many histories are killed at
+//! every point, `PAIRWISE_SIM_SWITCHES` with how many seeds each mechanism is taken away; of the one that is played again, `PAIRWISE_SIM_ALOUD` says that what happens is told, and
 //! `PAIRWISE_SIM_WITHOUT` which mechanisms are missing.
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
@@ -10,9 +10,10 @@ use std::collections::BTreeMap;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use pairwise_tests::sim::dice::Dice;
 use pairwise_tests::sim::script::{Step, Twist};
 use pairwise_tests::sim::switch::{GUARDS, Switch};
-use pairwise_tests::sim::{Broken, Script, Verdict, needs_all, play, play_as, play_without, shrink};
+use pairwise_tests::sim::{Broken, Script, Verdict, mutant, needs_all, play, play_as, play_without, shrink};
 
 fn number(name: &str) -> Option<u64> {
     std::env::var(name).ok().map(|text| text.parse().unwrap_or_else(|_| panic!("{name} is no number: {text}")))
@@ -51,41 +52,39 @@ fn fresh_base() -> u64 {
     since.as_secs() % 100_000_000 * 1_000
 }
 
-#[test]
-fn fresh_histories() {
-    let count = number("PAIRWISE_SIM_COUNT").unwrap_or(200);
-    let base = number("PAIRWISE_SIM_BASE").unwrap_or_else(fresh_base);
+/// Plays as many as asked for, beginning with the number `base`, and tells what failed. What guards have met is counted.
+fn play_all(what: &str, base: u64, count: u64, script: impl Fn(u64) -> Script + Sync) -> BTreeMap<String, u64> {
     let told = number("PAIRWISE_SIM_TELL").unwrap_or(5);
-    println!("{count} histories from PAIRWISE_SIM_BASE={base}");
+    println!("{count} {what} from PAIRWISE_SIM_BASE={base}");
     let started = std::time::Instant::now();
     let marks: Mutex<BTreeMap<String, u64>> = Mutex::default();
     let (next, runs) = (AtomicU64::new(base), AtomicU64::new(0));
     let failed = Mutex::new(Vec::new());
     let work = || {
         loop {
-            let seed = next.fetch_add(1, Ordering::Relaxed);
-            if seed >= base + count {
+            let place = next.fetch_add(1, Ordering::Relaxed);
+            if place >= base + count {
                 return;
             }
-            let script = Script::of(seed);
+            let script = script(place);
             let verdict = play(&script);
             runs.fetch_add(verdict.runs.into(), Ordering::Relaxed);
             for (mark, count) in &verdict.marks {
                 *marks.lock().unwrap().entry(mark.clone()).or_default() += count;
             }
-            if seed % 10 == 0 {
-                assert_eq!(verdict.trace, play(&script).trace, "seed {seed} does not play the same twice");
+            if place % 10 == 0 {
+                assert_eq!(verdict.trace, play(&script).trace, "{what}: {place} does not play the same twice");
             }
             if let Some(first) = verdict.broken.first() {
-                let place = {
+                let failures = {
                     let mut failed = failed.lock().unwrap();
-                    failed.push(seed);
+                    failed.push(place);
                     failed.len() as u64
                 };
-                if place <= told {
+                if failures <= told {
                     println!("{}", explain(&script, &verdict));
                 } else {
-                    println!("seed {seed}: {}: {}", first.property, first.found);
+                    println!("{place}: {}: {}", first.property, first.found);
                 }
             }
         }
@@ -96,16 +95,41 @@ fn fresh_histories() {
         }
     });
     let (seconds, runs) = (started.elapsed().as_secs_f64(), runs.load(Ordering::Relaxed));
-    println!("{count} histories, {runs} runs, {seconds:.1} s, {:.0} a second", count as f64 / seconds);
+    println!("{count} {what}, {runs} runs, {seconds:.1} s, {:.0} a second", count as f64 / seconds);
     let marks = marks.into_inner().unwrap();
-    let told: Vec<String> = marks.iter().map(|(mark, count)| format!("{mark} {count}")).collect();
-    println!("met: {}", told.join(", "));
+    let met: Vec<String> = marks.iter().map(|(mark, count)| format!("{mark} {count}")).collect();
+    println!("met: {}", met.join(", "));
+    let failed = failed.into_inner().unwrap();
+    assert!(failed.is_empty(), "{} of {count} {what} from {base} fail: {failed:?}", failed.len());
+    marks
+}
+
+#[test]
+fn fresh_histories() {
+    let count = number("PAIRWISE_SIM_COUNT").unwrap_or(200);
+    let base = number("PAIRWISE_SIM_BASE").unwrap_or_else(fresh_base);
+    let marks = play_all("histories", base, count, Script::of);
     if count >= 2_000 {
         let never: Vec<_> = GUARDS.iter().filter(|guard| !marks.contains_key(&format!("{guard:?}"))).collect();
         println!("guards that no history has met: {never:?}");
     }
-    let failed = failed.into_inner().unwrap();
-    assert!(failed.is_empty(), "{} of {count} histories from {base} fail: {failed:?}", failed.len());
+}
+
+/// Scripts that failed once, with other times, deaths and faults. Where chance met a defect once, another is often near.
+#[test]
+fn mutants_of_histories_that_failed_once() {
+    let count = number("PAIRWISE_SIM_MUTANTS").unwrap_or(50);
+    let base = number("PAIRWISE_SIM_BASE").unwrap_or_else(fresh_base);
+    let known = scripts("scripts.txt");
+    play_all("mutants", base, count, |place| {
+        let mut dice = Dice::new(place);
+        loop {
+            let (_, script) = &known[dice.below(known.len() as u32) as usize];
+            if let Some(mutant) = mutant(script, &mut dice) {
+                return mutant;
+            }
+        }
+    });
 }
 
 #[test]

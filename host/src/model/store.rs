@@ -464,8 +464,9 @@ pub trait Store {
     /// a sighting between.
     fn doubt(&mut self, lease: &Lease, side: Side, run: &str, links: &[LinkId]) -> StoreResult<Vec<LinkId>>;
 
-    /// Ends the doubt about all links that are marked in `seen`, and counts a whole listing of the side.
-    fn swept(&mut self, lease: &Lease, side: Side, seen: &Seen) -> StoreResult<()>;
+    /// Ends the doubt about all links that are marked in `seen`, counts a whole listing of the side, and moves the cursor
+    /// behind it. All at once: a cursor in the middle of a listing must not pass for one behind it.
+    fn swept(&mut self, lease: &Lease, side: Side, seen: &Seen, cursor: Option<&Cursor>) -> StoreResult<()>;
 
     /// Records that are to be read again, with their side, behind the first `past` of them.
     fn revisits(&mut self, lease: &Lease, past: usize, limit: usize) -> StoreResult<Vec<(Side, RecordRef)>>;

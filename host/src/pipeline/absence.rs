@@ -93,7 +93,6 @@ pub(super) fn conclude(
         let grace = |link: LinkId| again.contains(link) || !lane.guards(Guard::Grace);
         believed.retain(|(link, _)| grace(*link));
     }
-    lane.store.swept(&lane.lease, side, &sighted.links)?;
     let (aside, inbox) = (lane.memory.newest_aside, lane.memory.newest_inbox);
     lane.store.forget_unseen(&lane.lease, side, (&sighted.aside, aside), (&sighted.inbox, inbox))?;
     let mut staged = Vec::with_capacity(lane.batch());
@@ -105,8 +104,8 @@ pub(super) fn conclude(
             staged.clear();
         }
     }
-    lane.store.stage(&lane.lease, &staged, cursor.map(|cursor| (side, cursor)))?;
-    Ok(())
+    lane.store.stage(&lane.lease, &staged, None)?;
+    Ok(lane.store.swept(&lane.lease, side, &sighted.links, cursor)?)
 }
 
 /// Counterparts of the other side's new records may be among those that a listing did not show.

@@ -3,6 +3,7 @@
 use pairwise_plugin_api::{Fields, Reason};
 
 use super::look::{Looked, Row};
+use super::pull::quarantined;
 use super::reconcile::{Fate, Judgement, Seen, Told, creation, judge};
 use super::translate::label;
 use super::{Lane, filter};
@@ -149,7 +150,7 @@ fn newcomer(lane: &Lane<'_>, told: &Sides<Told>) -> Result<Judgement, Option<Box
         Err(Some(Box::new(Aside {
             label: label(&seen.values, &seen.record.at.id),
             kind: AsideKind::Refused,
-            ..Aside::of(side, seen.record.at.clone(), seen.record.version.clone(), code, text)
+            ..quarantined(side, &seen.record, code, &text)
         })))
     };
     if let Some(predicate) = filter::refuses(&lane.filters.admit[side], &seen.record, &seen.values, lane.started) {

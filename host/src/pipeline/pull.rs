@@ -70,11 +70,6 @@ impl Ask {
         }
     }
 
-    /// Whether it asks for what a feed tells behind a cursor.
-    fn is_feed_from_cursor(&self) -> bool {
-        matches!(self, Ask::Feed(request) if request.cursor.is_some())
-    }
-
     /// Where the first page begins.
     fn beginning(&self) -> Option<Cursor> {
         match self {
@@ -105,7 +100,7 @@ impl Ask {
 
 /// Pulls one side, whose first page was asked for before.
 pub(super) fn pull(lane: &mut Lane<'_>, side: Side, ask: &Ask, first: Asked) -> Result<(), Stop> {
-    let taken_up = ask.is_feed_from_cursor() && !lane.memory.listed[side];
+    let taken_up = !lane.memory.listed[side] && matches!(ask, Ask::Feed(request) if request.cursor.is_some());
     match pages(lane, side, ask, first) {
         Err(Stop::Remote { failure, .. })
             if failure.class == Class::CursorExpired && lane.observer.guards(Guard::Relist) =>
@@ -240,8 +235,8 @@ fn take(lane: &mut Lane<'_>, side: Side, ask: &Ask, sighted: &mut Sighted, page:
                 absence::incomplete(lane, side);
                 return Ok(lane.store.stage(&lane.lease, &staged, None)?);
             }
-            lane.store.stage(&lane.lease, &staged, next.map(|next| (side, next)))?;
-            return Ok(lane.store.swept(&lane.lease, side, &sighted.links)?);
+            lane.store.stage(&lane.lease, &staged, None)?;
+            return Ok(lane.store.swept(&lane.lease, side, &sighted.links, next)?);
         }
         // A feed's cursor may go along with each page. Of listings only the first may be left off and taken up again: from the
         // end of a part nobody can tell what is missing, and only then nothing can be.

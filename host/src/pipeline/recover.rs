@@ -3,6 +3,8 @@
 //! Window of danger: between the remote's effect and our settlement. An intent covers it from both sides, because it was
 //! durable before the call. Here the remote is asked, not guessed.
 
+use std::collections::HashSet;
+
 use pairwise_plugin_api::ops::{FindRequest, Scope};
 use pairwise_plugin_api::{Action, Class, CreateKey, Found, Outcome, Reason, Record, RecordRef, Status, Value, Write};
 
@@ -45,8 +47,8 @@ pub(super) fn recover(lane: &mut Lane<'_>) -> Result<(), Stop> {
                 batch.iter().partition(|intent| intent.write.action == Action::Create);
             let answers = created(lane, side, &creates)?;
             // Of a create that was told of it is known which record it may be.
-            lane.unsure[side] |= answers.iter().any(Option::is_none);
-            settle(lane, creates.into_iter().zip(answers), Lane::adopt_created)?;
+            lane.unsure[side] |= answers.iter().any(|(_, made)| made.is_none());
+            settle(lane, answers.into_iter(), Lane::adopt_created)?;
             let at: Vec<RecordRef> = others.iter().map(|intent| intent.write.at.clone()).collect();
             let answers = lane.get(side, &at)?;
             let gone = others.iter().zip(&answers).filter(|(_, found)| is_gone(found));
@@ -115,8 +117,13 @@ enum Search {
 }
 
 /// Were they created? Where the remote takes keys, sending the same create again answers that by itself. `None`: it does not
-/// tell now.
-fn created(lane: &mut Lane<'_>, side: Side, intents: &[&Intent]) -> Result<Vec<Option<Made>>, Stop> {
+/// tell now. They come in the order in which they are to be settled: a record that one create was found to have made is not
+/// what another one has met that was sent again.
+fn created<'i>(
+    lane: &mut Lane<'_>,
+    side: Side,
+    intents: &[&'i Intent],
+) -> Result<Vec<(&'i Intent, Option<Made>)>, Stop> {
     let takes_keys = lane.abilities[side].create_key == CreateKey::Takes;
     let found = match lane.abilities[side].create_key {
         CreateKey::Takes => intents.iter().map(|_| Search::Nobody).collect(),
@@ -155,6 +162,7 @@ fn created(lane: &mut Lane<'_>, side: Side, intents: &[&Intent]) -> Result<Vec<O
         let whose = Whose::of(bears_our_key(&intent.write, &outcome), intent.again && takes_keys);
         made[place] = Some(Made::Answered(Box::new(outcome), whose));
     }
+    let found_at: HashSet<usize> = there.iter().map(|(place, _)| *place).collect();
     let joined = joined(lane, side, &there)?;
     for ((place, record), joined) in there.into_iter().zip(joined) {
         let found = Outcome { record: Some(record), ..Outcome::of(Status::Exists) };
@@ -162,7 +170,9 @@ fn created(lane: &mut Lane<'_>, side: Side, intents: &[&Intent]) -> Result<Vec<O
         // What was searched for, and edited beyond that, may be ours all the same.
         made[place] = joined.then_some(Made::Answered(Box::new(found), Whose::of(ours, false)));
     }
-    Ok(made)
+    let all = intents.iter().copied().zip(made).enumerate();
+    let (found, others): (Vec<_>, Vec<_>) = all.partition(|(place, _)| found_at.contains(place));
+    Ok(found.into_iter().chain(others).map(|(_, told)| told).collect())
 }
 
 /// Sends writes, as many at once as the side takes. `None`: nobody knows what became of it.

@@ -158,7 +158,7 @@ mod tests {
         assert!(doubt(&mut db, Side::Left, "1").is_empty(), "the same run is no second witness");
         assert!(doubt(&mut db, Side::Right, "2").is_empty(), "nor is the other side");
         assert_eq!(doubt(&mut db, Side::Left, "2"), [link, other]);
-        db.swept(&lease, Side::Left, &seen(&[other])).unwrap();
+        db.swept(&lease, Side::Left, &seen(&[other]), None).unwrap();
         stage(&mut db, &lease, &[here(Side::Right, "a.vcf", "2")]);
         assert_eq!(doubt(&mut db, Side::Left, "3"), [link]);
         assert_eq!(doubt(&mut db, Side::Right, "3"), [other]);
@@ -194,13 +194,13 @@ mod tests {
     #[test]
     fn runs_since_the_last_whole_listing_are_counted() {
         let (mut db, mut lease) = world();
-        db.swept(&lease, Side::Left, &Seen::default()).unwrap();
+        db.swept(&lease, Side::Left, &Seen::default(), None).unwrap();
         for expected in 0..3 {
             db.release(&lease).unwrap();
             lease = db.take(&key(), &holder(1), 0).unwrap();
             assert_eq!(db.memory(&lease).unwrap().since_sweep, Sides { left: expected, right: 0 });
         }
-        db.swept(&lease, Side::Left, &Seen::default()).unwrap();
+        db.swept(&lease, Side::Left, &Seen::default(), None).unwrap();
         assert_eq!(db.memory(&lease).unwrap().since_sweep.left, 0);
     }
 }

@@ -163,7 +163,7 @@ mod tests {
             Hold { kind: HoldKind::Match, side: None, summary: String::new(), rows: vec![(rows[0], String::new())] };
         assert!(refused(db.hold(&zombie, &[hold], "run")));
         assert!(refused(db.doubt(&zombie, Side::Left, "run", &[link.id])));
-        assert!(refused(db.swept(&zombie, Side::Left, &Seen::default())));
+        assert!(refused(db.swept(&zombie, Side::Left, &Seen::default(), None)));
         assert!(refused(db.forget_unseen(&zombie, Side::Left, (&Seen::default(), 9), (&Seen::default(), 9))));
         assert!(refused(db.drop_candidates(&zombie)));
         assert!(refused(db.visited(&zombie, &[])));

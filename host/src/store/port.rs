@@ -88,10 +88,11 @@ impl Store for Db {
         self.write(lease, |tx| absence::doubt(tx, side, run, links))
     }
 
-    fn swept(&mut self, lease: &Lease, side: Side, seen: &Seen) -> StoreResult<()> {
+    fn swept(&mut self, lease: &Lease, side: Side, seen: &Seen, cursor: Option<&Cursor>) -> StoreResult<()> {
         self.write(lease, |tx| {
             absence::end_doubts(tx, side, seen)?;
-            cursors::swept(tx, side)
+            cursors::swept(tx, side)?;
+            cursor.map_or(Ok(()), |cursor| cursors::set(tx, side, cursor))
         })
     }
 

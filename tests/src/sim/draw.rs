@@ -44,7 +44,7 @@ fn abilities(dice: &mut Dice) -> Capabilities {
 }
 
 /// Whether what became of a create is found out by looking for what it holds.
-fn asks(abilities: &Capabilities) -> bool {
+pub(super) fn asks(abilities: &Capabilities) -> bool {
     abilities.create_key == CreateKey::None
 }
 
@@ -167,7 +167,9 @@ impl Rates {
         // folder at once is told as if that had left.
         let reuses = if backups == 0 && poison == 0 && !folders { dice.pick(&[0, 0, 10]) } else { 0 };
         let copied = dice.pick(&Side::BOTH);
-        let copies = if twins || backups > 0 || reuses > 0 || folders { 0 } else { dice.pick(&[0, 20, 40]) };
+        // One of ours that was refused when it was sent again is told by a match; by a copy's UID that finds the copy.
+        let alone = !twins && backups == 0 && poison == 0 && reuses == 0 && !folders;
+        let copies = if alone { dice.pick(&[0, 20, 40]) } else { 0 };
         Rates {
             runs: dice.pick(&[10, 25, 40]),
             creates: dice.pick(&[10, 30, 50]),
@@ -330,10 +332,10 @@ impl Draw<'_> {
         let at = |dice: &mut Dice| 1 + dice.small(128);
         while self.dice.percent(self.rates.faults) {
             let at = at(self.dice);
-            twists.push((at, Twist::Fault(self.fault())));
+            twists.push((at, Twist::Fault(fault(self.dice))));
             // What is wrong with a system is mostly wrong for a while.
             while self.dice.percent(40) {
-                twists.push((at, Twist::Fault(self.fault())));
+                twists.push((at, Twist::Fault(fault(self.dice))));
             }
         }
         if self.dice.percent(self.rates.deaths) {
@@ -351,21 +353,22 @@ impl Draw<'_> {
         twists.sort_by_key(|(at, _)| *at);
         twists
     }
+}
 
-    fn fault(&mut self) -> Fault {
-        let done = self.dice.small(12);
-        self.dice.pick(&[
-            Fault::NotSent,
-            Fault::Throttled,
-            Fault::Refused,
-            Fault::Auth,
-            Fault::Lost(done),
-            Fault::Lost(u32::MAX),
-            Fault::Late(done),
-            Fault::Late(u32::MAX),
-            Fault::Panic(done),
-            Fault::Shuffled,
-            Fault::Mixed,
-        ])
-    }
+/// How a call goes wrong.
+pub(super) fn fault(dice: &mut Dice) -> Fault {
+    let done = dice.small(12);
+    dice.pick(&[
+        Fault::NotSent,
+        Fault::Throttled,
+        Fault::Refused,
+        Fault::Auth,
+        Fault::Lost(done),
+        Fault::Lost(u32::MAX),
+        Fault::Late(done),
+        Fault::Late(u32::MAX),
+        Fault::Panic(done),
+        Fault::Shuffled,
+        Fault::Mixed,
+    ])
 }

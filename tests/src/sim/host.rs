@@ -228,8 +228,8 @@ impl Store for Ledger<'_, '_> {
         self.transact(("doubt", "doubted"), lease, |db, lease| db.doubt(lease, side, run, links))
     }
 
-    fn swept(&mut self, lease: &Lease, side: Side, seen: &Seen) -> StoreResult<()> {
-        self.transact(("sweep", "swept"), lease, |db, lease| db.swept(lease, side, seen))
+    fn swept(&mut self, lease: &Lease, side: Side, seen: &Seen, cursor: Option<&Cursor>) -> StoreResult<()> {
+        self.transact(("sweep", "swept"), lease, |db, lease| db.swept(lease, side, seen, cursor))
     }
 
     fn revisits(&mut self, lease: &Lease, past: usize, limit: usize) -> StoreResult<Vec<(Side, RecordRef)>> {
@@ -353,14 +353,25 @@ impl Port<'_, '_> {
     /// Pages, which may come in another order.
     fn page(&self, name: &'static str, act: impl FnOnce() -> Result<Page, Failure>) -> Result<Page, Failure> {
         self.host.pass(name);
-        match self.host.fault() {
+        let page = match self.host.fault() {
             None | Some(Fault::Mixed | Fault::Unsent) => act(),
             Some(Fault::Shuffled) => act().map(|mut page| {
                 page.changes.reverse();
                 page
             }),
             Some(fault) => Err(self.failure(fault).0),
-        }
+        };
+        self.host.world.tell(|| {
+            let Ok(page) = &page else { return format!("  {} {name}: no page", self.side) };
+            let ids = page.changes.iter().map(|change| match (&change.record, &change.removed) {
+                (Some(record), _) => record.at.id.clone(),
+                (None, Some(removed)) => format!("without {}", removed.at.id),
+                (None, None) => String::new(),
+            });
+            let end = if page.more { ", and more" } else { "" };
+            format!("  {} {name}: {}{end}", self.side, ids.collect::<Vec<_>>().join(" "))
+        });
+        page
     }
 
     /// Records as they are told where nobody knows which of those they are that had their id.

@@ -10,6 +10,7 @@ pub mod dice;
 mod draw;
 mod ending;
 mod host;
+mod mutate;
 pub mod oracle;
 mod person;
 mod plugin;
@@ -21,6 +22,7 @@ pub mod switch;
 pub mod system;
 mod world;
 
+pub use mutate::mutant;
 pub use oracle::Broken;
 pub use script::Script;
 pub use shrink::{needs_all, shrink};
