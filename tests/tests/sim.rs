@@ -2,8 +2,8 @@
 //!
 //! `PAIRWISE_SIM_COUNT` says how many, `PAIRWISE_SIM_BASE` from which seed on, `PAIRWISE_SIM_THREADS` on how many cores,
 //! `PAIRWISE_SIM_MUTANTS` how many are made of those that failed once, `PAIRWISE_SIM_STEPPED` how many histories are killed at
-//! every point, `PAIRWISE_SIM_SWITCHES` with how many seeds each mechanism is taken away; of the one that is played again, `PAIRWISE_SIM_ALOUD` says that what happens is told, and
-//! `PAIRWISE_SIM_WITHOUT` which mechanisms are missing.
+//! every point, `PAIRWISE_SIM_SWITCHES` with how many seeds each mechanism is taken away; of the one that is played again,
+//! `PAIRWISE_SIM_ALOUD` says that what happens is told, and `PAIRWISE_SIM_WITHOUT` which mechanisms are missing.
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 use std::collections::BTreeMap;
