@@ -361,16 +361,9 @@ impl Port<'_, '_> {
             }),
             Some(fault) => Err(self.failure(fault).0),
         };
-        self.host.world.tell(|| {
-            let Ok(page) = &page else { return format!("  {} {name}: no page", self.side) };
-            let ids = page.changes.iter().map(|change| match (&change.record, &change.removed) {
-                (Some(record), _) => record.at.id.clone(),
-                (None, Some(removed)) => format!("without {}", removed.at.id),
-                (None, None) => String::new(),
-            });
-            let end = if page.more { ", and more" } else { "" };
-            format!("  {} {name}: {}{end}", self.side, ids.collect::<Vec<_>>().join(" "))
-        });
+        self.host
+            .world
+            .tell(|| format!("  {} {name}: {}", self.side, page.as_ref().map_or("no page".into(), contents)));
         page
     }
 
@@ -530,4 +523,15 @@ impl Remote for Port<'_, '_> {
         self.host.world.mark("state migrated");
         self.read("migrate", || self.plugin().migrate(request))
     }
+}
+
+/// Which records a page tells of.
+fn contents(page: &Page) -> String {
+    let ids = page.changes.iter().map(|change| match (&change.record, &change.removed) {
+        (Some(record), _) => record.at.id.clone(),
+        (None, Some(removed)) => format!("without {}", removed.at.id),
+        (None, None) => String::new(),
+    });
+    let end = if page.more { ", and more" } else { "" };
+    format!("{}{end}", ids.collect::<Vec<_>>().join(" "))
 }

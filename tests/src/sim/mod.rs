@@ -22,7 +22,7 @@ pub mod switch;
 pub mod system;
 mod world;
 
-pub use mutate::mutant;
+pub use mutate::{is_promised, mutant};
 pub use oracle::Broken;
 pub use script::Script;
 pub use shrink::{needs_all, shrink};

@@ -11,12 +11,10 @@ use super::system::{ADDRESS, Weather};
 /// Runs seldom have more points than these.
 const POINTS: u32 = 60;
 
-/// The same with another seed, one run more, or other deaths and faults. `None`: nothing is promised for what could come of it.
+/// The same with another seed, one run more, or other deaths and faults. Of one that [is not promised](is_promised) something
+/// may come that is lost.
 #[must_use]
-pub fn mutant(script: &Script, dice: &mut Dice) -> Option<Script> {
-    if is_beyond_promises(script) {
-        return None;
-    }
+pub fn mutant(script: &Script, dice: &mut Dice) -> Script {
     let mut script = script.clone();
     if dice.percent(50) {
         script.seed = dice.draw() >> 24;
@@ -35,13 +33,15 @@ pub fn mutant(script: &Script, dice: &mut Dice) -> Option<Script> {
             twists.sort_by_key(|(at, _)| *at);
         }
     }
-    Some(script)
+    script
 }
 
-/// The generator draws nothing of the kind, see its rates. Of somebody who stands on both sides before anything was linked,
-/// nothing tells that a system which was put aside as a whole had the same one; and a create whose outcome is looked for by
-/// what it holds is not found by an address that somebody has typed over, nor told from a copy.
-fn is_beyond_promises(script: &Script) -> bool {
+/// Whether something is promised for whatever deaths and faults come to a script. The generator draws no others, see its rates.
+/// Of somebody who stands on both sides before anything was linked, nothing tells that a system which was put aside as a whole
+/// had the same one; and a create whose outcome is looked for by what it holds is not found by an address that somebody has
+/// typed over, nor told from a copy.
+#[must_use]
+pub fn is_promised(script: &Script) -> bool {
     let any = |is: fn(&Step) -> bool| script.steps.iter().any(is);
     let twins = any(|step| matches!(step, Step::Deed(Deed::Twin(_) | Deed::Card(_))));
     let emptied = any(|step| matches!(step, Step::Weather(_, Weather::Emptied)));
@@ -50,9 +50,8 @@ fn is_beyond_promises(script: &Script) -> bool {
     let asked = Side::BOTH.iter().any(|side| asks(&script.setting.abilities[*side]));
     let found_by_content = twins || refused || restored || asked;
     let copied = deeds(script).any(|deed| matches!(deed, Deed::Copy(..)));
-    twins && emptied
-        || refused && copied
-        || found_by_content && deeds(script).any(|deed| matches!(deed, Deed::Edit(_, _, ADDRESS, _)))
+    let retyped = deeds(script).any(|deed| matches!(deed, Deed::Edit(_, _, ADDRESS, _)));
+    !(twins && emptied || refused && copied || found_by_content && retyped)
 }
 
 /// All that people do, between runs and in the middle of them.
