@@ -1,8 +1,7 @@
 //! Outside programs that judge what we write.
 //!
-//! `PAIRWISE_JUDGES` names a Python environment with `exchangelib`, `vdirsyncer`, `vobject` and `requests`, in whose folder `node_modules`
-//! lies too; `.ci/run` makes one. Where a program is missing a test says so and is skipped, except in CI (`CI=true`), where
-//! it fails.
+//! `PAIRWISE_JUDGES` names a Python environment in whose folder `node_modules` lies, too; `.ci/run` makes one, and its list of
+//! packages is the only one. Where a program is missing a test says so and is skipped, except in CI (`CI=true`), where it fails.
 
 use std::env;
 use std::path::PathBuf;

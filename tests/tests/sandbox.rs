@@ -50,7 +50,11 @@ fn satisfies(mut program: Command, sandbox: &Sandbox, system: &str) {
     let info = sandbox.info(system);
     let login = &info.logins[0];
     let text = |value: &Value| value.as_str().unwrap().to_owned();
-    let output = program.args([&info.url, &login.user, &text(&login.secrets["password"])]).output().unwrap();
+    is_satisfied(program.args([&info.url, &login.user, &text(&login.secrets["password"])]));
+}
+
+fn is_satisfied(program: &mut Command) {
+    let output = program.output().unwrap();
     let (said, complained) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     assert!(output.status.success() && said.ends_with("satisfied\n"), "{said}\n{complained}");
 }
@@ -79,6 +83,16 @@ fn sdata_client_works_with_infor_crm() {
 
 #[test]
 fn msal_and_o365_work_with_outlook() {
+    satisfies_with_a_mailbox("outlook.py");
+}
+
+#[test]
+fn the_vendors_own_sdk_works_with_outlook() {
+    satisfies_with_a_mailbox("graph.py");
+}
+
+/// Runs a judge on the mailbox of the simulator's first user.
+fn satisfies_with_a_mailbox(name: &str) {
     let Some(python) = judge("python") else { return };
     let spread = pairwise_sandbox::population::Spread::Mailbox;
     let options = Options { systems: vec!["outlook".into()], contacts: 30, spread, ..Options::default() };
@@ -87,9 +101,7 @@ fn msal_and_o365_work_with_outlook() {
     let login = &info.logins[0];
     let text = |value: &Value| value.as_str().unwrap().to_owned();
     let mut program = Command::new(python);
-    program.arg(script("outlook.py")).args([&info.url, &login.user, &text(&login.settings["client_id"])]);
+    program.arg(script(name)).args([&info.url, &login.user, &text(&login.settings["client_id"])]);
     program.args([&text(&login.secrets["client_secret"]), sandbox.control_url()]).env("NO_PROXY", "127.0.0.1");
-    let output = program.output().unwrap();
-    let (said, complained) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-    assert!(output.status.success() && said.ends_with("satisfied\n"), "{said}\n{complained}");
+    is_satisfied(&mut program);
 }

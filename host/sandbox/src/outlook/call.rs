@@ -136,6 +136,9 @@ pub(super) fn bearer(headers: &HeaderMap) -> Option<String> {
     scheme.eq_ignore_ascii_case("bearer").then(|| token.trim().to_owned())
 }
 
+/// What kind an answer in JSON says that it is.
+const JSON: &str = "application/json; odata.metadata=minimal";
+
 /// An answer.
 #[derive(Debug, Clone)]
 pub(super) struct Reply {
@@ -198,7 +201,7 @@ impl Reply {
         *response.status_mut() = StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         let headers = response.headers_mut();
         if !self.body.is_null() {
-            headers.insert("content-type", HeaderValue::from_static("application/json; odata.metadata=minimal"));
+            headers.insert("content-type", HeaderValue::from_static(JSON));
         }
         for (name, value) in &self.headers {
             if let (Ok(name), Ok(value)) = (HeaderName::try_from(name.as_str()), HeaderValue::from_str(value)) {
@@ -210,10 +213,16 @@ impl Reply {
 
     /// As it stands in the answer of a batch.
     pub(super) fn into_part(self, id: &Value) -> Value {
-        let headers: serde_json::Map<String, Value> =
+        let mut headers: serde_json::Map<String, Value> =
             self.headers.into_iter().map(|(name, value)| (name, Value::String(value))).collect();
-        // Bytes travel as text.
-        let body = self.media.map_or(self.body, |(_, bytes)| Value::String(super::oauth::base64(&bytes)));
+        let (kind, body) = match self.media {
+            // Bytes travel as text.
+            Some((kind, bytes)) => (kind, Value::String(super::oauth::base64(&bytes))),
+            None => (JSON, self.body),
+        };
+        if !body.is_null() {
+            headers.insert("Content-Type".to_owned(), kind.into());
+        }
         json!({ "id": id, "status": self.status, "headers": headers, "body": body })
     }
 }

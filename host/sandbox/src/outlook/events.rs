@@ -492,6 +492,10 @@ pub(super) fn set(fields: &mut Fields, body: &Map<String, Value>) -> Result<(), 
             "attendees" if value.as_array().is_some_and(|people| people.len() > MOST_ATTENDEES) => {
                 return Err(wrong("An event takes at most 500 attendees."));
             }
+            "attendees" => {
+                let before = fields.remove(name).unwrap_or_default();
+                fields.insert(name.clone(), invited(value, &before));
+            }
             _ if name.starts_with('@') || SERVER.contains(&name.as_str()) => {}
             _ if MEMBERS.contains(&name.as_str()) => drop(fields.insert(name.clone(), value.clone())),
             _ => {
@@ -508,6 +512,7 @@ pub(super) fn set(fields: &mut Fields, body: &Map<String, Value>) -> Result<(), 
         ("categories", json!([])),
         ("attendees", json!([])),
         ("isReminderOn", json!(false)),
+        ("body", json!({ "contentType": "text", "content": "" })),
     ] {
         fields.entry(name).or_insert(value);
     }
@@ -530,6 +535,22 @@ pub(super) fn set(fields: &mut Fields, body: &Map<String, Value>) -> Result<(), 
         return Err(wrong("The range of the recurrence begins on another day than the event."));
     }
     Ok(())
+}
+
+/// Who is invited, with what each of them has answered.
+fn invited(people: &Value, before: &Value) -> Value {
+    let person = |person: &Value| {
+        let at = &person["emailAddress"]["address"];
+        let known = before.as_array().into_iter().flatten().find(|known| known["emailAddress"]["address"] == *at);
+        let unanswered = || json!({ "response": "none", "time": "0001-01-01T00:00:00Z" });
+        let status = person.get("status").or_else(|| known?.get("status"));
+        json!({
+            "type": person.get("type").cloned().unwrap_or_else(|| json!("required")),
+            "status": status.cloned().unwrap_or_else(unanswered),
+            "emailAddress": { "name": person["emailAddress"].get("name").unwrap_or(at), "address": at },
+        })
+    };
+    people.as_array().into_iter().flatten().map(person).collect()
 }
 
 fn strip_tags(text: &str) -> String {

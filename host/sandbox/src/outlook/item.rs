@@ -24,11 +24,16 @@ pub(super) fn immutable(number: u64) -> String {
 
 /// The other kind of id holds the folder as well, and so changes with it.
 pub(super) fn shown_id(item: &Item, call: &Call) -> String {
-    if call.immutable_ids() || !item.id.starts_with("AAkALg") {
-        return item.id.clone();
+    if call.immutable_ids() { item.id.clone() } else { passing(&item.id, item.container.as_deref()) }
+}
+
+/// The id that an item has in a folder.
+pub(super) fn passing(id: &str, container: Option<&str>) -> String {
+    if !id.starts_with("AAkALg") {
+        return id.to_owned();
     }
-    let number = &item.id[item.id.len() - 12..];
-    format!("AAMkAD{:08x}-{number}=", fold(item.container.as_deref().unwrap_or_default()))
+    let number = &id[id.len() - 12..];
+    format!("AAMkAD{:08x}-{number}=", fold(container.unwrap_or_default()))
 }
 
 /// The store's id for whatever kind of id stands in a path; the folder must still be the right one.

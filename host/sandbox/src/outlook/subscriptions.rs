@@ -10,7 +10,7 @@ use super::Graph;
 use super::call::{Answer, Call, Reply, encoded};
 use super::events::instant;
 use super::item;
-use crate::store::{Happened, Store};
+use crate::store::{Event, Happened, Item, Store};
 
 /// The longest life of a subscription to contacts and events, and the shortest.
 const LONGEST: i64 = 10_080 * 60_000;
@@ -29,6 +29,8 @@ pub(super) struct Subscription {
     lifecycle_url: String,
     secret: String,
     kinds: String,
+    /// Items are named by ids that stay when they are moved.
+    immutable: bool,
     until: i64,
 }
 
@@ -84,6 +86,7 @@ impl Graph {
             lifecycle_url: text("lifecycleNotificationUrl"),
             secret: text("clientState"),
             kinds: text("changeType"),
+            immutable: call.immutable_ids(),
             until,
         };
         let id = self.core.write(|store, _| format!("5ab5c21b-0000-4000-8000-{:012}", store.next_number()));
@@ -151,7 +154,7 @@ impl Graph {
                         Happened::Changed => "updated",
                         Happened::Left => "deleted",
                     };
-                    known.kinds.contains(kind).then(|| known.notice(&id, kind, &event.id))
+                    known.kinds.contains(kind).then(|| known.notice(&id, kind, event, store.get(&event.id)))
                 });
                 lines.collect()
             });
@@ -191,15 +194,23 @@ impl Subscription {
         })
     }
 
-    fn notice(&self, id: &str, kind: &str, item_id: &str) -> Value {
+    fn notice(&self, id: &str, kind: &str, event: &Event, item: Option<&Item>) -> Value {
+        let place = event.container.as_deref();
+        let about = if self.immutable { event.id.clone() } else { item::passing(&event.id, place) };
+        let resource = format!("{}/{about}", self.resource.trim_start_matches('/'));
         json!({
             "subscriptionId": id,
             "subscriptionExpirationDateTime": item::moment(self.until),
             "clientState": self.secret,
             "changeType": kind,
-            "resource": format!("{}/{item_id}", self.resource),
+            "resource": resource,
             "tenantId": super::oauth::TENANT_ID,
-            "resourceData": { "@odata.type": format!("#Microsoft.Graph.{}", self.entity), "id": item_id },
+            "resourceData": {
+                "@odata.type": format!("#Microsoft.Graph.{}", self.entity),
+                "@odata.id": resource,
+                "@odata.etag": item.map(item::etag),
+                "id": about,
+            },
         })
     }
 }
