@@ -124,13 +124,14 @@ fn created<'i>(
     side: Side,
     intents: &[&'i Intent],
 ) -> Result<Vec<(&'i Intent, Option<Made>)>, Stop> {
-    let takes_keys = lane.abilities[side].create_key == CreateKey::Takes;
-    let found = match lane.abilities[side].create_key {
+    let create_key = lane.abilities[side].create_key;
+    let (takes_keys, knows_keys) = (create_key == CreateKey::Takes, create_key != CreateKey::None);
+    let found = match create_key {
         CreateKey::Takes => intents.iter().map(|_| Search::Nobody).collect(),
         CreateKey::Searchable => by_key(lane, side, intents)?,
         CreateKey::None => intents.iter().map(|intent| by_nature(lane, intent)).collect::<Result<_, _>>()?,
     };
-    let by_key = lane.abilities[side].create_key == CreateKey::Searchable;
+    let by_key = create_key == CreateKey::Searchable;
     let mut made: Vec<Option<Made>> = intents.iter().map(|_| None).collect();
     let (mut missing, mut there) = (Vec::new(), Vec::new());
     let mut sort = |place: usize, found: Search, missing: &mut Vec<usize>| match found {
@@ -158,8 +159,8 @@ fn created<'i>(
     lane.tied = repeated.iter().filter_map(|(place, outcome)| apply::made(intents[*place], outcome)).collect();
     for (place, outcome) in repeated {
         let intent = intents[place];
-        // A key that is taken would have told ours; where none is, the first time may have made it.
-        let whose = Whose::of(bears_our_key(&intent.write, &outcome), intent.again && takes_keys);
+        // By its key ours would have been told, or found before; where there is none, the first time may have made it.
+        let whose = Whose::of(bears_our_key(&intent.write, &outcome), intent.again && knows_keys);
         made[place] = Some(Made::Answered(Box::new(outcome), whose));
     }
     let found_at: HashSet<usize> = there.iter().map(|(place, _)| *place).collect();
