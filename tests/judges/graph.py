@@ -37,7 +37,7 @@ from msgraph_core.requests.batch_request_builder import BatchRequestBuilder
 from msgraph_core.requests.batch_request_content import BatchRequestContent
 from msgraph_core.requests.batch_request_item import BatchRequestItem
 
-base, mailbox, client_id, secret, control = sys.argv[1:]
+base, mailbox, client_id, secret, CONTROL = sys.argv[1:]
 KEY = "String {5b1c4f5e-0d35-4a9c-8f0e-9a0a3b2f7c11} Name JudgeKey"
 
 
@@ -46,9 +46,9 @@ def posted(url, body, kind):
     return json.load(urllib.request.urlopen(request))
 
 
-def command(name, **arguments):
+def control(path, **arguments):
     """Something that only a tester can do."""
-    return posted(f"{control}/control/outlook/{name}", json.dumps(arguments), "application/json")
+    return posted(f"{CONTROL}/control/outlook/{path}", json.dumps(arguments), "application/json")
 
 
 class Token(AccessTokenProvider):
@@ -103,7 +103,7 @@ async def refused(attempt, status, code):
         await attempt
     except APIError as error:
         assert (error.response_status_code, error.error.code) == (status, code), error.error
-        return error
+        return
     raise AssertionError(f"nobody refused with {status}")
 
 
@@ -162,7 +162,7 @@ async def changes(user):
     assert set(told) == {first, second} and told[first].job_title == "Zed", told
     # It lies in the deleted items: that is no more than a change.
     assert told[second].additional_data["@removed"] == {"reason": "changed"}, told[second].additional_data
-    command("commands/drop_tokens")
+    control("commands/drop_tokens")
     late = user.contacts.delta.with_url(page.odata_delta_link).get(asking(DeltaRequestBuilder, prefer))
     await refused(late, 410, "syncStateNotFound")
 
@@ -225,7 +225,7 @@ async def notices(user, client):
 
 async def patience(user):
     """The SDK waits as long as it is told to, and asks again."""
-    command("faults", match={"method": "GET", "path": "/contacts"}, status=429, retry_after=1)
+    control("faults", match={"method": "GET", "path": "/contacts"}, status=429, retry_after=1)
     assert len((await user.contacts.get(asking(ContactsRequestBuilder, top=2))).value) == 2
 
 

@@ -4,7 +4,8 @@
 //! packages is the only one. Where a program is missing a test says so and is skipped, except in CI (`CI=true`), where it fails.
 
 use std::env;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::process::Command;
 
 /// A program of the environment, for instance `python` or `vdirsyncer`; `None` if the test is to be skipped.
 ///
@@ -23,6 +24,22 @@ pub fn judge(program: &str) -> Option<PathBuf> {
 pub fn node(package: &str) -> Option<(PathBuf, PathBuf)> {
     let modules = found(&format!("node_modules/{package}/package.json"))?.parent()?.parent()?.to_path_buf();
     Some((PathBuf::from("node"), modules))
+}
+
+/// A program of ours that lets a judge work with a simulator.
+#[must_use]
+pub fn script(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("judges").join(name)
+}
+
+/// Runs a judge to its end.
+///
+/// # Panics
+/// If it does not say at its end that it is satisfied.
+pub fn is_satisfied(program: &mut Command) {
+    let output = program.output().unwrap_or_else(|error| panic!("{}: {error}", program.get_program().display()));
+    let (said, complained) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success() && said.ends_with("satisfied\n"), "{said}\n{complained}");
 }
 
 fn found(what: &str) -> Option<PathBuf> {

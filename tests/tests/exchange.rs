@@ -2,7 +2,6 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test may panic")]
 
 use std::fs;
-use std::path::Path;
 use std::process::Command;
 
 use pairwise_sandbox::people::{Crowd, write_cards};
@@ -10,7 +9,7 @@ use pairwise_sandbox::population::Spread;
 use pairwise_sandbox::store::Item;
 use pairwise_sandbox::system::Edit;
 use pairwise_sandbox::{Options, Sandbox};
-use pairwise_tests::judges::judge;
+use pairwise_tests::judges::{is_satisfied, judge, script};
 use pairwise_tests::world::{Ran, World, cards};
 use serde_json::{Value, json};
 
@@ -295,11 +294,9 @@ fn exchangelib_works_with_exchange() {
     let options = Options { systems: vec![MAIL.into()], contacts: 20, users: 3, ..Options::default() };
     let sandbox = Sandbox::start(options).unwrap();
     let info = sandbox.info(MAIL);
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("judges/exchange.py");
     let mut program = Command::new(python);
-    program.arg(script).args([&info.url, sandbox.control_url(), &info.logins[0].user, &info.logins[1].user]);
+    program.arg(script("exchange.py"));
+    program.args([&info.url, sandbox.control_url(), &info.logins[0].user, &info.logins[1].user]);
     program.args(["svc-pairwise", "svc-secret"]).env("NO_PROXY", "127.0.0.1");
-    let output = program.output().unwrap();
-    let (said, complained) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-    assert!(output.status.success() && said.ends_with("satisfied\n"), "{said}\n{complained}");
+    is_satisfied(&mut program);
 }

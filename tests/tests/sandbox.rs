@@ -2,11 +2,10 @@
 #![allow(clippy::expect_used, clippy::unwrap_used, reason = "a test may panic")]
 
 use std::io::{BufRead, BufReader};
-use std::path::Path;
 use std::process::{Command, Stdio};
 
 use pairwise_sandbox::{Options, Sandbox};
-use pairwise_tests::judges::{judge, node};
+use pairwise_tests::judges::{is_satisfied, judge, node, script};
 use serde_json::{Value, json};
 
 #[test]
@@ -51,16 +50,6 @@ fn satisfies(mut program: Command, sandbox: &Sandbox, system: &str) {
     let login = &info.logins[0];
     let text = |value: &Value| value.as_str().unwrap().to_owned();
     is_satisfied(program.args([&info.url, &login.user, &text(&login.secrets["password"])]));
-}
-
-fn is_satisfied(program: &mut Command) {
-    let output = program.output().unwrap();
-    let (said, complained) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-    assert!(output.status.success() && said.ends_with("satisfied\n"), "{said}\n{complained}");
-}
-
-fn script(name: &str) -> std::path::PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("judges").join(name)
 }
 
 #[test]
