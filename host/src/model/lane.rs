@@ -334,7 +334,8 @@ pub enum Per {
     Field,
 }
 
-/// What a removal on one side does to the other.
+/// What a removal on one side does to the other. Where nothing may be written there, its record stays, and is made again on the
+/// first side as soon as it changes.
 #[derive(Debug, Clone, PartialEq)]
 pub struct RemovalPolicy {
     /// After a deletion.

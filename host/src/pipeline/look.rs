@@ -295,8 +295,9 @@ pub(super) fn as_told(record: Record, known: Option<&Known>) -> Record {
 fn is_unsettled(lane: &Lane<'_>, link: &Link, side: Side, other: &Told) -> bool {
     let Told::Here(seen) = other else { return false };
     let alone = |path: &Name| {
-        let shadowless = Side::BOTH.into_iter().all(|side| link.shadows[side].get(path).is_none());
-        shadowless && lane.map.row(path).is_some_and(|row| !row.is_family())
+        let row = lane.map.row(path).filter(|row| !row.is_family() && link.shadows[side].get(path).is_none());
+        // What cannot be written to a side has never been settled with it.
+        row.is_some_and(|row| row.writable[side] || link.shadows[side.other()].get(path).is_none())
     };
     link.shadows[side].is_empty() || seen.values.iter().any(|(path, _)| alone(path))
 }

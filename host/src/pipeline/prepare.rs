@@ -67,10 +67,12 @@ pub(super) fn prepare(
     let mut memory = store.memory(lease)?;
     carry::carry_over(spec, remotes, store, lease, &mut memory, report)?;
     let map_changed = memory.map.as_ref().is_some_and(|old| *old != map.fingerprint());
-    if memory.map.is_none() {
-        // What is settled from now on is settled by this map, also if the run does not come to its end.
-        store.remember_map(lease, map.fingerprint())?;
-        memory.map = Some(map.fingerprint().to_owned());
+    // What is settled from now on is settled by this map, also if the run does not come to its end: then only the rows that it
+    // shares with the map before hold what they did.
+    let settled = memory.map.as_ref().map_or_else(|| map.fingerprint().to_owned(), |old| map.fingerprint_since(old));
+    if memory.map.as_ref() != Some(&settled) {
+        store.remember_map(lease, &settled)?;
+        memory.map = Some(settled);
     }
     // Where both sides name folders by their path, a record keeps its folder.
     let same_folders =
@@ -110,7 +112,8 @@ fn removals_that_work(
 /// what both sides hold. A row that did not change keeps its shadows, so that an edit that nobody has seen yet stays one. So
 /// does one that has left the map: when it returns, what it holds is no edit against the deletion of its record. A changed
 /// row in which both sides still stand as they were settled keeps them, too; one in which they are equal is settled; any
-/// other counts as never settled, and `reconcile` asks the policy for a change of the map. Where that is to send again, a row
+/// other counts as never settled, and `reconcile` asks the policy for a change of the map. Of one in which only one side
+/// stands as it was settled, that side keeps its shadow: nobody has edited it there. Where that is to send again, a row
 /// that goes one way counts as never settled also where both sides still stand as they were.
 ///
 /// A pair of which one record does not answer is looked at as soon as both do: nothing else would tell of a row that is new.
@@ -154,12 +157,17 @@ pub(super) fn remap(lane: &mut Lane<'_>) -> Result<(), Stop> {
             }
             for (path, left_value) in left_values.iter().filter(|(path, _)| !unchanged.contains(*path)) {
                 let (Some(row), Some(right_value)) = (lane.map.row(path), right_values.get(path)) else { continue };
-                let stands = |side: Side, now| old[side].get(path).is_some_and(|shadow| same(row.compare, shadow, now));
-                let untouched = stands(Side::Left, left_value) && stands(Side::Right, right_value);
+                let now = Sides { left: left_value, right: right_value };
+                let stands = Sides::from_fn(|side| {
+                    old[side].get(path).is_some_and(|shadow| same(row.compare, shadow, now[side]))
+                });
                 let resent = lane.spec.map_change == MapChange::Resend && one_way(row).is_some();
-                if untouched && !resent || same(row.compare, left_value, right_value) {
-                    link.shadows.left.set(path.clone(), left_value.clone());
-                    link.shadows.right.set(path.clone(), right_value.clone());
+                let untouched = stands.left && stands.right && !resent;
+                let is_settled = untouched || same(row.compare, left_value, right_value);
+                for side in Side::BOTH {
+                    if is_settled || stands[side] && !stands[side.other()] {
+                        link.shadows[side].set(path.clone(), now[side].clone());
+                    }
                 }
             }
             // One that sleeps is woken by nothing but the return of its record.

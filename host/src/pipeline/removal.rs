@@ -80,8 +80,12 @@ pub(super) fn removed(
         Removal::Trash | Removal::Delete | Removal::Exclude if unseen_edit && !policy.beats_edit => {
             return restore(rules, link, gone, other, "edit_beats_deletion");
         }
+        // What cannot be carried over leaves the other record as it is, and it passes for no new one: when it tells something
+        // again, it is made again.
         Removal::Trash | Removal::Delete | Removal::Exclude if !lane.writes_to(target) => {
-            return Judgement::ends(link);
+            let mut link = link.clone();
+            link.ends[gone] = None;
+            return Judgement::stays(link);
         }
         Removal::Trash if rules.keeps[target] => return sleep(link, gone),
         // What is out of what is kept in step is carried nowhere: it is made again when it returns, as if it were new.

@@ -229,7 +229,8 @@ pub struct Conflict {
 #[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Removed {
-    /// After a deletion; `keep` unless said otherwise.
+    /// After a deletion; `keep` unless said otherwise. Where nothing may be written to the other side, its record stays, and is
+    /// made again on this one as soon as it changes.
     pub deleted: Option<Removal>,
     /// After a record left the scope; `keep` unless said otherwise.
     pub left_scope: Option<Removal>,

@@ -214,10 +214,22 @@ impl FieldMap {
     /// on the other rows, so that it is not among them.
     #[must_use]
     pub fn unchanged_since(&self, older: &str) -> HashSet<Name> {
-        let older: HashSet<&str> = older.lines().collect();
-        let rows = self.rows.iter().zip(self.fingerprint.lines());
-        let same = rows.filter(|(row, line)| !row.is_family() && older.contains(line));
-        same.map(|(row, _)| row.key.clone()).collect()
+        self.shared_with(older).map(|(row, _)| row.key.clone()).collect()
+    }
+
+    /// The fingerprint of those rows: of shadows that were made with the older map and are made with this one.
+    #[must_use]
+    pub fn fingerprint_since(&self, older: &str) -> String {
+        if older == self.fingerprint {
+            return older.to_owned();
+        }
+        self.shared_with(older).map(|(_, line)| line).collect()
+    }
+
+    fn shared_with(&self, older: &str) -> impl Iterator<Item = (&Row, &str)> {
+        let older: HashSet<&str> = older.split_inclusive('\n').collect();
+        let rows = self.rows.iter().zip(self.fingerprint.split_inclusive('\n'));
+        rows.filter(move |(row, line)| !row.is_family() && older.contains(line))
     }
 
     /// The record's mapped fields by row. What the record does not tell stays absent.

@@ -357,6 +357,12 @@ fn the_fingerprint_tells_maps_apart() {
     let unchanged = upper.unchanged_since(plain.fingerprint());
     assert_eq!(unchanged.len(), upper.rows().iter().filter(|row| !row.is_family()).count() - 1);
     assert!(!unchanged.contains("name/given") && unchanged.contains("name/surname"));
+
+    // What was settled under two maps by turns stands only where they agree.
+    let both = upper.fingerprint_since(plain.fingerprint());
+    assert!(both != plain.fingerprint() && both != upper.fingerprint());
+    assert_eq!(plain.unchanged_since(&both), unchanged);
+    assert_eq!(plain.fingerprint_since(plain.fingerprint()), plain.fingerprint());
 }
 
 #[test]
