@@ -66,13 +66,13 @@ fn copy_into(copy: &Path, file: &Path, hash: &str) -> io::Result<()> {
             return Err(io::Error::other(format!("{} changed while it was copied", file.display())));
         }
         target.set_permissions(fs::Permissions::from_mode(0o444))?;
-        target.sync_all()?;
         // A worker of another session or process may be opening a copy that was made meanwhile, and is let to that file
         // only: a whole one stays. One that is damaged, and any on a file system without links, is replaced.
         if fs::hard_link(&temporary, copy).is_err() && sha256_of(copy).ok().as_deref() != Some(hash) {
             fs::rename(&temporary, copy)?;
         }
-        File::open(folder)?.sync_all()
+        // Nothing waits for the disk: a copy that a power failure cuts off does not have its hash, and is made again.
+        Ok(())
     })();
     // Of no use to anybody any more; after a rename there is nothing left to remove.
     let _ = fs::remove_file(&temporary);

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use pairwise_plugin_api::compat::TARGET;
 use pairwise_plugin_api::manifest::{Manifest, Stamp};
@@ -15,6 +15,7 @@ use super::find::{self, Candidate, Places, sha256_of};
 use super::health::{Health, Standing};
 use super::lock::{Artifact, LockFile, Locked};
 use crate::chance::{Chance, Real};
+use crate::lock;
 
 /// Where an installation keeps its plugins.
 #[derive(Debug, Clone)]
@@ -47,7 +48,7 @@ pub struct Plugins {
     found: Vec<Candidate>,
     /// The hashes of files that were asked for: several connections mostly have the same plugin. Its copy in the cache is
     /// compared with its hash before each use.
-    hashes: Mutex<HashMap<PathBuf, String>>,
+    hashes: Mutex<HashMap<PathBuf, Arc<Mutex<Option<String>>>>>,
 }
 
 /// A plugin that may be used: found, and the file that was locked.
@@ -214,13 +215,12 @@ impl Plugins {
     }
 
     fn hash_of(&self, file: &Path) -> Result<String, LoadError> {
-        let mut hashes = self.hashes.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(hash) = hashes.get(file) {
-            return Ok(hash.clone());
-        }
-        let hash = sha256_of(file)?;
-        hashes.insert(file.to_owned(), hash.clone());
-        Ok(hash)
+        let hash = Arc::clone(lock(&self.hashes).entry(file.to_owned()).or_default());
+        let mut hash = lock(&hash);
+        Ok(match &mut *hash {
+            Some(hash) => hash.clone(),
+            none => none.insert(sha256_of(file)?).clone(),
+        })
     }
 
     fn nothing_for<'a>(&self, id: &str, wanted: &VersionReq, of_id: impl Iterator<Item = &'a Manifest>) -> LoadError {

@@ -2,6 +2,7 @@
 //! sessions, one for each connection.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::panic::resume_unwind;
 use std::path::Path;
 use std::sync::Arc;
 use std::thread;
@@ -94,8 +95,12 @@ pub(super) fn check<'a>(config: &'a Config, plugins: &Plugins, selected: &[Selec
             }
         }
     }
-    let checked = lanes.into_iter().map(|(name, lanes)| (name.to_owned(), connection(config, plugins, name, &lanes)));
-    checked.collect()
+    // Each reads through the file of its plugin.
+    thread::scope(|scope| {
+        let check = |(name, lanes): (&str, Vec<_>)| (name.to_owned(), connection(config, plugins, name, &lanes));
+        let checking: Vec<_> = lanes.into_iter().map(|of| scope.spawn(move || check(of))).collect();
+        checking.into_iter().map(|one| one.join().unwrap_or_else(|panic| resume_unwind(panic))).collect()
+    })
 }
 
 /// Plugin and settings of a connection.

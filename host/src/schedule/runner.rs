@@ -1,7 +1,9 @@
 //! One run: the lanes that were asked for, one after the other, each through the pipeline.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::panic::resume_unwind;
 use std::path::Path;
+use std::thread;
 
 use super::interlock::Gate;
 use super::ready::{self, Checked, Sessions, Unready};
@@ -68,12 +70,15 @@ impl Job<'_> {
         if !self.anything_ready(&gate, &checked) {
             return Ok(self.nothing(&gate, &checked));
         }
-        let mut db = Db::open(&self.config.database())?;
-        if let Some((file, plan)) = saved {
-            plan.check(file, &mut db)?;
-        }
         let cache = self.config.cache();
-        let sessions = ready::open(self.config, &cache, checked, Some(&self.interrupted));
+        // Connectors start while the database is opened: each waits for the disk, or for a server.
+        let (db, sessions) = thread::scope(|scope| {
+            let config = self.config;
+            let opening = scope.spawn(move || database(config, saved));
+            let sessions = ready::open(config, &cache, checked, Some(&self.interrupted));
+            (opening.join().unwrap_or_else(|panic| resume_unwind(panic)), sessions)
+        });
+        let mut db = db?;
         let refused = refused(self.config, self.plugins, &admitted, &sessions, &cache);
         let chance = Real::new();
         let run = chance.id();
@@ -95,6 +100,11 @@ impl Job<'_> {
         db.finish_run(&run)?;
         let kept = i64::try_from(self.config.keep_history.as_millis()).unwrap_or(i64::MAX);
         db.forget(chance.now().saturating_sub(kept))?;
+        // Connectors end while the log of the database is written back.
+        thread::scope(|scope| {
+            scope.spawn(|| drop(sessions));
+            drop(db);
+        });
         Ok(outcome)
     }
 
@@ -189,6 +199,15 @@ impl Job<'_> {
         }
         outcome
     }
+}
+
+/// The state database, if it stands where a saved plan was made.
+fn database(config: &Config, saved: Option<(&Path, &SavedPlan)>) -> Result<Db, RunError> {
+    let mut db = Db::open(&config.database())?;
+    if let Some((file, plan)) = saved {
+        plan.check(file, &mut db)?;
+    }
+    Ok(db)
 }
 
 /// Whether a lane could begin, as far as that is known before anything is opened.

@@ -11,7 +11,9 @@ use crate::model::{Announced, HoldId, HoldKind, InboxId, KeyGroup, Side, Sides};
 
 statements! {
     KEYS = "SELECT id, side, keys FROM inbox \
-            WHERE lane = ?1 AND hold IS NULL AND keys IS NOT NULL AND pair IS NULL AND released = 0";
+            WHERE lane = ?1 AND hold IS NULL AND keys IS NOT NULL AND pair IS NULL AND released = 0 \
+            AND EXISTS (SELECT 1 FROM inbox WHERE lane = ?1 AND side = 0 AND keys IS NOT NULL) \
+            AND EXISTS (SELECT 1 FROM inbox WHERE lane = ?1 AND side = 1 AND keys IS NOT NULL)";
     RECORD = "SELECT side, entity, record FROM inbox WHERE id = ?1";
     UNMATCHED = "SELECT id, entity, record FROM inbox WHERE lane = ?1 AND hold IS NULL AND id > ?3 AND side = ?2 \
                  AND reason IS NULL AND pair IS NULL AND released = 0 AND candidate = 0 ORDER BY id";
@@ -22,7 +24,8 @@ statements! {
                  WHERE hold.lane = ?1 AND hold.kind = ?2 AND inbox.keys IS NOT NULL";
 }
 
-/// Visits the groups of one key, in the order of their digests. Sixteen bytes for each value of the key are held meanwhile.
+/// Visits the groups of one key, in the order of their digests. Sixteen bytes for each value of the key are held meanwhile; where
+/// one side has no keys at all, the other one is not read.
 pub(super) fn key_groups(tx: &Tx<'_>, rank: u8, visit: &mut dyn FnMut(KeyGroup)) -> Answer<()> {
     let mut values: Vec<(u64, Row)> = Vec::new();
     let mut statement = tx.conn.prepare_cached(KEYS)?;
