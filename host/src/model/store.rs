@@ -114,7 +114,7 @@ pub struct LaneMemory {
     pub authors: Sides<Option<Author>>,
     /// What an earlier version of the plugin had written when the present one took over.
     pub former: Sides<Option<Written>>,
-    /// Fingerprint of the field map that the shadows were made with.
+    /// Fingerprint of the field map that the shadows were made with: of those rows of it that say the same in all of them.
     pub map: Option<String>,
     /// Runs since each side was last listed whole.
     pub since_sweep: Sides<u32>,

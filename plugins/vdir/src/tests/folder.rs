@@ -145,6 +145,7 @@ fn a_listing_opens_no_file_that_it_knows() {
     for hidden in [".hidden.vcf", "x.tmp", "notes.txt", ".git/c.vcf", ".pairwise-x-0.tmp"] {
         world.put(hidden, card("3", "C"));
     }
+    settle();
     let (first, cursor) = world.ids(None);
     assert_eq!(first.keys().collect::<Vec<_>>(), ["a.vcf", "sub/b.VCF"]);
     // A file that may not be read is listed all the same: nobody looked into it.
