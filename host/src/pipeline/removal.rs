@@ -2,7 +2,7 @@
 
 use pairwise_plugin_api::{Fields, Reason, Value};
 
-use super::reconcile::{Judgement, Planned, Rules, Seen, Told, changed_rows, creation, merge, refresh_ends};
+use super::reconcile::{Judgement, Planned, Rules, Told, changed_rows, creation, merge, refresh_ends};
 use crate::model::value::same;
 use crate::model::{Conflict, End, Link, LinkState, Op, Removal, Side, Sides};
 
@@ -51,11 +51,6 @@ pub(super) fn removed(
     let unseen_edit = match other {
         // A value that waits in a conflict is known, and no edit.
         Told::Here(seen) => changed_rows(rules, link, target, seen).any(|path| {
-            if is_untouched(link, target, seen)
-                && Side::BOTH.into_iter().all(|side| link.shadows[side].get(path).is_none())
-            {
-                return false;
-            }
             let waiting = conflicts.iter().find(|conflict| *conflict.path == **path);
             let row = rules.map.row(path);
             !waiting
@@ -137,13 +132,6 @@ pub(super) fn removed(
         reason: if reason == Reason::LeftScope { "left_scope" } else { "deleted_on_other_side" },
     });
     judgement
-}
-
-/// Whether a record is as its link knows it. A row that is new in the map holds no edit then, though it was never settled: what
-/// stands in a field that the map leaves out goes with its record. Where nothing was settled yet all of it may be news.
-fn is_untouched(link: &Link, side: Side, seen: &Seen) -> bool {
-    let known = link.ends[side].as_ref().and_then(|end| end.version.as_ref());
-    known.is_some() && known == seen.record.version.as_ref() && !link.shadows[side].is_empty()
 }
 
 /// Makes a record again on the side where it went missing.
