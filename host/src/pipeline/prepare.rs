@@ -112,9 +112,9 @@ fn removals_that_work(
 /// what both sides hold. A row that did not change keeps its shadows, so that an edit that nobody has seen yet stays one. So
 /// does one that has left the map: when it returns, what it holds is no edit against the deletion of its record. A changed
 /// row in which both sides still stand as they were settled keeps them, too; one in which they are equal is settled; any
-/// other counts as never settled, and `reconcile` asks the policy for a change of the map. Of one in which only one side
-/// stands as it was settled, that side keeps its shadow: nobody has edited it there. Where that is to send again, a row
-/// that goes one way counts as never settled also where both sides still stand as they were.
+/// other counts as never settled, and `reconcile` asks the policy for a change of the map. Where that is to send again, a row
+/// that goes one way counts as never settled also where both sides still stand as they were. Where only one side still stands
+/// as it was settled, it keeps its shadow: nobody has edited it there.
 ///
 /// A pair of which one record does not answer is looked at as soon as both do: nothing else would tell of a row that is new.
 pub(super) fn remap(lane: &mut Lane<'_>) -> Result<(), Stop> {

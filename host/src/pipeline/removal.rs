@@ -66,9 +66,7 @@ pub(super) fn removed(
         }
         // Whoever left before will not return: the other side's record stays, and passes for no new one.
         Removal::Trash | Removal::Delete | Removal::Exclude if asleep && has_left(link, gone) => {
-            let mut link = link.clone();
-            link.ends[gone] = None;
-            return Judgement::stays(link);
+            return left_alone(link, gone);
         }
         Removal::Trash | Removal::Delete | Removal::Exclude if asleep => return Judgement::ends(link),
         // Whoever left is still there, and is not made again.
@@ -83,9 +81,7 @@ pub(super) fn removed(
         // What cannot be carried over leaves the other record as it is, and it passes for no new one: when it tells something
         // again, it is made again.
         Removal::Trash | Removal::Delete | Removal::Exclude if !lane.writes_to(target) => {
-            let mut link = link.clone();
-            link.ends[gone] = None;
-            return Judgement::stays(link);
+            return left_alone(link, gone);
         }
         Removal::Trash if rules.keeps[target] => return sleep(link, gone),
         // What is out of what is kept in step is carried nowhere: it is made again when it returns, as if it were new.
@@ -154,6 +150,13 @@ pub(super) fn restore(rules: Rules<'_>, link: &Link, gone: Side, other: &Told, r
     let mut judgement = Judgement::stays(link);
     judgement.writes[gone] = Some(creation(rules, gone, &values, Op::Recreate, reason));
     judgement
+}
+
+/// The other side's record stays, linked to none.
+fn left_alone(link: &Link, gone: Side) -> Judgement {
+    let mut link = link.clone();
+    link.ends[gone] = None;
+    Judgement::stays(link)
 }
 
 /// The link sleeps: the end of the side that left loses its version, which tells which side that was.
