@@ -229,8 +229,8 @@ pub struct Intent {
     pub side: Side,
     /// The frozen payload. Sent again only as it is.
     pub write: Write,
-    /// The payload by field-map row: what both shadows become where the remote confirms it. It is not stored: what an
-    /// earlier run asked for is translated back from its payload.
+    /// The payload by field-map row: what both shadows become where the remote confirms it. Of an earlier run's only the rows
+    /// count that have left the map since: what it asked for in the others is translated back from its payload.
     pub asked: Fields,
     /// The source's end, and what it holds beside `asked`. Once the write is settled, its shadow is both together.
     pub source: Option<(End, Fields)>,

@@ -164,7 +164,9 @@ impl Lane<'_> {
             (_, value) if value.is_none_or(Value::is_empty) => Stands::Empty,
             _ => Stands::Otherwise,
         };
-        Some(intent.asked.iter().map(|(path, asked)| (path, stands(path, asked))).collect())
+        // What has left the map since is not read.
+        let asked = intent.asked.iter().filter(|(path, _)| self.map.row(path).is_some());
+        Some(asked.map(|(path, asked)| (path, stands(path, asked))).collect())
     }
 
     /// Whether a record of the written side holds everything that a write asked for.

@@ -15,7 +15,7 @@ use super::commit::Part;
 use super::existing::{Stands, Whose, bears_our_key};
 use super::keys::match_keys;
 use super::pull::{announce, gone};
-use super::translate::Row;
+use super::translate::{FieldMap, Row};
 use super::{Lane, Stop};
 use crate::model::value::same;
 use crate::model::{Aside, Guard, Intent, LinkChange, LinkId, Matching, Settlement, Side, Sides, Stage};
@@ -41,7 +41,9 @@ pub(super) fn recover(lane: &mut Lane<'_>) -> Result<(), Stop> {
             lane.breathe()?;
             for intent in &mut batch {
                 let sent = Record { fields: intent.write.fields.clone(), ..Record::default() };
+                let left_map = std::mem::take(&mut intent.asked).into_iter();
                 intent.asked = lane.map.translate_in(side, &sent).unwrap_or_default();
+                intent.asked.extend(left_map.filter(|(path, _)| lane.map.row(path).is_none()).collect());
             }
             let (creates, others): (Vec<&Intent>, Vec<&Intent>) =
                 batch.iter().partition(|intent| intent.write.action == Action::Create);
@@ -236,8 +238,7 @@ fn joined(lane: &Lane<'_>, side: Side, found: &[(usize, Record)]) -> Result<Vec<
 /// since, it is the one that a match would tie; where nothing would tie them, a person must say.
 fn by_nature(lane: &mut Lane<'_>, intent: &Intent) -> Result<Search, Stop> {
     let side = intent.side;
-    let Some((path, value)) = natural(intent) else { return Ok(Search::Nobody) };
-    let Some(row) = lane.map.row(path) else { return Ok(Search::Nobody) };
+    let Some((row, value)) = natural(&lane.map, intent) else { return Ok(Search::Nobody) };
     // A record that has not joined its scope yet is found outside of it.
     let scope = if lane.abilities[side].membership { Scope::default() } else { lane.spec.scope[side].clone() };
     let request = FindRequest {
@@ -272,8 +273,8 @@ fn by_nature(lane: &mut Lane<'_>, intent: &Intent) -> Result<Search, Stop> {
 }
 
 /// What a record is looked up by where nothing better is there.
-fn natural(intent: &Intent) -> Option<(&'static str, &str)> {
-    NATURAL.iter().find_map(|path| intent.asked.text(path).map(|value| (*path, value)))
+fn natural<'a>(map: &'a FieldMap, intent: &'a Intent) -> Option<(&'a Row, &'a str)> {
+    NATURAL.iter().find_map(|path| map.row(path).zip(intent.asked.text(path)))
 }
 
 /// Fields by which a record is looked up, the best first.
@@ -316,16 +317,18 @@ fn updated(lane: &mut Lane<'_>, intent: &Intent, record: Record) -> Settlement {
         let told = intent.before.as_ref().and_then(|(_, values)| values.get(path));
         told.or_else(|| intent.link.shadows[side].get(path))
     };
-    let rows: Vec<_> =
-        intent.asked.iter().filter_map(|(path, asked)| Some((path, asked, lane.map.row(path)?))).collect();
-    let holds =
-        |path: &str, asked: &Value, row: &Row| values.get(path).is_some_and(|now| same(row.compare, now, asked));
+    // What has left the map since is not read.
+    let held = |path: &str, asked: &Value| {
+        let row = lane.map.row(path)?;
+        values.get(path).filter(|now| same(row.compare, now, asked)).zip(Some(row))
+    };
     let was_done = !lane.abilities[side].partial_updates
-        && rows.iter().any(|(path, asked, row)| {
-            holds(path, asked, row) && before(path).is_some_and(|before| !same(row.compare, before, asked))
+        && intent.asked.iter().any(|(path, asked)| {
+            let before = before(path);
+            held(path, asked).zip(before).is_some_and(|((_, row), before)| !same(row.compare, before, asked))
         });
-    for (path, asked, row) in rows {
-        let now = values.get(path).filter(|_| holds(path, asked, row));
+    for (path, asked) in intent.asked.iter() {
+        let now = held(path, asked).map(|(now, _)| now);
         if let Some(stands) = now.or(was_done.then_some(asked)) {
             link.shadows[side].set(path.clone(), stands.clone());
             link.shadows[side.other()].set(path.clone(), asked.clone());
@@ -358,7 +361,7 @@ impl Lane<'_> {
     /// Whether a record that was found by what it holds, and that somebody has edited, is ours nevertheless: of the values by
     /// which it was not found most are those that we asked for.
     fn holds_most_of_what_we_asked(&self, intent: &Intent, record: Option<&Record>) -> bool {
-        let found_by = natural(intent).map_or("", |(path, _)| path);
+        let found_by = natural(&self.map, intent).map_or("", |(row, _)| &row.key);
         let all = record.and_then(|record| self.standing(intent, record)).unwrap_or_default();
         let others = all.into_iter().filter(|(path, _)| ***path != *found_by);
         let (standing, edited): (Vec<_>, Vec<_>) = others.partition(|(_, stands)| *stands == Stands::AsAsked);

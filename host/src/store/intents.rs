@@ -23,6 +23,8 @@ statements! {
 #[derive(Serialize, Deserialize)]
 struct Body<'a> {
     write: Cow<'a, Write>,
+    #[serde(default)]
+    asked: Cow<'a, Fields>,
     source: Option<Cow<'a, (End, Fields)>>,
     #[serde(default)]
     before: Option<Cow<'a, (Option<Millis>, Fields)>>,
@@ -39,6 +41,7 @@ pub(super) fn intend(tx: &Tx<'_>, run: &str, intents: &mut [Intent], lost: &[Los
         }
         let body = Body {
             write: Cow::Borrowed(&intent.write),
+            asked: Cow::Borrowed(&intent.asked),
             source: intent.source.as_ref().map(Cow::Borrowed),
             before: intent.before.as_ref().map(Cow::Borrowed),
             again: intent.again,
@@ -74,7 +77,7 @@ fn read(tx: &Tx<'_>, sql: &'static str, params: impl Params) -> Answer<Vec<Inten
                 link: links::get(tx, link)?.ok_or_else(|| Fault::Misused(format!("intent {id} has lost its link")))?,
                 side,
                 write: body.write.into_owned(),
-                asked: Fields::new(),
+                asked: body.asked.into_owned(),
                 source: body.source.map(Cow::into_owned),
                 before: body.before.map(Cow::into_owned),
                 again: body.again,
@@ -138,8 +141,7 @@ mod tests {
         let mut intents = [update(&judged, Side::Left), update(&judged, Side::Right)];
         db.intend(&lease, "run", &mut intents, &[lost(stored.id, "a")]).unwrap();
         let open = open(&mut db, &lease);
-        // What was asked for is told by the payload.
-        assert_eq!(open[0], Intent { link: stored.clone(), asked: Fields::new(), ..intents[0].clone() });
+        assert_eq!(open[0], Intent { link: stored.clone(), ..intents[0].clone() });
         assert_eq!(open[1].side, Side::Right);
         assert_eq!(db.history_of_link(stored.id).unwrap()[0].values[0].old, "Prof.".into());
     }

@@ -212,8 +212,7 @@ mod tests {
         let mut intents = [create(&works[0])];
         db.intend(&lease, "run", &mut intents, &[]).unwrap();
         let [intent] = intents;
-        let stored = Intent { asked: pairwise_plugin_api::Fields::new(), ..intent.clone() };
-        assert_eq!(db.open_intents(&lease, Side::Right, 0, 10).unwrap(), [stored]);
+        assert_eq!(db.open_intents(&lease, Side::Right, 0, 10).unwrap(), [intent.clone()]);
         assert_eq!(db.memory(&lease).unwrap().live_links, 1);
 
         let mut link = intent.link.clone();
