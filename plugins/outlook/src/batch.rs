@@ -5,8 +5,8 @@
 
 use std::time::Duration;
 
-use pairwise_http::{Effect, Json, Method, Refusal, Request, json};
-use pairwise_plugin_api::serde::Serialize;
+use pairwise_http::{Answer, Effect, Json, Method, Refusal, Request, json};
+use pairwise_plugin_api::serde::{Deserialize, Serialize};
 use pairwise_plugin_api::{Certainty, Class, Context, Failure, Principal, Result};
 
 use crate::graph::{Graph, IN_FLIGHT, PREFER, Problem};
@@ -135,15 +135,72 @@ impl Graph {
         Ok(replies)
     }
 
+    /// Sends as many batches as it takes; what became of each, in their order. After one that failed, and when the host asks to
+    /// stop, no other one is sent, and the answer ends there.
+    ///
+    /// One follows right upon another as long as all goes well: nobody else gets between them, and they are read when the last
+    /// one is answered.
+    pub(crate) fn batches(
+        &self,
+        cx: &Context,
+        principal: &Principal,
+        parts: &[Part],
+        doing: &str,
+    ) -> Vec<Result<Vec<Reply>>> {
+        let mut answers = self.in_a_row(cx, principal, parts).into_iter();
+        let mut told: Vec<Result<Vec<Reply>>> = Vec::new();
+        for chunk in parts.chunks(LARGEST) {
+            let first = answers.next();
+            if first.is_none() && (cx.cancelled() || told.iter().any(Result::is_err)) {
+                break;
+            }
+            told.push(self.rounds(cx, principal, chunk, first, doing));
+        }
+        told
+    }
+
+    /// The answers to batches, up to the first that has to be looked at before the next one may be sent.
+    fn in_a_row(&self, cx: &Context, principal: &Principal, parts: &[Part]) -> Vec<Result<Answer>> {
+        let requests: Result<Vec<Request>> = parts.chunks(LARGEST).map(|chunk| batched(chunk, &every(chunk))).collect();
+        let ready = requests.and_then(|requests| Ok((requests, self.pass(cx, principal, parts.len().min(IN_FLIGHT))?)));
+        let (requests, _permit) = match ready {
+            Ok(ready) => ready,
+            Err(failure) => return vec![Err(failure)],
+        };
+        let mut answers = Vec::with_capacity(requests.len());
+        for request in requests {
+            let answer = self.send(cx, principal, request);
+            let goes_well = answer.as_ref().is_ok_and(|answer| answer.is_success() && all_went_well(&answer.body));
+            answers.push(answer);
+            if !goes_well || cx.cancelled() {
+                break;
+            }
+            cx.progress((answers.len() * LARGEST).min(parts.len()) as u64, parts.len() as u64);
+        }
+        answers
+    }
+
     /// Sends one batch, and parts of it again where that is safe and helps.
     ///
     /// # Errors
     /// If the batch as a whole failed; then of parts that write nobody knows anything, unless the failure says so.
     pub(crate) fn batch(&self, cx: &Context, principal: &Principal, parts: &[Part], doing: &str) -> Result<Vec<Reply>> {
+        self.rounds(cx, principal, parts, None, doing)
+    }
+
+    /// The same, with what was answered the first time if it was sent before.
+    fn rounds(
+        &self,
+        cx: &Context,
+        principal: &Principal,
+        parts: &[Part],
+        mut first: Option<Result<Answer>>,
+        doing: &str,
+    ) -> Result<Vec<Reply>> {
         let mut replies: Vec<Option<Reply>> = vec![None; parts.len()];
-        let mut open: Vec<usize> = (0..parts.len()).collect();
+        let mut open = every(parts);
         for round in 1.. {
-            let got = match self.round(cx, principal, parts, &open, doing) {
+            let got = match self.round(cx, principal, parts, &open, first.take(), doing) {
                 // What earlier rounds have done stays done: only of the rest nobody knows anything.
                 Err(failure) if round > 1 => {
                     if failure.certainty == Certainty::Unknown {
@@ -177,17 +234,19 @@ impl Graph {
         principal: &Principal,
         parts: &[Part],
         open: &[usize],
+        answer: Option<Result<Answer>>,
         doing: &str,
     ) -> Result<Vec<Reply>> {
-        let requests = Requests { requests: open.iter().map(|at| parts[*at].sent(*at)).collect() };
-        let reads = open.iter().all(|at| parts[*at].method == Method::Get);
-        let body = serde_json::to_string(&requests).map_err(|error| Failure::new(Class::Other, error.to_string()))?;
-        let request = Request::post("/$batch").body("application/json", body).header("Accept", "application/json");
-        let request = request.effect(if reads { Effect::None } else { Effect::Once });
-        let permit = self.pass(cx, principal, open.len().min(IN_FLIGHT))?;
-        let answer = self.send(cx, principal, request)?;
-        // While this answer is read, another batch may be on its way.
-        drop(permit);
+        let answer = match answer {
+            Some(answer) => answer?,
+            None => {
+                let request = batched(parts, open)?;
+                // While this answer is read, another batch may be on its way.
+                let _permit = self.pass(cx, principal, open.len().min(IN_FLIGHT))?;
+                self.send(cx, principal, request)?
+            }
+        };
+        let reads = answer.effect == Effect::None;
         let answered = match self.json(&answer, principal, doing) {
             Ok(body) => body,
             Err(failure) if answer.is_success() && !reads => return Err(failure.unknown_outcome()),
@@ -222,6 +281,37 @@ impl Reply {
         };
         Reply { status: status.unwrap_or(500), body, retry_after: wait.map(Duration::from_secs) }
     }
+}
+
+fn every(parts: &[Part]) -> Vec<usize> {
+    (0..parts.len()).collect()
+}
+
+/// The request that holds the parts at these places.
+fn batched(parts: &[Part], places: &[usize]) -> Result<Request> {
+    let requests = Requests { requests: places.iter().map(|at| parts[*at].sent(*at)).collect() };
+    let reads = places.iter().all(|at| parts[*at].method == Method::Get);
+    let body = serde_json::to_string(&requests).map_err(|error| Failure::new(Class::Other, error.to_string()))?;
+    let request = Request::post("/$batch").body("application/json", body).header("Accept", "application/json");
+    Ok(request.effect(if reads { Effect::None } else { Effect::Once }))
+}
+
+/// Whether no part of a batch was held up: then the next batch may be sent before this answer is read.
+fn all_went_well(answer: &[u8]) -> bool {
+    #[derive(Deserialize)]
+    #[serde(crate = "pairwise_plugin_api::serde")]
+    struct Answered {
+        responses: Vec<Part>,
+    }
+    #[derive(Deserialize)]
+    #[serde(crate = "pairwise_plugin_api::serde")]
+    struct Part {
+        status: u16,
+    }
+    let held_up = |part: &Part| {
+        matches!(Refusal::of(part.status), Refusal::Login | Refusal::Throttled | Refusal::Passing) || part.status == 424
+    };
+    serde_json::from_slice(answer).is_ok_and(|answered: Answered| !answered.responses.iter().any(held_up))
 }
 
 /// The server left a part out: nobody knows what became of it.

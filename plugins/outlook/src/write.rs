@@ -52,32 +52,7 @@ pub(crate) struct Writer<'a> {
 
 impl Outlook {
     pub(crate) fn write_all(&self, cx: &Context, request: &WriteRequest) -> Result<Vec<Outcome>> {
-        let writer = Writer { outlook: self, cx, request };
-        let mut outcomes = Vec::with_capacity(request.writes.len());
-        for chunk in request.writes.chunks(LARGEST) {
-            if cx.cancelled() {
-                outcomes.resize(request.writes.len(), Outcome::of(Status::NotSent));
-                break;
-            }
-            match writer.chunk(chunk) {
-                Ok(done) => outcomes.extend(done),
-                // What came before is done and must be told.
-                Err(failure) if !outcomes.is_empty() => {
-                    outcomes.extend(chunk.iter().map(|_| outcome_of(&failure)));
-                    let rest = match failure.class {
-                        Class::Auth | Class::Throttled => {
-                            outcome_of(&Failure { certainty: Certainty::NotSent, ..failure })
-                        }
-                        _ => Outcome::of(Status::NotSent),
-                    };
-                    outcomes.resize(request.writes.len(), rest);
-                    break;
-                }
-                Err(failure) => return Err(failure),
-            }
-            cx.progress(outcomes.len() as u64, request.writes.len() as u64);
-        }
-        Ok(outcomes)
+        Writer { outlook: self, cx, request }.all()
     }
 }
 
@@ -93,8 +68,8 @@ pub(crate) fn outcome_of(failure: &Failure) -> Outcome {
 }
 
 impl Writer<'_> {
-    /// One batch of writes.
-    fn chunk(&self, writes: &[Write]) -> Result<Vec<Outcome>> {
+    fn all(&self) -> Result<Vec<Outcome>> {
+        let writes = &self.request.writes;
         let mut outcomes: Vec<Option<Outcome>> = vec![None; writes.len()];
         let mut jobs: Vec<Option<Job<'_>>> = Vec::with_capacity(writes.len());
         for (write, outcome) in writes.iter().zip(&mut outcomes) {
@@ -120,23 +95,61 @@ impl Writer<'_> {
                 Next::Done(outcome) => outcomes[place] = Some(*outcome),
             }
         }
-        if !parts.is_empty() {
-            let mut trees = self.trees(&jobs)?;
-            let replies = self.outlook.graph.batch(self.cx, &self.request.principal, &parts, "writing")?;
-            // From here on nothing may fail as a whole: the writes are done.
-            self.look_for_new_folders(&mut trees, &jobs, &sent, &replies);
-            let mut doubtful = Vec::new();
-            for (place, reply) in sent.iter().zip(replies) {
-                let Some(job) = &jobs[*place] else { continue };
-                match self.outcome(job, &reply, &trees) {
-                    Some(outcome) => outcomes[*place] = Some(outcome),
-                    None => doubtful.push(*place),
+        let rest = match self.send(&jobs, &parts, &sent, &mut outcomes) {
+            Ok(rest) => rest,
+            Err(failure) if outcomes.iter().any(Option::is_some) => outcome_of(&failure),
+            Err(failure) => return Err(failure),
+        };
+        self.write_occurrences(&jobs, &mut outcomes);
+        Ok(outcomes.into_iter().map(|outcome| outcome.unwrap_or_else(|| rest.clone())).collect())
+    }
+
+    /// Sends the requests of the writes at these places. Answers what became of those that were not sent any more.
+    ///
+    /// # Errors
+    /// If none was answered.
+    fn send(
+        &self,
+        jobs: &[Option<Job<'_>>],
+        parts: &[Part],
+        sent: &[usize],
+        outcomes: &mut [Option<Outcome>],
+    ) -> Result<Outcome> {
+        let mut rest = Outcome::of(Status::NotSent);
+        if parts.is_empty() {
+            return Ok(rest);
+        }
+        let mut trees = self.trees(jobs)?;
+        let (mut answered, mut replies) = (Vec::new(), Vec::new());
+        let told = self.outlook.graph.batches(self.cx, &self.request.principal, parts, "writing");
+        for (places, told) in sent.chunks(LARGEST).zip(told) {
+            match told {
+                Ok(told) => {
+                    answered.extend_from_slice(places);
+                    replies.extend(told);
+                }
+                Err(failure) if answered.is_empty() => return Err(failure),
+                // What came before is done and must be told.
+                Err(failure) => {
+                    places.iter().for_each(|place| outcomes[*place] = Some(outcome_of(&failure)));
+                    if matches!(failure.class, Class::Auth | Class::Throttled) {
+                        rest = outcome_of(&Failure { certainty: Certainty::NotSent, ..failure });
+                    }
                 }
             }
-            self.settle(&jobs, &doubtful, &trees, &mut outcomes);
         }
-        self.write_occurrences(&jobs, &mut outcomes);
-        Ok(outcomes.into_iter().map(Option::unwrap_or_default).collect())
+        // From here on nothing may fail as a whole: the writes are done.
+        self.look_for_new_folders(&mut trees, jobs, &answered, &replies);
+        let mut doubtful = Vec::new();
+        for (place, reply) in answered.into_iter().zip(replies) {
+            let Some(job) = &jobs[place] else { continue };
+            match self.outcome(job, &reply, &trees) {
+                Some(outcome) => outcomes[place] = Some(outcome),
+                None => doubtful.push(place),
+            }
+        }
+        self.settle(jobs, &doubtful, &trees, outcomes);
+        Ok(rest)
     }
 
     /// Reads the items whose writes need to know what is there: lists are written whole, and a move makes the item anew.
