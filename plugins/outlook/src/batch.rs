@@ -297,7 +297,7 @@ fn batched(parts: &[Part], places: &[usize]) -> Result<Request> {
 }
 
 /// Whether no part of a batch was held up: then the next batch may be sent before this answer is read.
-fn all_went_well(answer: &[u8]) -> bool {
+pub(crate) fn all_went_well(answer: &[u8]) -> bool {
     #[derive(Deserialize)]
     #[serde(crate = "pairwise_plugin_api::serde")]
     struct Answered {

@@ -5,7 +5,7 @@ use pairwise_http::{Json, json};
 use pairwise_plugin_api::ops::ReceiveRequest;
 use pairwise_plugin_api::{Action, Connector, Context, Cursor, Value, Write};
 
-use crate::batch::Reply;
+use crate::batch::{Reply, all_went_well};
 use crate::connector::Outlook;
 use crate::feed::{self, Place};
 use crate::graph::Problem;
@@ -58,8 +58,11 @@ fn document(bytes: &[u8]) {
         assert!(document.to_string().contains(&json!(link).to_string()));
     }
     let _ = feed::mentioned(&document, |_| false);
+    let goes_well = all_went_well(bytes);
     for response in document["responses"].as_array().into_iter().flatten() {
-        let _ = Reply::of(response.clone()).problem().said();
+        let reply = Reply::of(response.clone());
+        assert!(!goes_well || reply.status != 429, "the next batch would have been sent");
+        let _ = reply.problem().said();
     }
     OUTLOOK.with(|outlook| {
         item(outlook, &document);
