@@ -212,7 +212,7 @@ mod tests {
         let mut intents = [create(&works[0])];
         db.intend(&lease, "run", &mut intents, &[]).unwrap();
         let [intent] = intents;
-        assert_eq!(db.open_intents(&lease, Side::Right, 0, 10).unwrap(), [intent.clone()]);
+        assert_eq!(db.open_intents(&lease, Side::Right, 0, 10).unwrap(), std::slice::from_ref(&intent));
         assert_eq!(db.memory(&lease).unwrap().live_links, 1);
 
         let mut link = intent.link.clone();
