@@ -107,7 +107,7 @@ impl Writer<'_> {
     /// Sends the requests of the writes at these places. Answers what became of those that were not sent any more.
     ///
     /// # Errors
-    /// If none was answered.
+    /// If nothing is known of any write of the call.
     fn send(
         &self,
         jobs: &[Option<Job<'_>>],
@@ -128,7 +128,7 @@ impl Writer<'_> {
                     answered.extend_from_slice(places);
                     replies.extend(told);
                 }
-                Err(failure) if answered.is_empty() => return Err(failure),
+                Err(failure) if outcomes.iter().all(Option::is_none) && answered.is_empty() => return Err(failure),
                 // What came before is done and must be told.
                 Err(failure) => {
                     places.iter().for_each(|place| outcomes[*place] = Some(outcome_of(&failure)));

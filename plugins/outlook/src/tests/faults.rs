@@ -1,11 +1,11 @@
 //! What goes wrong: logins, lost tokens, throttling, lost answers.
 
-use pairwise_plugin_api::ops::{CheckRequest, INTERACTIVE, LoginRequest, Scope};
-use pairwise_plugin_api::{Certainty, Class, Connector, Context, Status};
+use pairwise_plugin_api::ops::{CheckRequest, EnsureContainerRequest, INTERACTIVE, LoginRequest, Scope};
+use pairwise_plugin_api::{Certainty, Class, Connector, Context, Fields, Status, Write};
 use pairwise_sandbox::faults::{Fault, Match};
 use serde_json::json;
 
-use super::world::{LEE, World, class, config, create, lee};
+use super::world::{LEE, World, class, config, create, lee, update};
 use crate::Outlook;
 
 fn fault(world: &World, operation: &str, fault: Fault) {
@@ -177,6 +177,25 @@ fn parts_that_were_throttled_are_sent_again_alone() {
     let outcomes = world.write((0..4).map(|number| create(&format!("K{number}"), &[("surname", "Meitner")])).collect());
     assert!(outcomes.iter().all(|outcome| outcome.status == Status::Applied), "{outcomes:?}");
     assert_eq!(world.sandbox.records("outlook", Some("contact"), Some(LEE)).len(), 4);
+}
+
+/// What is moved is made anew before the others are sent.
+#[test]
+fn what_was_moved_is_told_though_the_others_were_lost() {
+    let world = World::of(2);
+    let request =
+        EnsureContainerRequest { principal: lee(), entity: "contact".into(), path: "CRM".into(), ..Default::default() };
+    world.outlook.ensure_container(&world.cx, request).unwrap();
+    let there = world.changes("contact", &Scope::new(), None).unwrap().records;
+    let moved = Write { container: Some("CRM".into()), ..update(&there[0], Fields::new()) };
+    let others = (0..25).map(|number| create(&format!("K{number}"), &[("surname", "Meitner")]));
+    let lost = Fault { drop_connection: true, after_effect: true, skip: 2, ..Fault::default() };
+    fault(&world, "batch write", lost);
+    let outcomes = world.write([moved].into_iter().chain(others).collect());
+    assert_eq!(outcomes[0].record.as_ref().unwrap().container.as_deref(), Some("CRM"));
+    let of = |status: Status| outcomes.iter().filter(|outcome| outcome.status == status).count();
+    assert_eq!((of(Status::Applied), of(Status::Unknown), of(Status::NotSent)), (1, 20, 5), "{outcomes:?}");
+    assert_eq!(world.sandbox.records("outlook", Some("contact"), Some(LEE)).len(), 22);
 }
 
 /// A mailbox has ten thousand requests in ten minutes, and refused ones count.
