@@ -7,8 +7,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use pairwise_http::{Json, abreast};
-use pairwise_plugin_api::{Change, Context, Millis, Name, Page, Principal, Reason, RecordRef, Result};
+use pairwise_http::abreast;
+use pairwise_plugin_api::{Change, Context, Millis, Name, Page, Principal, Reason, Record, RecordRef, Result};
 
 use crate::batch;
 use crate::cursor::{Keys, Part, State, Todo, Window};
@@ -18,7 +18,7 @@ use crate::identity::{Edition, identity};
 use crate::leads::{self, EMAIL, LEADS};
 use crate::login::Login;
 use crate::query::{at, literal, url};
-use crate::records::{Reading, by_keys, select, selected_by_keys};
+use crate::records::{Reading, made_by_keys, select, selected_by_keys};
 use crate::server::Server;
 use crate::settings::Config;
 use crate::wire::{Entry, etag, key, millis, related, text};
@@ -69,6 +69,34 @@ struct Row {
     date: Millis,
     /// Stands for its state.
     print: u64,
+}
+
+/// What an entry tells.
+struct Told {
+    record: Record,
+    date: Option<Millis>,
+    print: u64,
+    /// Its addresses, and when they changed.
+    addresses: Vec<(String, Millis)>,
+    /// Of a lead.
+    email: Option<String>,
+}
+
+impl Told {
+    /// `None` of one without a key.
+    fn of(reading: &Reading<'_>, entry: &Entry) -> Option<Told> {
+        let record = reading.record(entry)?;
+        let addresses = RELATIONS.iter().filter_map(|relation| related(entry, relation));
+        let dated = addresses
+            .filter_map(|address| Some((key(address)?.to_owned(), address.get("ModifyDate").and_then(millis)?)));
+        Some(Told {
+            date: entry.get("ModifyDate").and_then(millis),
+            print: etag(entry).map_or(0, print),
+            addresses: dated.collect(),
+            email: (record.at.entity == LEADS).then(|| text(entry, EMAIL)).flatten().map(str::to_owned),
+            record,
+        })
+    }
 }
 
 impl Source {
@@ -370,7 +398,13 @@ impl Reader<'_> {
             Todo::These { part, mut keys } => {
                 let asked = keys.take(limit);
                 let kind = Kind::of(&state.parts[part].entity)?;
-                let mut found = by_keys(self.server, self.cx, self.login, kind, self.fields, &asked)?;
+                let reading = Reading::of(kind, &self.server.config, self.fields);
+                let told = |entry| {
+                    let told = Told::of(&reading, &entry)?;
+                    Some((told.record.at.id.clone(), told))
+                };
+                let selected = select(kind, &self.server.config, self.fields);
+                let mut found = made_by_keys(self.server, self.cx, self.login, kind.entity, &selected, &asked, told)?;
                 if !keys.0.is_empty() {
                     state.todo.push_front(Todo::These { part, keys });
                 }
@@ -390,7 +424,9 @@ impl Reader<'_> {
                 if last.is_some() && feed.total.is_none_or(|total| total > feed.entries.len() as u64) {
                     state.todo.push_front(Todo::From { part, after: last });
                 }
-                Ok(self.upserts(kind, &mut state.parts[part], feed.entries))
+                let reading = Reading::of(kind, &self.server.config, self.fields);
+                let told = feed.entries.iter().filter_map(|entry| Told::of(&reading, entry));
+                Ok(self.upserts(kind, &mut state.parts[part], told))
             }
             Todo::Left { part, mut keys, first } => {
                 let asked = keys.take(limit);
@@ -420,27 +456,18 @@ impl Reader<'_> {
     }
 
     /// Changes of entries that are there. Those of the recent past are remembered: the next look will show them again.
-    fn upserts(&self, kind: &'static Kind, part: &mut Part, entries: impl IntoIterator<Item = Entry>) -> Vec<Change> {
+    fn upserts(&self, kind: &'static Kind, part: &mut Part, told: impl Iterator<Item = Told>) -> Vec<Change> {
         let mut changes = Vec::new();
-        let reading = Reading::of(kind, &self.server.config, self.fields);
-        for entry in entries {
-            let Some(record) = reading.record(&entry) else { continue };
-            let dated = |json: Option<&Json>| json.and_then(millis);
+        for Told { record, date, print, addresses, email } in told {
             if kind.entity == LEADS {
-                let address = text(&entry, EMAIL);
-                part.leads.note(&record.at.id, address);
-                let known = address.map(|address| (record.at.id.clone(), address.to_owned()));
-                self.login.known().leads.extend(known);
+                part.leads.note(&record.at.id, email.as_deref());
+                self.login.known().leads.extend(email.map(|email| (record.at.id.clone(), email)));
             }
-            if let Some(date) = dated(entry.get("ModifyDate")).filter(|date| *date >= part.records.since) {
-                let state = (date, etag(&entry).map_or(0, print));
-                part.records.seen.0.insert(record.at.id.clone(), state);
+            if let Some(date) = date.filter(|date| *date >= part.records.since) {
+                part.records.seen.0.insert(record.at.id.clone(), (date, print));
             }
-            for address in RELATIONS.iter().filter_map(|relation| related(&entry, relation)) {
-                let date = dated(address.get("ModifyDate")).filter(|date| *date >= part.addresses.since);
-                if let Some((key, date)) = key(address).zip(date) {
-                    part.addresses.seen.0.insert(key.to_owned(), (date, date.unsigned_abs()));
-                }
+            for (key, date) in addresses.into_iter().filter(|(_, date)| *date >= part.addresses.since) {
+                part.addresses.seen.0.insert(key, (date, date.unsigned_abs()));
             }
             changes.push(Change::upsert(record));
         }

@@ -68,24 +68,33 @@ pub(crate) fn selected_by_keys(
     select: &str,
     keys: &[String],
 ) -> Result<HashMap<String, Entry>> {
+    made_by_keys(server, cx, login, feed, select, keys, |entry| Some((key(&entry)?.to_owned(), entry)))
+}
+
+/// The same, with what is made of the entries of one answer while another one is awaited.
+pub(crate) fn made_by_keys<T: Send>(
+    server: &Server,
+    cx: &Context,
+    login: &Login,
+    feed: &str,
+    select: &str,
+    keys: &[String],
+    make: impl Fn(Entry) -> Option<(String, T)> + Sync,
+) -> Result<HashMap<String, T>> {
     let mut found = HashMap::with_capacity(keys.len());
     let place = server.place.dynamic(feed);
     let doing = format!("reading {feed}");
     let lists = fitting(&server.config, keys, place.len() + width(select) + AROUND, 1);
-    let feeds = abreast(&lists, server.config.parallel as usize, |list| {
+    let made: Vec<Result<Vec<(String, T)>>> = abreast(&lists, server.config.parallel as usize, |list| {
         let wanted = within("Id", list.iter().map(String::as_str));
         let count = list.len().to_string();
         let page = url(&place, &[("select", select), ("where", &wanted), ("count", &count)]);
-        let feed = server.feed(cx, login, &page, &doing);
+        let feed = server.feed(cx, login, &page, &doing)?;
         cx.progress(list.len() as u64, keys.len() as u64);
-        feed
+        Ok(feed.entries.into_iter().filter_map(&make).collect())
     });
-    for feed in feeds {
-        for entry in feed?.entries {
-            if let Some(key) = key(&entry).map(str::to_owned) {
-                found.insert(key, entry);
-            }
-        }
+    for made in made {
+        found.extend(made?);
     }
     Ok(found)
 }
