@@ -31,7 +31,7 @@ struct Step {
 }
 
 impl Writer<'_> {
-    /// Writes what the writes of a chunk want of single occurrences, where their series were written. With other times the
+    /// Writes what the writes of a call want of single occurrences, where their series were written. With other times the
     /// server forgets all occurrences that differ: they are written anew.
     pub(crate) fn write_occurrences(&self, jobs: &[Option<Job<'_>>], outcomes: &mut [Option<Outcome>]) {
         let places: Vec<usize> = (0..jobs.len())
