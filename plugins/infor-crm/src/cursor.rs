@@ -96,6 +96,13 @@ fn shared(before: &str, key: &str) -> usize {
     key.floor_char_boundary(same)
 }
 
+/// Makes the key before into the one that was written down behind it. The digit may be wrong in a cursor that is damaged.
+fn next_key(key: &mut String, packed: &str) {
+    let same = packed.chars().next().and_then(|digit| digit.to_digit(36)).unwrap_or(0) as usize;
+    key.truncate(key.floor_char_boundary(same));
+    key.push_str(packed.get(1..).unwrap_or_default());
+}
+
 impl Serialize for Keys {
     fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
         let mut packed = String::with_capacity(self.0.len() * 5);
@@ -115,12 +122,10 @@ impl<'de> Deserialize<'de> for Keys {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Self, D::Error> {
         let packed = String::deserialize(deserializer)?;
         let mut keys = BTreeSet::new();
-        let mut before = String::new();
+        let mut key = String::new();
         for line in packed.lines() {
-            let same = line.chars().next().and_then(|digit| digit.to_digit(36)).unwrap_or(0) as usize;
-            before.truncate(same.min(before.len()));
-            before.push_str(line.get(1..).unwrap_or_default());
-            keys.insert(before.clone());
+            next_key(&mut key, line);
+            keys.insert(key.clone());
         }
         Ok(Keys(keys))
     }
@@ -146,16 +151,14 @@ impl<'de> Deserialize<'de> for Seen {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Self, D::Error> {
         let packed = String::deserialize(deserializer)?;
         let mut seen = BTreeMap::new();
-        let (mut before, mut last) = (String::new(), 0_i64);
+        let (mut key, mut last) = (String::new(), 0_i64);
         for line in packed.lines() {
             let mut parts = line.rsplitn(3, '|');
-            let (print, date, key) = (parts.next().unwrap_or_default(), parts.next(), parts.next().unwrap_or_default());
-            let same = key.chars().next().and_then(|digit| digit.to_digit(36)).unwrap_or(0) as usize;
-            before.truncate(before.floor_char_boundary(same.min(before.len())));
-            before.push_str(key.get(1..).unwrap_or_default());
+            let (print, date) = (parts.next().unwrap_or_default(), parts.next());
+            next_key(&mut key, parts.next().unwrap_or_default());
             last = last.wrapping_add(date.and_then(|date| date.parse().ok()).unwrap_or_default());
             let print = u64::from_str_radix(print, 16).unwrap_or(last.unsigned_abs());
-            seen.insert(before.clone(), (last, print));
+            seen.insert(key.clone(), (last, print));
         }
         Ok(Seen(seen))
     }
@@ -224,6 +227,12 @@ mod tests {
         let other = State::of(&cursor).unwrap().checked(&entities, Some("Other")).unwrap_err();
         assert_eq!(other.class, Class::CursorExpired);
         assert_eq!(State::of(&Cursor(b"x".to_vec())).unwrap_err().class, Class::CursorExpired);
+    }
+
+    #[test]
+    fn a_damaged_digit_splits_no_character() {
+        let keys: Keys = serde_json::from_str(r#""0é\n1a\nzb\n\n""#).unwrap();
+        assert!(keys.0.contains("é") && keys.0.contains("ab"), "{keys:?}");
     }
 
     #[test]
