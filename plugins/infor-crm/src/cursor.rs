@@ -68,6 +68,16 @@ pub(crate) enum Todo {
     Converted { part: usize },
 }
 
+impl Todo {
+    fn part(&self) -> usize {
+        match self {
+            Todo::From { part, .. } | Todo::These { part, .. } | Todo::Left { part, .. } | Todo::Converted { part } => {
+                *part
+            }
+        }
+    }
+}
+
 /// Sorted keys. Written down, each one leaves out what it shares with the one before: a site's keys count upwards, so that few
 /// characters remain.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -185,9 +195,11 @@ impl State {
         cursor
     }
 
-    /// What a cursor holds.
+    /// What a cursor holds. What is still to be told belongs to its parts.
     pub(crate) fn of(cursor: &Cursor) -> Result<State> {
-        serde_json::from_slice(&cursor.0).map_err(|_| expired("cannot be read"))
+        let state: Option<State> = serde_json::from_slice(&cursor.0).ok();
+        let is_whole = |state: &State| state.todo.iter().all(|todo| todo.part() < state.parts.len());
+        state.filter(is_whole).ok_or_else(|| expired("cannot be read"))
     }
 
     /// The addresses of leads that it has met.
@@ -227,6 +239,8 @@ mod tests {
         let other = State::of(&cursor).unwrap().checked(&entities, Some("Other")).unwrap_err();
         assert_eq!(other.class, Class::CursorExpired);
         assert_eq!(State::of(&Cursor(b"x".to_vec())).unwrap_err().class, Class::CursorExpired);
+        state.todo.push_back(Todo::Converted { part: 1 });
+        assert_eq!(State::of(&state.cursor().unwrap()).unwrap_err().class, Class::CursorExpired);
     }
 
     #[test]
