@@ -72,6 +72,7 @@ impl Outline {
             } else if depth == 1 && !line.is_empty() {
                 outline.header.push(Block { span, line: index + 1 });
             } else if let Some(component) = outline.components.last_mut().filter(|_| depth == 2)
+                && component.uid.is_none()
                 && name.split(';').next().is_some_and(|name| name.eq_ignore_ascii_case("UID"))
             {
                 component.uid = Some(value.to_owned());

@@ -129,10 +129,18 @@ impl<'t> Event<'t> {
             check(&lines, "VEVENT")?;
             blocks.push(lines);
         }
-        let is_exception =
-            |lines: &Vec<Line<'_>>| collapse(lines.clone()).0.iter().any(|line| line.is("RECURRENCE-ID"));
-        let main = blocks.iter().position(|lines| !is_exception(lines)).unwrap_or(0);
-        let (flat, inner) = collapse(blocks[main].clone());
+        let mut collapsed: Vec<_> = blocks.iter().map(|lines| collapse(lines.clone())).collect();
+        let is_exception = |lines: &[Line<'_>]| lines.iter().any(|line| line.is("RECURRENCE-ID"));
+        let main = collapsed.iter().position(|(flat, _)| !is_exception(flat)).unwrap_or(0);
+        // A first look has put them together, and may have misread an odd line.
+        let uid = |lines: &[Line<'_>]| {
+            lines.iter().find(|line| line.has_colon && line.is("UID")).map(|line| line.value.trim().to_owned())
+        };
+        let stray = collapsed.iter().position(|(flat, _)| uid(flat) != uid(&collapsed[main].0));
+        if let Some(line) = stray.and_then(|stray| blocks[stray].first()) {
+            return Err(Broken::new(line.number, "this exception and its event do not have the same UID"));
+        }
+        let (flat, inner) = collapsed.swap_remove(main);
         let zones = Zones::of(&outline.zones(text));
         let mut sheet = Sheet::new(&EVENT, Format::Calendar, flat);
         for property in sheet.properties.iter_mut().flatten() {
