@@ -315,8 +315,13 @@ fn params_of(text: Cow<'_, str>) -> Vec<Param<'_>> {
 /// `TYPE=home,"a,b"`, or a bare `HOME`.
 pub(crate) fn param_of(raw: &str) -> Param<'_> {
     let (name, values) = raw.split_once('=').unwrap_or(("", raw));
-    let values = split_quoted(values, ',').map(|value| value.trim().trim_matches('"').into()).collect();
+    let values = split_quoted(values, ',').map(|value| without_quotes(value.trim().trim_matches('"'))).collect();
     Param { raw: raw.into(), name: capitals(name.trim().into()), values }
+}
+
+/// A value of a parameter cannot hold a quote, which would open or close what stands around it.
+pub(crate) fn without_quotes(value: &str) -> Cow<'_, str> {
+    if value.contains('"') { value.replace('"', "'").into() } else { value.into() }
 }
 
 /// Cuts at a separator that does not stand between quotes. A quote that is never closed quotes nothing.

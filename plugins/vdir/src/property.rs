@@ -480,13 +480,9 @@ fn push_param(head: &mut String, name: &str, values: &[Cow<'_, str>]) {
         if index > 0 {
             head.push(',');
         }
-        if value.contains([';', ':', ',']) {
-            head.push('"');
-            head.push_str(&value.replace('"', "'"));
-            head.push('"');
-        } else {
-            head.push_str(value);
-        }
+        let value = lines::without_quotes(value);
+        let quote = if value.contains([';', ':', ',']) { "\"" } else { "" };
+        head.extend([quote, &*value, quote]);
     }
 }
 
