@@ -518,8 +518,10 @@ pub(crate) fn create(write: &Write) -> Edited {
     skeleton.push_str(&Property::new("PRODID", &[], product).render(Format::Calendar, newline));
     for (name, value) in write.fields.with_prefix(MADE) {
         let name = &name[MADE.len()..];
-        let is_known = matches!(name, "VERSION" | "PRODID" | "RECURRENCE-ID") || EVENT.made.contains(&name);
-        if let (false, Some(value), Some(_)) = (is_known, value.as_text(), Property::parse(name)) {
+        let stands_elsewhere = matches!(name, "BEGIN" | "END" | "VERSION" | "PRODID" | "RECURRENCE-ID");
+        if let (false, Some(value), Some(_)) =
+            (stands_elsewhere || EVENT.made.contains(&name), value.as_text(), Property::parse(name))
+        {
             skeleton.push_str(
                 &Property::new(name, &[], value.replace(['\r', '\n'], " ")).render(Format::Calendar, newline),
             );
