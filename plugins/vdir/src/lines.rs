@@ -315,13 +315,13 @@ fn params_of(text: Cow<'_, str>) -> Vec<Param<'_>> {
 /// `TYPE=home,"a,b"`, or a bare `HOME`.
 pub(crate) fn param_of(raw: &str) -> Param<'_> {
     let (name, values) = raw.split_once('=').unwrap_or(("", raw));
-    let values = split_quoted(values, ',').map(|value| without_quotes(value.trim().trim_matches('"'))).collect();
-    Param { raw: raw.into(), name: capitals(name.trim().into()), values }
+    let values = split_quoted(values, ',').map(|value| plain(value.trim().trim_matches('"'), &['"'])).collect();
+    Param { raw: raw.into(), name: capitals(plain(name.trim(), &['"', ':', ';'])), values }
 }
 
-/// A value of a parameter cannot hold a quote, which would open or close what stands around it.
-pub(crate) fn without_quotes(value: &str) -> Cow<'_, str> {
-    if value.contains('"') { value.replace('"', "'").into() } else { value.into() }
+/// Without characters that would end what stands around it, or open what stands behind it: no quotes make up for them.
+pub(crate) fn plain<'a>(text: &'a str, unwanted: &[char]) -> Cow<'a, str> {
+    if text.contains(unwanted) { text.replace(unwanted, "'").into() } else { text.into() }
 }
 
 /// Cuts at a separator that does not stand between quotes. A quote that is never closed quotes nothing.

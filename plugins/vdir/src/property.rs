@@ -480,7 +480,7 @@ fn push_param(head: &mut String, name: &str, values: &[Cow<'_, str>]) {
         if index > 0 {
             head.push(',');
         }
-        let value = lines::without_quotes(value);
+        let value = lines::plain(value, &['"']);
         let quote = if value.contains([';', ':', ',']) { "\"" } else { "" };
         head.extend([quote, &*value, quote]);
     }
