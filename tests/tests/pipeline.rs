@@ -417,6 +417,29 @@ fn a_new_row_in_the_map_is_no_edit() {
     assert_eq!(world.right.field(&there, "titles/1/name"), "T", "an empty value is filled");
 }
 
+/// What was typed while its row was out of the map is not what its shadow says, and the new map cannot read it.
+#[test]
+fn what_a_changed_map_cannot_read_is_set_aside_and_not_overwritten() {
+    let mut world = World::default();
+    world.left.put("a", &[("name/full", "Ada"), ("emails/1/address", "ada@example.org"), ("notes/1", "1")]);
+    fine(&world.run());
+    world.spec.map.without = vec!["notes/1".into()];
+    fine(&world.run());
+    world.left.edit("a", "notes/1", "likes engines");
+    fine(&world.run());
+    world.spec.map.without.clear();
+    world.right.count_in(&["notes/1"]);
+    let there = world.right.ids().remove(0);
+    world.right.edit(&there, "notes/1", "2");
+    let report = world.run();
+    assert_eq!((report.quarantined, report.left.updated), (1, 0), "{report:#?}");
+    world.run();
+    assert_eq!(world.left.field("a", "notes/1"), "likes engines");
+    world.left.edit("a", "notes/1", "3");
+    fine(&world.run());
+    assert_eq!(world.left.field("a", "notes/1"), world.right.field(&there, "notes/1"));
+}
+
 /// Both sides have a note of their own when the row comes into the map.
 fn met_with_notes(map_change: MapChange) -> (World, String) {
     let mut world = World::default();

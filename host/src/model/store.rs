@@ -143,6 +143,8 @@ pub struct Known {
     pub aside_modified: Option<Millis>,
     /// It is announced already, with this version.
     pub inbox: Option<(InboxId, Option<String>)>,
+    /// It is to be read again, and has not answered since that is so.
+    pub revisit: bool,
 }
 
 /// An announcement that is to be staged. It replaces an earlier one of the same record and lifts a hold on it.

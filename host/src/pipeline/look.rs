@@ -176,7 +176,7 @@ fn read_afresh(
     settlements: &mut Vec<Settlement>,
 ) -> Result<(), Stop> {
     let cautious = !lane.abilities[side].conditional_writes || !lane.spec.reads(side);
-    let mut aside = set_aside_earlier(lane, side, all)?;
+    let mut doubtful = not_as_settled(lane, side, all)?;
     let mut places = Vec::new();
     let mut at = Vec::new();
     for (place, looked) in all.iter().enumerate() {
@@ -202,7 +202,7 @@ fn read_afresh(
                 wakes
                     || unsettled && lane.guards(Guard::Unsettled)
                     || cautious && lane.spec.writes_to(side)
-                    || aside.contains_key(&end.at)
+                    || doubtful.contains_key(&end.at)
             }
             // One that has left answers nevertheless.
             (Told::Gone(Reason::LeftScope), _) => false,
@@ -252,7 +252,7 @@ fn read_afresh(
         } else if let Some(seen) = found
             .record
             .filter(|record| set_aside(lane.spec, side, record).is_none() || !lane.guards(Guard::Unreadable))
-            .and_then(|record| lane.seen(side, as_told(record, aside.remove(&at).as_ref())))
+            .and_then(|record| lane.seen(side, as_told(record, doubtful.remove(&at).as_ref())))
         {
             // What was told of the same version may know better when it changed: a write of ours is later, but nobody's edit.
             if !all[place].tells(side, &seen.record) {
@@ -270,16 +270,19 @@ fn read_afresh(
     Ok(())
 }
 
-/// Of the linked records of a side that tell nothing, those that are set aside: what they told last was not carried over.
-fn set_aside_earlier(lane: &mut Lane<'_>, side: Side, all: &[Looked]) -> Result<HashMap<RecordRef, Known>, Stop> {
-    if !lane.may_have_asides() {
+/// Of the linked records of a side that tell nothing, those that may not be as their shadows say: what the ones that are set
+/// aside told last was not carried over, and the ones that did not answer when they were to be read again hold what nobody
+/// knows, in a row that was out of the map for a while.
+fn not_as_settled(lane: &mut Lane<'_>, side: Side, all: &[Looked]) -> Result<HashMap<RecordRef, Known>, Stop> {
+    let unanswered = lane.unanswered && lane.guards(Guard::Unsettled);
+    if !lane.may_have_asides() && !unanswered {
         return Ok(HashMap::new());
     }
     let silent = all.iter().filter(|looked| matches!(looked.told[side], Told::Nothing));
     let at: Vec<RecordRef> =
         silent.filter_map(|looked| Some(looked.link.as_ref()?.ends[side].as_ref()?.at.clone())).collect();
     let known = lane.store.known(&lane.lease, side, &at)?;
-    Ok(at.into_iter().zip(known).filter(|(_, known)| known.aside.is_some()).collect())
+    Ok(at.into_iter().zip(known).filter(|(_, known)| known.aside.is_some() || unanswered && known.revisit).collect())
 }
 
 /// A record that still is as it was set aside may have got its time by a write of ours, which is later, but nobody's edit.

@@ -144,6 +144,7 @@ fn run_leased<'a>(
         trash: Sides::default(),
         answers: Sides::default(),
         emptied: Sides::default(),
+        unanswered: false,
         guarded: false,
         counted: 0,
         blocked: HashSet::new(),
@@ -254,6 +255,8 @@ struct Lane<'a> {
     answers: Sides<Cell<bool>>,
     /// Sides that had records and now list none.
     emptied: Sides<bool>,
+    /// Records that were to be read again have not answered.
+    unanswered: bool,
     /// A guard held removals back.
     guarded: bool,
     /// The last announcement that the guard has counted: a removal that was announced since waits for its next look.

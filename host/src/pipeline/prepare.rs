@@ -11,8 +11,8 @@ use super::translate::FieldMap;
 use super::{Lane, Stop, carry};
 use crate::model::value::same;
 use crate::model::{
-    LaneMemory, LaneReport, LaneSpec, Lease, LinkChange, LinkState, MapChange, News, NoTrash, OnCondition, Remote,
-    Removal, Settlement, Side, Sides, Staged, Store,
+    LaneMemory, LaneReport, LaneSpec, Lease, Link, LinkChange, LinkState, MapChange, News, NoTrash, OnCondition,
+    Remote, Removal, Settlement, Side, Sides, Staged, Store,
 };
 
 /// What `prepare` finds out.
@@ -117,6 +117,7 @@ fn removals_that_work(
 /// as it was settled, it keeps its shadow: nobody has edited it there.
 ///
 /// A pair of which one record does not answer is looked at as soon as both do: nothing else would tell of a row that is new.
+/// One that the new map cannot read is looked at, too, and set aside.
 pub(super) fn remap(lane: &mut Lane<'_>) -> Result<(), Stop> {
     let unchanged = lane.map.unchanged_since(lane.memory.map.as_deref().unwrap_or_default());
     let mut after = 0;
@@ -138,17 +139,20 @@ pub(super) fn remap(lane: &mut Lane<'_>) -> Result<(), Stop> {
         let mut batch = Vec::new();
         for (place, mut link) in links.into_iter().enumerate() {
             let (Some(left), Some(right)) = (told.left[place].take(), told.right[place].take()) else {
-                let ends = Side::BOTH.into_iter().filter(|_| link.state == LinkState::Live);
-                let revisit = ends.filter_map(|side| Some((side, link.ends[side].take()?.at))).collect();
-                batch.push(Settlement { revisit, ..Settlement::default() });
+                batch.push(looked_at_again(&link, &Side::BOTH));
                 continue;
             };
             // That another record bears the id is told, and counted, when the side is read.
             if is_displaced(&link, Side::Left, &left) || is_displaced(&link, Side::Right, &right) {
                 continue;
             }
-            let Ok(left_values) = lane.map.translate_in(Side::Left, &left) else { continue };
-            let Ok(right_values) = lane.map.translate_in(Side::Right, &right) else { continue };
+            let values = Sides { left: &left, right: &right };
+            let values = Sides::from_fn(|side| lane.map.translate_in(side, values[side]));
+            let unreadable: Vec<Side> = Side::BOTH.into_iter().filter(|side| values[*side].is_err()).collect();
+            let (Ok(left_values), Ok(right_values)) = (values.left, values.right) else {
+                batch.push(looked_at_again(&link, &unreadable));
+                continue;
+            };
             let old = std::mem::take(&mut link.shadows);
             for side in Side::BOTH {
                 let stays = |path: &Name| unchanged.contains(path) || lane.map.row(path).is_none();
@@ -188,6 +192,12 @@ pub(super) fn remap(lane: &mut Lane<'_>) -> Result<(), Stop> {
         lane.store.settle(&lane.lease, &lane.options.run, &batch)?;
         lane.breathe()?;
     }
+}
+
+fn looked_at_again(link: &Link, sides: &[Side]) -> Settlement {
+    let ends = sides.iter().filter(|_| link.state == LinkState::Live);
+    let revisit = ends.filter_map(|side| Some((*side, link.ends[*side].as_ref()?.at.clone()))).collect();
+    Settlement { revisit, ..Settlement::default() }
 }
 
 /// The last word of a run that went through.

@@ -309,6 +309,7 @@ pub(super) fn revisit(lane: &mut Lane<'_>) -> Result<(), Stop> {
             wanted.retain(|(of, at)| *of != side || !silent.contains(at));
         }
         lane.store.visited(&lane.lease, &wanted)?;
+        lane.unanswered = unanswered > 0;
         lane.breathe()?;
     }
 }

@@ -246,6 +246,8 @@ mod tests {
         assert!(db.retry_quarantined(list[0].id).unwrap());
         assert_eq!(db.revisits(&lease, 0, 10).unwrap(), [(Side::Left, at("a"))]);
         assert!(!known(&mut db, &lease, "a"));
+        let mut revisit = |id: &str| db.known(&lease, Side::Left, &[at(id)]).unwrap()[0].revisit;
+        assert_eq!(["a", "b"].map(&mut revisit), [true, false]);
         db.visited(&lease, &[(Side::Left, at("a"))]).unwrap();
         assert!(db.revisits(&lease, 0, 10).unwrap().is_empty());
 

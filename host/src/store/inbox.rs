@@ -35,11 +35,11 @@ macro_rules! linked {
     };
 }
 
-/// What is set aside or announced of a side, likewise.
+/// What is set aside, announced or to be read again of a side, likewise.
 macro_rules! waiting {
     ($table:literal, $more:literal) => {
         concat!(
-            "SELECT record, id, version",
+            "SELECT record",
             $more,
             " FROM ",
             $table,
@@ -61,8 +61,9 @@ macro_rules! news {
 statements! {
     LINKED_LEFT = linked!("left");
     LINKED_RIGHT = linked!("right");
-    SET_ASIDE = waiting!("aside", ", modified");
-    ANNOUNCED = waiting!("inbox", "");
+    SET_ASIDE = waiting!("aside", ", id, version, modified");
+    ANNOUNCED = waiting!("inbox", ", id, version");
+    REVISITED = waiting!("revisit", "");
     BY_ID = news!("id = ?1 AND lane = ?2");
     BY_RECORD = news!("lane = ?1 AND side = ?2 AND entity = ?3 AND inbox.record = ?4");
     FREE = news!("lane = ?1 AND hold IS NULL AND id > ?2 ORDER BY id");
@@ -169,6 +170,10 @@ pub(super) fn known(tx: &Tx<'_>, side: Side, at: &[RecordRef]) -> Answer<Vec<Kno
     })?;
     along(tx, ANNOUNCED, side, at, &order, |place, row| {
         known[place].inbox = Some((row.get(1)?, row.get(2)?));
+        Ok(())
+    })?;
+    along(tx, REVISITED, side, at, &order, |place, _| {
+        known[place].revisit = true;
         Ok(())
     })?;
     Ok(known)

@@ -205,7 +205,7 @@ CREATE TABLE aside (
 CREATE UNIQUE INDEX aside_record ON aside (lane, side, entity, record);
 CREATE INDEX aside_quarantined ON aside (lane) WHERE kind = 0;
 
--- Records that a person wants read again.
+-- Records that are to be read again.
 CREATE TABLE revisit (
     lane    INTEGER NOT NULL REFERENCES lane,
     side    INTEGER NOT NULL,

@@ -74,6 +74,7 @@ struct State {
     server_time: Option<i64>,
     hidden: Vec<String>,
     unwritable: Vec<Name>,
+    numbers: Vec<Name>,
     conditions: Vec<Condition>,
     incomplete: bool,
     troubles: VecDeque<Trouble>,
@@ -257,6 +258,11 @@ impl Memory {
     /// Fields that nobody may write.
     pub fn lock(&self, fields: &[&str]) {
         self.state().unwritable = fields.iter().map(|name| Name::from(*name)).collect();
+    }
+
+    /// Fields that hold numbers from now on.
+    pub fn count_in(&self, paths: &[&str]) {
+        self.state().numbers = paths.iter().map(|path| Name::from(*path)).collect();
     }
 
     /// What the system says about a record from now on.

@@ -50,8 +50,11 @@ impl Remote for Memory {
     }
 
     fn discover(&self, _: &DiscoverRequest) -> Result<Catalogue, Failure> {
+        let numbers = self.state().numbers.clone();
         let field = |path: &&str| {
-            let field = Field::new(self.native(path), FieldType::Text).path(*path);
+            let is_number = numbers.iter().any(|number| **number == **path);
+            let kind = if is_number { FieldType::Int } else { FieldType::Text };
+            let field = Field::new(self.native(path), kind).path(*path);
             let field = if path.starts_with("emails/") { field.caseless() } else { field };
             if self.crm && *path == "organizations/1/name" { field.read_only() } else { field }
         };
