@@ -1,4 +1,4 @@
-//! What the tests of the preset `infor-crm-outlook` in memory share.
+//! What the tests of the pipeline and of its presets in memory share.
 
 use pairwise_host::model::{LaneReport, LaneState};
 
